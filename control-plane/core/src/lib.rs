@@ -1,0 +1,1 @@
+//! The truth of the cluster: state, commands, derivation.

@@ -1,0 +1,1 @@
+//! The Raft replica as a synchronous value.

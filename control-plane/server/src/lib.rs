@@ -1,0 +1,1 @@
+//! Replica task, gRPC services, fan-out.

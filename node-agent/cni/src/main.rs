@@ -1,0 +1,3 @@
+//! The CNI plugin: standard input to the agent's socket.
+
+fn main() {}

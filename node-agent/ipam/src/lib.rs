@@ -1,0 +1,1 @@
+//! Blocks, allocation, quarantine, journal records.

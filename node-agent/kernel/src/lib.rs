@@ -1,0 +1,1 @@
+//! Netlink, namespaces, sysctl, TUN: the only crate with unsafe.

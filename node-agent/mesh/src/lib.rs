@@ -1,0 +1,1 @@
+//! WireGuard devices through wireguard-control.

@@ -1,0 +1,1 @@
+//! Typed nf_tables objects, their netlink bytes and their nft text.

@@ -1,0 +1,1 @@
+//! What this node wants, against what the kernel has.

@@ -1,0 +1,1 @@
+//! The userspace WireGuard engine behind the standard UAPI socket.

@@ -1,0 +1,1 @@
+//! The node's folded picture of the fabric.

@@ -1,0 +1,154 @@
+//! Names as Kubernetes writes them.
+
+use std::{fmt, str::FromStr};
+
+/// Why a name was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid name: {why}")]
+pub struct NameError {
+    /// The refused text.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+/// A DNS label (RFC 1123): 1 to 63 of `a-z 0-9 -`, not beginning or ending with `-`.
+fn label(text: &str) -> Result<(), NameError> {
+    let bad = |why| Err(NameError { text: text.to_owned(), why });
+    if text.is_empty() {
+        return bad("it is empty");
+    }
+    if text.len() > 63 {
+        return bad("it has more than 63 characters");
+    }
+    if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return bad("only lower-case letters, digits and '-' are allowed");
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return bad("it may not begin or end with '-'");
+    }
+    Ok(())
+}
+
+/// A DNS subdomain (RFC 1123, as Kubernetes' object names): labels joined by dots, at most 253 characters.
+fn subdomain(text: &str) -> Result<(), NameError> {
+    if text.len() > 253 {
+        return Err(NameError { text: text.to_owned(), why: "it has more than 253 characters" });
+    }
+    text.split('.')
+        .try_for_each(|part| label(part).map_err(|e| NameError { text: text.to_owned(), why: e.why }))
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident by $check:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and wraps a name.
+            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+                let text = text.into();
+                $check(&text)?;
+                Ok(Self(text))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// Name of a node.
+    NodeName by subdomain;
+    /// Name of a control-plane replica.
+    ReplicaName by subdomain;
+    /// Name of a namespace.
+    NamespaceName by label;
+    /// Name of an object within its namespace.
+    Name by subdomain;
+}
+
+/// Namespace and name of a pod; prints as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    /// The namespace.
+    pub namespace: NamespaceName,
+    /// The name within it.
+    pub name: Name,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl FromStr for PodName {
+    type Err = NameError;
+
+    /// Reads `namespace/name`; a bare name is in namespace `default`.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+        Ok(Self { namespace: NamespaceName::new(namespace)?, name: Name::new(name)? })
+    }
+}
+
+/// One attachment of a container to a network: (container id, interface name), the key of CNI 1.1.0.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttachmentId {
+    /// `CNI_CONTAINERID`.
+    pub container: String,
+    /// `CNI_IFNAME`.
+    pub interface: String,
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.container, self.interface)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_rfc_1123() {
+        for (text, good) in [
+            ("a", true),
+            ("web-0", true),
+            ("node-1.example", true),
+            ("", false),
+            ("Web", false),
+            ("-a", false),
+            ("a-", false),
+            ("a..b", false),
+            ("a_b", false),
+            (&"x".repeat(64), false),
+            ("ä", false),
+        ] {
+            assert_eq!(NodeName::new(text).is_ok(), good, "{text:?}");
+        }
+        assert!(NamespaceName::new("a.b").is_err(), "a namespace is one label");
+        assert_eq!("web".parse::<PodName>().unwrap().to_string(), "default/web");
+        assert_eq!("shop/web".parse::<PodName>().unwrap().to_string(), "shop/web");
+    }
+}

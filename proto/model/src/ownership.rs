@@ -1,0 +1,76 @@
+//! Every mark by which Weft knows its own things in a kernel, and every number shared by processes.
+//!
+//! Clean-up removes what carries one of these marks and nothing else (design, section 6).
+
+/// Name of our nf_tables tables (`inet weft`, `bridge weft`).
+pub const NFT_TABLE: &str = "weft";
+/// The pod bridge of a node.
+pub const BRIDGE: &str = "weftbr0";
+/// MAC of the pod bridge, the same on every node: the pods' gateway neighbour entry never changes.
+pub const BRIDGE_MAC: [u8; 6] = [0x02, 0x57, 0x45, 0x46, 0x54, 0x01];
+/// Mesh devices; the second exists only during a key rotation.
+pub const MESH_DEVICES: [&str; 2] = ["weft0", "weft1"];
+/// UDP ports of the mesh devices.
+pub const MESH_PORTS: [u16; 2] = [51820, 51821];
+/// Prefix of the node's end of a pod's veth; 8 hexadecimal digits follow.
+pub const VETH_PREFIX: &str = "wv";
+/// Prefix of the alias of a pod's veth; the pod's uid follows.
+pub const VETH_ALIAS_PREFIX: &str = "weft pod ";
+/// Link group of live pod links.
+pub const LINK_GROUP_PODS: u32 = 8701;
+/// Link group of links whose pod is gone and whose deletion is under way (performance, section 5).
+pub const LINK_GROUP_DEAD: u32 = 8702;
+/// `rtm_protocol` of our routes, rules and neighbours (unassigned in `rtnetlink.h`).
+pub const ROUTE_PROTOCOL: u8 = 87;
+/// Table A: the fabric (blocks, pods, mesh addresses, service ranges).
+pub const TABLE_FABRIC: u32 = 8701;
+/// Table B: underlay addresses of other nodes through the mesh, for pods only.
+pub const TABLE_UNDERLAY: u32 = 8702;
+/// Rule: packets of pods with our mark look at table B first.
+pub const RULE_UNDERLAY: u32 = 90;
+/// Rule: packets with our mark look at table A.
+pub const RULE_FABRIC: u32 = 100;
+/// Rule: the node's own packets look at table A.
+pub const RULE_LOCAL: u32 = 101;
+/// Rule: unmarked packets of pods go nowhere.
+pub const RULE_CLOSED_BRIDGE: u32 = 102;
+/// Rules: unmarked packets of the mesh devices go nowhere (103 and 104).
+pub const RULE_CLOSED_MESH: [u32; 2] = [103, 104];
+/// Mark bit *checked*: set by `bridge weft` after port security.
+pub const MARK_CHECKED: u32 = 0x0100_0000;
+/// Mark bit *routable* (M in the design): the only way into our tables.
+pub const MARK_ROUTABLE: u32 = 0x0200_0000;
+/// Connection-mark bit of connections that are ours.
+pub const CT_MARK: u32 = 0x0100_0000;
+/// The pods' IPv4 gateway, the same on every node (RFC 3927 range, never routed).
+pub const GATEWAY_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 1);
+/// The pods' IPv6 gateway, the same on every node.
+pub const GATEWAY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// Port on which a replica serves everything, over mutual TLS.
+pub const CONTROL_PORT: u16 = 7443;
+/// Bytes that WireGuard adds to a packet beside the outer IP and UDP headers: type, index, counter, tag.
+pub const WIREGUARD_OVERHEAD: u32 = 32;
+/// Largest MTU of the mesh device and pod links; the kernel's own limit for WireGuard paths is not our business.
+pub const DEFAULT_UNDERLAY_MTU: u32 = 1500;
+
+/// Paths under `/run/weft`.
+pub mod run {
+    /// The agent's gRPC socket (service Local).
+    pub const AGENT_SOCKET: &str = "/run/weft/agent.sock";
+    /// The CNI socket.
+    pub const CNI_SOCKET: &str = "/run/weft/cni.sock";
+    /// Configuration of the tunnel process, by device: `/run/weft/tunnel/weft0.conf`.
+    pub const TUNNEL_DIR: &str = "/run/weft/tunnel";
+    /// Namespace mounts of pods made by `weft pod add`.
+    pub const NETNS_DIR: &str = "/run/weft/netns";
+}
+
+/// Paths of state.
+pub mod state {
+    /// Agent: identity, View, journal.
+    pub const AGENT_DIR: &str = "/var/lib/weft/agent";
+    /// Replica: log, state, authority.
+    pub const REPLICA_DIR: &str = "/var/lib/weft";
+    /// Where DELs wait that found no agent, below the agent's directory.
+    pub const CNI_SPOOL: &str = "/var/lib/weft/agent/cni/spool";
+}

@@ -1,0 +1,1 @@
+//! Logs, signals, the task tree, configuration files, durable_replace.

@@ -1,0 +1,1 @@
+//! TLS, channels over several replicas, limits, caller identity.

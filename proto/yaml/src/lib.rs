@@ -1,0 +1,1 @@
+//! Kubernetes-style YAML and JSON to and from the model.

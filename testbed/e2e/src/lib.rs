@@ -1,0 +1,1 @@
+//! Real packets through real processes, a module per requirement.

@@ -1,0 +1,3 @@
+//! Fabrics out of namespaces: testbed and demonstration.
+
+fn main() {}
