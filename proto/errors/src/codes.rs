@@ -130,6 +130,10 @@ codes! {
         "The node range has no free mesh address"
         "As many nodes have joined as the range holds"
         "add a node range to the fabric, or remove nodes that are gone";
+    ADDRESS_TAKEN = 2305 "AddressTaken" Refused false
+        "An address is held by another"
+        "Two nodes claim one underlay address, or two pods one pod address"
+        "give one of the two another address, or remove the one that is gone";
     JOURNAL_CORRUPT = 2401 "JournalCorrupt" Refused false
         "A record in the middle of the allocation journal is damaged"
         "The disk changed what was written"

@@ -243,6 +243,17 @@ pub struct ClientRecord {
     pub answer: Result<Answer, Box<Refusal>>,
 }
 
+/// A block that was leased once and is free again: granted again only after every block that never was, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreedBlock {
+    /// The block.
+    pub block: Block,
+    /// Epoch of its last lease.
+    pub epoch: Epoch,
+    /// Revision at which it became free: the order of the queue.
+    pub revision: Revision,
+}
+
 /// Counters of the state that belong to no object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
@@ -273,6 +284,8 @@ pub enum Record {
     Token(Token),
     /// A client's last answer.
     Client(ClientRecord),
+    /// A block that was leased once and is free again.
+    Freed(FreedBlock),
 }
 
 /// Key of a row.
@@ -286,6 +299,8 @@ pub enum RecordKey {
     Token(String),
     /// A client.
     Client(ClientId),
+    /// A freed block.
+    Freed(Block),
 }
 
 impl Record {
@@ -296,18 +311,20 @@ impl Record {
             Self::Object(object) => RecordKey::Object(object.key()),
             Self::Token(token) => RecordKey::Token(token.id.clone()),
             Self::Client(client) => RecordKey::Client(client.client),
+            Self::Freed(freed) => RecordKey::Freed(freed.block),
         }
     }
 }
 
 impl fmt::Display for RecordKey {
-    /// The key as stored: `meta`, `object/node/n1`, `token/x`, `client/…`.
+    /// The key as stored: `meta`, `object/node/n1`, `token/x`, `client/…`, `freed/…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Meta => f.write_str("meta"),
             Self::Object(key) => write!(f, "object/{key}"),
             Self::Token(id) => write!(f, "token/{id}"),
             Self::Client(id) => write!(f, "client/{id}"),
+            Self::Freed(block) => write!(f, "freed/{block}"),
         }
     }
 }

@@ -14,8 +14,8 @@ mod range;
 mod secret;
 
 pub use command::{
-    Action, Answer, ClientRecord, Command, Meta, NodeFacts, PodReport, Record, RecordKey, Refusal, Role,
-    Stamp, Token, Written,
+    Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, PodReport, Record, RecordKey,
+    Refusal, Role, Stamp, Token, Written,
 };
 pub use family::{Dual, Families, Family};
 pub use id::{
