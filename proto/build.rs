@@ -1,0 +1,27 @@
+//! Compiles `weft/**/*.proto` with protox (no protoc is needed) and keeps the descriptor set for reflection.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message;
+
+const FILES: [&str; 8] = [
+    "weft/v1/types.proto",
+    "weft/v1/items.proto",
+    "weft/v1/sync.proto",
+    "weft/v1/join.proto",
+    "weft/v1/admin.proto",
+    "weft/v1/replica.proto",
+    "weft/v1/local.proto",
+    "weft/internal/v1/log.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
+    Ok(())
+}
