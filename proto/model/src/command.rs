@@ -211,6 +211,11 @@ pub enum Action {
         /// The member as it is now.
         member: Member,
     },
+    /// A replica left Raft's configuration for good: it leaves the member list. Only inside a configuration-change entry.
+    RemoveMember {
+        /// Its id, never given out again.
+        id: ReplicaId,
+    },
 }
 
 /// A refusal as it is stored: the error envelope's parts, without a dependency on its crate.
