@@ -212,6 +212,10 @@ codes! {
         "Mode routed can't work here"
         "It needs all nodes on one link, with an underlay address of each family of the pods"
         "use mode wireguard, or give the nodes addresses of both families on one link";
+    MTU_TOO_SMALL = 4104 "MtuTooSmall" Refused false
+        "The underlay's packets are too small for the fabric"
+        "A link or tunnel below has an MTU under what IPv6 and the mesh's own headers need"
+        "raise the underlay's MTU to 1360 at least, or use a fabric without IPv6";
     USERSPACE_TUNNEL = 4107 "UserspaceTunnel" Done false
         "There is no kernel WireGuard here: the built-in userspace tunnel is used"
         "The kernel was built without the module"
