@@ -1,0 +1,211 @@
+//! The View itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_model::{Block, FabricItem, Item, ItemKey, NodeName, PeerItem, Revision, RouteItem};
+
+use crate::{Error, Touched, Update};
+
+/// Everything the fabric told this node, at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    revision: Revision,
+    in_sync: bool,
+    fabric: Option<FabricItem>,
+    peers: BTreeMap<NodeName, PeerItem>,
+    routes: BTreeMap<Block, RouteItem>,
+    /// A snapshot whose last part hasn't come yet.
+    building: Option<Box<Self>>,
+}
+
+impl View {
+    /// A View of the given items, not in sync: what was read from disk.
+    pub fn restored(revision: Revision, items: impl IntoIterator<Item = Item>) -> Self {
+        let mut view = Self { revision, ..Self::default() };
+        items.into_iter().for_each(|item| view.insert(item));
+        view
+    }
+
+    /// Revision of the last change that is folded in; 0 when nothing has been seen.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether a replica has said, in this life of the process, that the View was complete.
+    ///
+    /// It stays so when the stream ends: what isn't in the View then is unknown to the fabric as far as this node can know.
+    pub const fn is_in_sync(&self) -> bool {
+        self.in_sync
+    }
+
+    /// Settings of the fabric; `None` before the first snapshot.
+    pub const fn fabric(&self) -> Option<&FabricItem> {
+        self.fabric.as_ref()
+    }
+
+    /// All nodes, this one too.
+    pub const fn peers(&self) -> &BTreeMap<NodeName, PeerItem> {
+        &self.peers
+    }
+
+    /// One node.
+    pub fn peer(&self, node: &NodeName) -> Option<&PeerItem> {
+        self.peers.get(node)
+    }
+
+    /// All leased blocks.
+    pub const fn routes(&self) -> &BTreeMap<Block, RouteItem> {
+        &self.routes
+    }
+
+    /// Blocks that the node holds, in order.
+    pub fn blocks_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a RouteItem> {
+        self.routes.values().filter(move |route| route.node == *node)
+    }
+
+    /// All items, in a fixed order: what is written to disk.
+    pub fn items(&self) -> impl Iterator<Item = Item> {
+        let fabric = self.fabric.iter().cloned().map(Item::Fabric);
+        let peers = self.peers.values().cloned().map(Item::Peer);
+        let routes = self.routes.values().cloned().map(Item::Route);
+        fabric.chain(peers).chain(routes)
+    }
+
+    /// Folds one update in and says what it touched. A delta that is known already touches nothing.
+    ///
+    /// Fails when the update breaks the order of the stream or would go back in time; the View is then as before.
+    pub fn fold(&mut self, update: Update) -> Result<Touched, Error> {
+        match update {
+            Update::SnapshotPart { revision, first, last, items } => self.part(revision, first, last, items),
+            Update::InSync { revision } => self.synced(revision),
+            Update::Delta { revision, upserts, deletes } => self.delta(revision, upserts, deletes),
+        }
+    }
+
+    /// Forgets a snapshot that is under way: the stream that carried it has ended.
+    pub fn abandon_snapshot(&mut self) {
+        self.building = None;
+    }
+
+    fn part(
+        &mut self,
+        revision: Revision,
+        first: bool,
+        last: bool,
+        items: Vec<Item>,
+    ) -> Result<Touched, Error> {
+        self.refuse_the_past(revision)?;
+        let mut building = match self.building.take() {
+            _ if first => Box::new(Self { revision, ..Self::default() }),
+            Some(building) if building.revision == revision => building,
+            Some(_) | None => return Err(Error::PartOutOfOrder { offered: revision }),
+        };
+        items.into_iter().for_each(|item| building.insert(item));
+        if !last {
+            self.building = Some(building);
+            return Ok(Touched::default());
+        }
+        let touched = self.difference(&building);
+        *self = Self { in_sync: self.in_sync, ..*building };
+        Ok(touched)
+    }
+
+    fn synced(&mut self, revision: Revision) -> Result<Touched, Error> {
+        self.refuse_inside_snapshot(revision)?;
+        self.refuse_the_past(revision)?;
+        self.revision = revision;
+        let became_in_sync = !self.in_sync;
+        self.in_sync = true;
+        Ok(Touched { became_in_sync, ..Touched::default() })
+    }
+
+    fn delta(
+        &mut self,
+        revision: Revision,
+        upserts: Vec<Item>,
+        deletes: Vec<ItemKey>,
+    ) -> Result<Touched, Error> {
+        self.refuse_inside_snapshot(revision)?;
+        let mut touched = Touched::default();
+        if revision <= self.revision {
+            return Ok(touched);
+        }
+        self.revision = revision;
+        let coming: BTreeSet<_> = upserts.iter().map(Item::key).collect();
+        for key in deletes {
+            if !coming.contains(&key) && self.remove(&key) {
+                touched.keys.insert(key);
+            }
+        }
+        for item in upserts {
+            let key = item.key();
+            if self.holds(&item) {
+                continue;
+            }
+            self.insert(item);
+            touched.keys.insert(key);
+        }
+        Ok(touched)
+    }
+
+    fn refuse_the_past(&self, offered: Revision) -> Result<(), Error> {
+        if offered < self.revision {
+            return Err(Error::WentBack { seen: self.revision, offered });
+        }
+        Ok(())
+    }
+
+    fn refuse_inside_snapshot(&self, offered: Revision) -> Result<(), Error> {
+        match &self.building {
+            Some(building) => Err(Error::SnapshotIncomplete { building: building.revision, offered }),
+            None => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, item: Item) {
+        match item {
+            Item::Fabric(fabric) => self.fabric = Some(fabric),
+            Item::Peer(peer) => {
+                self.peers.insert(peer.node.clone(), peer);
+            }
+            Item::Route(route) => {
+                self.routes.insert(route.block, route);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ItemKey) -> bool {
+        match key {
+            ItemKey::Fabric => self.fabric.take().is_some(),
+            ItemKey::Peer(node) => self.peers.remove(node).is_some(),
+            ItemKey::Route(block) => self.routes.remove(block).is_some(),
+        }
+    }
+
+    fn holds(&self, item: &Item) -> bool {
+        match item {
+            Item::Fabric(fabric) => self.fabric.as_ref() == Some(fabric),
+            Item::Peer(peer) => self.peers.get(&peer.node) == Some(peer),
+            Item::Route(route) => self.routes.get(&route.block) == Some(route),
+        }
+    }
+
+    fn has_key(&self, key: &ItemKey) -> bool {
+        match key {
+            ItemKey::Fabric => self.fabric.is_some(),
+            ItemKey::Peer(node) => self.peers.contains_key(node),
+            ItemKey::Route(block) => self.routes.contains_key(block),
+        }
+    }
+
+    /// Keys whose items differ between the two.
+    fn difference(&self, new: &Self) -> Touched {
+        let changed = new.items().filter(|item| !self.holds(item)).map(|item| item.key());
+        let gone = self.items().map(|item| item.key()).filter(|key| !new.has_key(key));
+        Touched { keys: changed.chain(gone).collect(), became_in_sync: false }
+    }
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;
