@@ -1,1 +1,29 @@
-//! The truth of the cluster: state, commands, derivation.
+//! The truth of the cluster: its state, what commands do to it, and what nodes need because of it.
+//!
+//! In: committed [`Command`](weft_model::Command)s in log order. Out: [`Outcome`]s, that is answers, changed
+//! records and changed items. Not here: text, wire shapes, the log, the disk, time and chance; those that a
+//! command needs are inside it.
+//! Invariants: the same commands give the same state and hash on every replica · a refused command changes
+//! no object · no address is held twice · leases are disjoint · allowed IPs are disjoint over all peers.
+
+mod admit;
+mod apply;
+mod derive;
+mod edit;
+mod error;
+mod hash;
+mod index;
+pub mod limits;
+mod outcome;
+mod pool;
+mod state;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use admit::{FabricDraft, admit, default_range, parse_range};
+pub use apply::{apply, apply_empty, dry_run};
+pub use error::{Error, RangeAt};
+pub use outcome::{Change, ItemChange, Outcome};
+pub use state::State;

@@ -1,1 +1,31 @@
-//! What this node wants, against what the kernel has.
+//! What this node wants, against what its kernel has: subjects, their desired state and the steps between.
+//!
+//! In: the `View` (what the fabric is) and `Facts` (what this host is). Out: typed steps that print, compare and replay as data.
+//! Not here: any call to the kernel (weft-kernel, weft-mesh) and the clock (retries belong to the agent).
+
+mod error;
+mod facts;
+mod link;
+pub mod mtu;
+mod peer;
+mod route;
+mod subject;
+mod sysctl;
+mod tracker;
+mod underlay;
+
+pub use error::Error;
+pub use facts::{
+    Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,
+    pod_link_name,
+};
+pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
+pub use peer::{
+    DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig, PeerError,
+    PeerState, PeerStep, desired_device, peer_steps,
+};
+pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
+pub use subject::{Executor, Failure, Pending, Scope, Source, Step, Subject, Sweep, Wanted};
+pub use sysctl::Setting;
+pub use tracker::Tracker;
+pub use underlay::{Underlay, UnderlayChoice, choose_underlay};

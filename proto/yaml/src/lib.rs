@@ -1,1 +1,15 @@
-//! Kubernetes-style YAML and JSON to and from the model.
+//! Kubernetes-style YAML and JSON to and from the model: strict, with line, column and field path in every error.
+//!
+//! In: text. Out: [`Draft`]s, which the control plane defaults and validates. Not here: meaning, such as overlaps.
+
+mod draft;
+mod error;
+mod parse;
+mod print;
+mod read;
+mod tree;
+
+pub use draft::{Draft, FabricDraft, NodeDraft};
+pub use error::{Error, Place};
+pub use parse::{Parsed, parse};
+pub use print::{list_value, object_value, to_yaml};

@@ -1,0 +1,18 @@
+//! The fabric's settings as nodes need them.
+
+use weft_model::FabricItem;
+
+use crate::State;
+
+/// The settings; `None` until the cluster is founded.
+pub(crate) fn derive(state: &State) -> Option<FabricItem> {
+    let fabric = state.fabric()?;
+    Some(FabricItem {
+        cluster: state.meta().cluster,
+        families: fabric.families,
+        ranges: fabric.ranges.clone(),
+        overlay: fabric.overlay,
+        domain: fabric.domain.clone(),
+        masquerade_exceptions: fabric.masquerade_exceptions.clone(),
+    })
+}

@@ -1,0 +1,100 @@
+//! Tables for the reader: what is accepted, and the exact place and words of each refusal.
+
+use weft_errors::Coded;
+
+use super::*;
+
+const FABRIC: &str = "\
+apiVersion: weft.io/v1
+kind: Fabric
+metadata:
+  name: main
+  resourceVersion: '12'
+spec:
+  families: dual
+  ranges:
+    pods: [10.0.0.0/16, 'fd00::/48']
+status: {anything: goes}
+";
+
+/// The one refusal of a text: its code and its words.
+fn check(text: &str, code: &str, words: &str) {
+    let errors = parse(text, "f.yaml").expect_err(text);
+    let first = errors.first().map(|e| format!("{} {e}", e.code())).unwrap_or_default();
+    assert!(
+        first.starts_with(code) && first.contains(words),
+        "{text}\n gave {first}\n wanted {code} {words}"
+    );
+}
+
+#[test]
+fn a_fabric_is_read_and_absent_stays_absent() {
+    let parsed = parse(FABRIC, "f.yaml").unwrap();
+    let [Draft::Fabric(fabric)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
+    assert_eq!(fabric.pods.as_ref().map(Vec::len), Some(2));
+    assert_eq!(fabric.services, None);
+    assert_eq!(fabric.families.map(|f| f.to_string()).as_deref(), Some("dual"));
+}
+
+#[test]
+fn several_documents_lists_and_json_are_read() {
+    let two = format!(
+        "{FABRIC}---\napiVersion: weft.io/v1\nkind: Node\nmetadata: {{name: n1, labels: {{rack: a}}}}\n"
+    );
+    assert_eq!(parse(&two, "f").unwrap().objects.len(), 2);
+    let json = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"weft.io/v1","kind":"Node","metadata":{"name":"n1"}}]}"#;
+    assert_eq!(parse(json, "f").unwrap().objects.len(), 1);
+}
+
+#[test]
+fn refusals_name_place_path_and_remedy() {
+    check("a: [", "W3004", "f.yaml:");
+    check("apiVersion: weft.io/v1\nkind: Fabric\nkind: Fabric\n", "W3004", "f.yaml:3");
+    check(
+        &FABRIC.replace("families", "familys"),
+        "W3002",
+        "f.yaml:7:3: spec.familys isn't a field of Fabric; did you mean \"families\"?",
+    );
+    check(&FABRIC.replace("kind: Fabric", "kind: Fabrik"), "W3003", "did you mean \"Fabric\"?");
+    check(&FABRIC.replace("kind: Fabric", "kind: Pod"), "W3104", "Pod");
+    check(
+        &FABRIC.replace("10.0.0.0/16", "10.0.0.1/16"),
+        "W3001",
+        "spec.ranges.pods[0]: 10.0.0.1/16 has host bits set; the range that holds it is 10.0.0.0/16",
+    );
+    check(&FABRIC.replace("name: main", "name: other"), "W3001", "its name is main");
+    check(
+        "apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {rack: 1}}\n",
+        "W3001",
+        "write it with quotes: \"1\"",
+    );
+    check("apiVersion: weft.io/v1\nkind: Node\n", "W3001", "metadata.name: must be given");
+    check("just text", "W3001", "must be a map");
+    check(&format!("{}a{}", "[".repeat(200), "]".repeat(200)), "W3004", "f.yaml:");
+    let nested: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+    check(&nested, "W3004", "f.yaml:");
+    check(&"x".repeat(MOST_BYTES + 1), "W3201", "at most 1572864");
+}
+
+#[test]
+fn all_problems_of_a_text_are_shown_at_once() {
+    let text = FABRIC.replace("families", "familys").replace("pods", "podz");
+    assert_eq!(parse(&text, "f").expect_err("two problems").len(), 2);
+}
+
+#[test]
+fn words_that_look_like_booleans_stay_text() {
+    let parsed =
+        parse("apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {a: yes, b: on}}\n", "f")
+            .unwrap();
+    let [Draft::Node(node)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
+    assert_eq!(node.labels.get("a").map(String::as_str), Some("yes"));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_text_is_read_or_refused(text in "[ -~\\n]{0,200}") {
+        let _ = parse(&text, "f");
+    }
+}

@@ -1,0 +1,36 @@
+//! `cargo xtask ci`: every check and every test, a line per stage with its seconds.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{
+    docs, lint,
+    run::{command, exec, has_cargo, say, stage},
+};
+
+/// Runs all stages; the first failure ends it.
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    lint::run()?;
+    stage("build", || exec(command(&["cargo", "build", "--workspace", "--bins"])))?;
+    stage("reference pages", || docs::run(docs::Mode::Check))?;
+    stage("unit, property, kernel and simulation tests", || {
+        tests(&["--workspace", "--exclude", "weft-e2e"])
+    })?;
+    stage("end-to-end tests in the lab", || tests(&["-p", "weft-e2e"]))?;
+    say(&format!("ci: all stages passed in {:.0} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// nextest where it is installed (its profile groups the lab tests), `cargo test` otherwise.
+fn tests(selection: &[&str]) -> Result<()> {
+    let nextest = has_cargo("nextest");
+    let mut words = if nextest {
+        vec!["cargo", "nextest", "run", "--profile", "ci", "--no-tests", "fail"]
+    } else {
+        vec!["cargo", "test", "--no-fail-fast"]
+    };
+    words.extend_from_slice(selection);
+    exec(command(&words))
+}
