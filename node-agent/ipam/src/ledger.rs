@@ -1,0 +1,391 @@
+//! The ledger: decides, and applies what was decided, now or in a replay.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use weft_model::{AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, WallTime};
+
+use crate::{BlockState, BootId, Entry, Error, Holding, Origin, Settings, Uptime, block::Book};
+
+/// What an attachment asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The attachment.
+    pub attachment: AttachmentId,
+    /// Identity of the pod's life.
+    pub uid: PodUid,
+    /// Namespace and name.
+    pub pod: PodName,
+    /// Labels.
+    pub labels: Labels,
+    /// Path of its network namespace.
+    pub netns: String,
+    /// Name of the node's end of the veth.
+    pub link: String,
+    /// MAC of the pod's end.
+    pub mac: [u8; 6],
+    /// Who asks.
+    pub origin: Origin,
+    /// Wall time.
+    pub created: WallTime,
+    /// Families of the fabric: one address each, in that order.
+    pub families: Families,
+    /// Addresses that must be used, at most one per family; may be empty.
+    pub wanted: Vec<IpAddr>,
+}
+
+/// Use of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The block.
+    pub block: Block,
+    /// Epoch of its lease.
+    pub epoch: Epoch,
+    /// What may be done with it.
+    pub state: BlockState,
+    /// Addresses that pods hold.
+    pub held: u128,
+    /// Addresses that rest.
+    pub resting: u128,
+    /// Addresses it can give out in all.
+    pub capacity: u128,
+}
+
+/// All addresses of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    settings: Settings,
+    boot: BootId,
+    blocks: BTreeMap<Block, Book>,
+    holdings: BTreeMap<AttachmentId, Holding>,
+    holders: BTreeMap<IpAddr, AttachmentId>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            boot: BootId::default(),
+            blocks: BTreeMap::new(),
+            holdings: BTreeMap::new(),
+            holders: BTreeMap::new(),
+        }
+    }
+
+    /// The ledger that the entries add up to.
+    pub fn replay<'a>(settings: Settings, entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut ledger = Self::new(settings);
+        entries.into_iter().for_each(|entry| ledger.apply(entry));
+        ledger
+    }
+
+    /// The shortest list of entries that adds up to this ledger: what compaction writes.
+    pub fn snapshot(&self) -> Vec<Entry> {
+        let mut entries = vec![Entry::Boot { boot: self.boot, at: Uptime::default() }];
+        for book in self.blocks.values() {
+            let Book { block, epoch, .. } = *book;
+            entries.push(Entry::Block { block, epoch, state: BlockState::Open, fresh: book.fresh() });
+            let rest = book.resting_addresses().map(|(address, since)| Entry::Rest { address, since });
+            entries.extend(rest);
+        }
+        entries.extend(self.holdings.values().cloned().map(Entry::Hold));
+        for book in self.blocks.values().filter(|book| book.state != BlockState::Open) {
+            let Book { block, epoch, state, .. } = *book;
+            entries.push(Entry::Block { block, epoch, state, fresh: book.fresh() });
+        }
+        entries
+    }
+
+    /// Notes the boot the machine runs under. `None` when it is the one known; else no pod of before lives.
+    pub fn begin_boot(&mut self, boot: BootId, at: Uptime) -> Option<Entry> {
+        (boot != self.boot).then(|| self.enact(Entry::Boot { boot, at }))
+    }
+
+    /// Takes over the leases of the View. Blocks that are missing go only when `complete` (the View is in sync): at once
+    /// when they hold nothing, else with their last pod.
+    pub fn lease(&mut self, leases: &BTreeMap<Block, Epoch>, complete: bool) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (block, epoch) in leases {
+            match self.blocks.get(block) {
+                Some(book) if book.epoch == *epoch && book.state != BlockState::Withdrawn => {}
+                _ => entries.push(Entry::Block {
+                    block: *block,
+                    epoch: *epoch,
+                    state: BlockState::Open,
+                    fresh: 0,
+                }),
+            }
+        }
+        if complete {
+            let lost = self.blocks.values().filter(|book| !leases.contains_key(&book.block));
+            entries.extend(lost.filter_map(|book| {
+                let Book { block, epoch, state, .. } = *book;
+                if book.held() == 0 {
+                    return Some(Entry::BlockGone { block });
+                }
+                let withdrawn = BlockState::Withdrawn;
+                (state != withdrawn).then(|| Entry::Block {
+                    block,
+                    epoch,
+                    state: withdrawn,
+                    fresh: book.fresh(),
+                })
+            }));
+        }
+        entries.iter().for_each(|entry| self.apply(entry));
+        entries
+    }
+
+    /// Gives addresses to an attachment: one per family, all or none.
+    pub fn allocate(&mut self, request: Request, now: Uptime) -> Result<(Holding, Entry), Error> {
+        let Request { attachment, uid, pod, labels, netns, link, mac, origin, created, families, wanted } =
+            request;
+        if self.holdings.contains_key(&attachment) {
+            return Err(Error::AttachmentExists { attachment });
+        }
+        self.check_wanted(&wanted, families)?;
+        let mut addresses = Vec::with_capacity(families.list().len());
+        for family in families.list() {
+            addresses.push(match wanted.iter().find(|address| Family::of(**address) == *family) {
+                Some(address) => self.requested(*address, now)?,
+                None => self.next(*family, now)?,
+            });
+        }
+        let attached = false;
+        let holding =
+            Holding { attachment, uid, pod, labels, addresses, netns, link, mac, origin, created, attached };
+        let entry = self.enact(Entry::Hold(holding.clone()));
+        Ok((holding, entry))
+    }
+
+    /// Notes that everything of an attachment is made. `None` when it is unknown or was noted before.
+    pub fn confirm(&mut self, attachment: &AttachmentId) -> Option<Entry> {
+        let open = self.holdings.get(attachment).is_some_and(|holding| !holding.attached);
+        open.then(|| self.enact(Entry::Attached { attachment: attachment.clone() }))
+    }
+
+    /// Frees the addresses of an attachment; they rest first. `None` when it holds nothing: repeating is fine.
+    pub fn release(&mut self, attachment: &AttachmentId, now: Uptime) -> Option<(Holding, Entry)> {
+        let holding = self.holdings.get(attachment)?.clone();
+        let entry = self.enact(Entry::Release { attachment: attachment.clone(), at: now });
+        Some((holding, entry))
+    }
+
+    /// Lets an address rest that the kernel has and no pod of the ledger holds; `None` when it is taken or not ours.
+    pub fn quarantine(&mut self, address: IpAddr, now: Uptime) -> Option<Entry> {
+        let ours = self.book_of(address).is_some_and(|book| book.is_usable(address));
+        let free = !self.holders.contains_key(&address);
+        (ours && free).then(|| self.enact(Entry::Rest { address, since: now }))
+    }
+
+    /// Begins to give a block back: nothing is allocated from it any more. `None` when it isn't open or isn't empty.
+    pub fn retire(&mut self, block: Block) -> Option<Entry> {
+        let book = self.blocks.get(&block)?;
+        let Book { epoch, state, .. } = *book;
+        if state != BlockState::Open || book.held() != 0 {
+            return None;
+        }
+        let fresh = book.fresh();
+        Some(self.enact(Entry::Block { block, epoch, state: BlockState::Retiring, fresh }))
+    }
+
+    /// The control plane took a retiring block back. `None` when it isn't retiring.
+    pub fn returned(&mut self, block: Block) -> Option<Entry> {
+        let retiring = self.blocks.get(&block).is_some_and(|book| book.state == BlockState::Retiring);
+        retiring.then(|| self.enact(Entry::BlockGone { block }))
+    }
+
+    /// One attachment.
+    pub fn holding(&self, attachment: &AttachmentId) -> Option<&Holding> {
+        self.holdings.get(attachment)
+    }
+
+    /// All attachments, in order.
+    pub fn holdings(&self) -> impl Iterator<Item = &Holding> {
+        self.holdings.values()
+    }
+
+    /// Who holds an address.
+    pub fn holder(&self, address: IpAddr) -> Option<&Holding> {
+        self.holdings.get(self.holders.get(&address)?)
+    }
+
+    /// Resting addresses of all blocks, per block oldest first.
+    pub fn resting(&self) -> impl Iterator<Item = (IpAddr, Uptime)> {
+        self.blocks.values().flat_map(Book::resting_addresses)
+    }
+
+    /// Use of every block.
+    pub fn usage(&self) -> impl Iterator<Item = Usage> {
+        self.blocks.values().map(|book| Usage {
+            block: book.block,
+            epoch: book.epoch,
+            state: book.state,
+            held: book.held(),
+            resting: book.resting(),
+            capacity: book.capacity(),
+        })
+    }
+
+    /// Whether another block of the family is wanted: none is open, or the open ones are nearly full.
+    pub fn wants_block(&self, family: Family) -> bool {
+        let (used, capacity) = self.open_use(family, None);
+        used.saturating_mul(100) >= capacity.saturating_mul(self.settings.nearly_full_percent.into())
+    }
+
+    /// An empty block that the family can do without: the youngest one.
+    pub fn surplus(&self, family: Family, now: Uptime) -> Option<(Block, Epoch)> {
+        let open = self.open_books(family).filter(|book| book.is_idle(&self.settings, now));
+        let idle = open.max_by_key(|book| book.epoch)?;
+        let (used, capacity) = self.open_use(family, Some(idle.block));
+        let spare = used.saturating_mul(100) < capacity.saturating_mul(self.settings.surplus_percent.into());
+        spare.then_some((idle.block, idle.epoch))
+    }
+
+    /// Blocks that wait for the control plane to take them back.
+    pub fn retiring(&self) -> impl Iterator<Item = (Block, Epoch)> {
+        let retiring = self.blocks.values().filter(|book| book.state == BlockState::Retiring);
+        retiring.map(|book| (book.block, book.epoch))
+    }
+
+    fn open_books(&self, family: Family) -> impl Iterator<Item = &Book> {
+        self.blocks.values().filter(move |b| b.state == BlockState::Open && b.block.family() == family)
+    }
+
+    /// Held and resting addresses, and the capacity, of open blocks but one.
+    fn open_use(&self, family: Family, without: Option<Block>) -> (u128, u128) {
+        self.open_books(family)
+            .filter(|book| Some(book.block) != without)
+            .fold((0, 0), |(used, all), book| (used + book.held() + book.resting(), all + book.capacity()))
+    }
+
+    fn book_of(&self, address: IpAddr) -> Option<&Book> {
+        self.blocks.values().find(|book| book.block.contains(address))
+    }
+
+    fn check_wanted(&self, wanted: &[IpAddr], families: Families) -> Result<(), Error> {
+        for (index, address) in wanted.iter().enumerate() {
+            let refuse = |why| Err(Error::NotOurs { address: *address, why });
+            let family = Family::of(*address);
+            if !families.has(family) {
+                return refuse("the fabric doesn't have its family");
+            }
+            if wanted.iter().take(index).any(|other| Family::of(*other) == family) {
+                return refuse("a pod has one address per family");
+            }
+            match self.book_of(*address) {
+                None => return refuse("it is in no block of this node"),
+                Some(book) if book.state != BlockState::Open => {
+                    return refuse("its block is leaving this node");
+                }
+                Some(book) if !book.is_usable(*address) => return refuse("it isn't a host address"),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn requested(&self, address: IpAddr, now: Uptime) -> Result<IpAddr, Error> {
+        if let Some(holder) = self.holders.get(&address) {
+            return Err(Error::Taken { address, holder: holder.clone() });
+        }
+        let rested = self.book_of(address).and_then(|book| book.rests_since(address)).map(|s| now.since(s));
+        match rested.and_then(|rested| self.settings.least_rest_ms.checked_sub(rested)) {
+            Some(rest_ms) if rest_ms > 0 => Err(Error::Resting { address, rest_ms }),
+            Some(_) | None => Ok(address),
+        }
+    }
+
+    /// The next address of a family: the oldest block that has one; under pressure those that rested less.
+    fn next(&self, family: Family, now: Uptime) -> Result<IpAddr, Error> {
+        let mut books: Vec<_> = self.open_books(family).collect();
+        books.sort_by_key(|book| book.epoch);
+        for under_pressure in [false, true] {
+            let found = books.iter().find_map(|book| book.candidate(&self.settings, now, under_pressure));
+            if let Some(address) = found {
+                return Ok(address);
+            }
+        }
+        let held = books.iter().map(|book| book.held()).sum();
+        let resting = books.iter().map(|book| book.resting()).sum();
+        Err(Error::Exhausted { family, held, resting, blocks: books.len() })
+    }
+
+    fn enact(&mut self, entry: Entry) -> Entry {
+        self.apply(&entry);
+        entry
+    }
+
+    /// Applies an entry. Total: an entry that doesn't fit (a salvaged journal) does what it still can.
+    fn apply(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Boot { boot, at } => self.reboot(*boot, *at),
+            Entry::Block { block, epoch, state, fresh } => self.put_block(*block, *epoch, *state, *fresh),
+            Entry::BlockGone { block } => {
+                if self.blocks.get(block).is_some_and(|book| book.held() == 0) {
+                    self.blocks.remove(block);
+                }
+            }
+            Entry::Hold(holding) => self.hold(holding),
+            Entry::Attached { attachment } => {
+                if let Some(holding) = self.holdings.get_mut(attachment) {
+                    holding.attached = true;
+                }
+            }
+            Entry::Release { attachment, at } => self.free(attachment, *at),
+            Entry::Rest { address, since } => {
+                if !self.holders.contains_key(address) {
+                    self.with_book(*address, |book| book.rest(*address, *since));
+                }
+            }
+        }
+    }
+
+    fn reboot(&mut self, boot: BootId, at: Uptime) {
+        if boot == self.boot {
+            return;
+        }
+        self.boot = boot;
+        self.blocks.values_mut().for_each(|book| book.restart_rest(at));
+        let attachments: Vec<_> = self.holdings.keys().cloned().collect();
+        attachments.iter().for_each(|attachment| self.free(attachment, at));
+    }
+
+    fn put_block(&mut self, block: Block, epoch: Epoch, state: BlockState, fresh: u128) {
+        let book = self.blocks.entry(block).or_insert_with(|| Book::new(block, epoch, state, fresh));
+        book.epoch = epoch;
+        book.state = state;
+        book.raise_fresh(fresh);
+    }
+
+    fn hold(&mut self, holding: &Holding) {
+        let free = holding.addresses.iter().all(|address| !self.holders.contains_key(address));
+        if !free || self.holdings.contains_key(&holding.attachment) {
+            return;
+        }
+        for address in &holding.addresses {
+            self.holders.insert(*address, holding.attachment.clone());
+            self.with_book(*address, |book| book.hold(*address));
+        }
+        self.holdings.insert(holding.attachment.clone(), holding.clone());
+    }
+
+    fn free(&mut self, attachment: &AttachmentId, at: Uptime) {
+        let Some(holding) = self.holdings.remove(attachment) else { return };
+        for address in &holding.addresses {
+            self.holders.remove(address);
+            self.with_book(*address, |book| book.rest(*address, at));
+        }
+        self.blocks.retain(|_, book| book.state != BlockState::Withdrawn || book.held() != 0);
+    }
+
+    fn with_book(&mut self, address: IpAddr, act: impl FnOnce(&mut Book)) {
+        if let Some(book) = self.blocks.values_mut().find(|book| book.block.contains(address)) {
+            act(book);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! Cases of allocation, and the laws against a random history.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Journal;
+
+const REST: u64 = 60_000;
+
+fn id(n: u32) -> AttachmentId {
+    AttachmentId { container: format!("c{n}"), interface: "eth0".to_owned() }
+}
+
+fn request(n: u32, families: Families, wanted: &[&str]) -> Request {
+    let uid = PodUid(u128::from(n).to_be_bytes());
+    Request {
+        attachment: id(n),
+        uid,
+        pod: format!("shop/web-{n}").parse().unwrap(),
+        labels: Labels::new(),
+        netns: format!("/run/netns/{n}"),
+        link: format!("wv{n:08x}"),
+        mac: [2; 6],
+        origin: Origin::Weft,
+        created: WallTime(1),
+        families,
+        wanted: wanted.iter().map(|text| text.parse().unwrap()).collect(),
+    }
+}
+
+fn leases(list: &[(&str, u64)]) -> BTreeMap<Block, Epoch> {
+    list.iter().map(|(block, epoch)| (block.parse().unwrap(), Epoch(*epoch))).collect()
+}
+
+fn ledger(blocks: &[(&str, u64)]) -> Ledger {
+    let mut ledger = Ledger::new(Settings::default());
+    ledger.lease(&leases(blocks), true);
+    ledger
+}
+
+/// Addresses the attachment got, or the error's text.
+fn add(ledger: &mut Ledger, n: u32, families: Families, wanted: &[&str], now: u64) -> String {
+    match ledger.allocate(request(n, families, wanted), Uptime(now)) {
+        Ok((holding, _)) => holding.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn each_family_kind_gets_its_addresses_primary_first() {
+    for (families, expected) in [
+        (Families::V4, "10.1.0.1"),
+        (Families::V6, "fd00::1"),
+        (Families::Dual, "10.1.0.1 fd00::1"),
+        (Families::Dual6, "fd00::1 10.1.0.1"),
+    ] {
+        let mut ledger = ledger(&[("10.1.0.0/24", 1), ("fd00::/64", 2)]);
+        assert_eq!(add(&mut ledger, 1, families, &[], 0), expected);
+    }
+}
+
+#[test]
+fn a_block_gives_all_but_network_and_broadcast_then_rested_addresses_first_in_first_out() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
+    let given: Vec<_> = (1..=14).map(|n| add(&mut ledger, n, Families::V4, &[], 0)).collect();
+    assert_eq!((given[0].as_str(), given[13].as_str()), ("10.1.0.1", "10.1.0.14"));
+    let full = "no IPv4 address is free on this node: 14 held, 0 resting, 1 blocks";
+    assert_eq!(add(&mut ledger, 15, Families::V4, &[], 0), full);
+    for (n, at) in [(7, 1_000), (3, 2_000)] {
+        ledger.release(&id(n), Uptime(at)).unwrap();
+    }
+    let resting = "no IPv4 address is free on this node: 12 held, 2 resting, 1 blocks";
+    assert_eq!(add(&mut ledger, 15, Families::V4, &[], 5_999), resting, "the least rest is 5 s");
+    assert_eq!(add(&mut ledger, 15, Families::V4, &[], 6_000), "10.1.0.7", "under pressure");
+    assert_eq!(add(&mut ledger, 16, Families::V4, &[], 2_000 + REST), "10.1.0.3");
+}
+
+#[test]
+fn fresh_addresses_come_before_rested_ones() {
+    let mut ledger = ledger(&[("10.1.0.0/24", 1)]);
+    add(&mut ledger, 1, Families::V4, &[], 0);
+    ledger.release(&id(1), Uptime(0)).unwrap();
+    assert_eq!(add(&mut ledger, 2, Families::V4, &[], 10 * REST), "10.1.0.2");
+}
+
+#[test]
+fn requested_addresses_are_checked_before_anything_is_held() {
+    let mut ledger = ledger(&[("10.1.0.0/24", 1), ("fd00::/64", 2)]);
+    let dual = Families::Dual;
+    assert_eq!(add(&mut ledger, 1, dual, &["fd00::77", "10.1.0.9"], 0), "10.1.0.9 fd00::77");
+    for (wanted, expected) in [
+        (&["10.1.0.9"][..], "address 10.1.0.9 is held by container c1"),
+        (&["10.2.0.9"], "address 10.2.0.9 can't be requested: it is in no block of this node"),
+        (&["10.1.0.0"], "address 10.1.0.0 can't be requested: it isn't a host address"),
+        (&["10.1.0.255"], "address 10.1.0.255 can't be requested: it isn't a host address"),
+        (&["fd00::"], "address fd00:: can't be requested: it isn't a host address"),
+        (&["10.1.0.3", "10.1.0.4"], "address 10.1.0.4 can't be requested: a pod has one address per family"),
+    ] {
+        assert_eq!(add(&mut ledger, 2, dual, wanted, 0), expected);
+    }
+    assert_eq!(
+        add(&mut ledger, 2, Families::V4, &["fd00::9"], 0),
+        "address fd00::9 can't be requested: the fabric doesn't have its family"
+    );
+    ledger.release(&id(1), Uptime(1_000)).unwrap();
+    assert_eq!(
+        add(&mut ledger, 2, dual, &["10.1.0.9"], 2_000),
+        "address 10.1.0.9 rests for 4000 ms more after its last pod"
+    );
+    assert_eq!(add(&mut ledger, 2, dual, &["10.1.0.9"], 6_000), "10.1.0.9 fd00::1");
+    let all: Vec<_> = (3..=11).map(|n| add(&mut ledger, n, Families::V4, &[], 6_000)).collect();
+    assert_eq!((all[7].as_str(), all[8].as_str()), ("10.1.0.8", "10.1.0.10"), "the held one is passed over");
+}
+
+#[test]
+fn adding_twice_is_refused_and_releasing_twice_is_fine() {
+    let mut ledger = ledger(&[("10.1.0.0/24", 1)]);
+    add(&mut ledger, 1, Families::V4, &[], 0);
+    assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "container c1 already has an interface eth0");
+    assert!(ledger.release(&id(1), Uptime(0)).is_some());
+    assert!(ledger.release(&id(1), Uptime(0)).is_none());
+    assert!(ledger.confirm(&id(1)).is_none());
+}
+
+#[test]
+fn nothing_is_held_when_one_family_is_exhausted() {
+    let mut ledger = ledger(&[("10.1.0.0/24", 1)]);
+    let error = "no IPv6 address is free on this node: 0 held, 0 resting, 0 blocks";
+    assert_eq!(add(&mut ledger, 1, Families::Dual, &[], 0), error);
+    assert_eq!(ledger.usage().next().unwrap().held, 0);
+    assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "10.1.0.1", "the first address is still fresh");
+}
+
+#[test]
+fn another_boot_sends_every_address_to_rest_and_the_same_boot_changes_nothing() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
+    ledger.begin_boot(BootId([1; 16]), Uptime(5));
+    (1..=14).for_each(|n| drop(add(&mut ledger, n, Families::V4, &[], 1_000_000)));
+    ledger.release(&id(9), Uptime(1_000_000)).unwrap();
+    let before = ledger.clone();
+    assert_eq!(ledger.begin_boot(BootId([1; 16]), Uptime(9)), None);
+    assert_eq!(ledger, before);
+    assert!(ledger.begin_boot(BootId([2; 16]), Uptime(20)).is_some());
+    assert_eq!(ledger.holdings().count(), 0);
+    assert!(ledger.resting().all(|(_, since)| since == Uptime(20)));
+    assert_eq!(add(&mut ledger, 1, Families::V4, &[], 20 + REST), "10.1.0.9", "first in, first out");
+}
+
+#[test]
+fn a_lost_block_goes_when_it_is_empty_and_only_when_the_view_is_complete() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]);
+    add(&mut ledger, 1, Families::V4, &[], 0);
+    assert_eq!(ledger.lease(&leases(&[]), false), [], "an incomplete view takes nothing away");
+    ledger.lease(&leases(&[]), true);
+    let left: Vec<_> = ledger.usage().map(|u| (u.block.to_string(), u.state)).collect();
+    assert_eq!(left, [("10.1.0.0/28".to_owned(), BlockState::Withdrawn)]);
+    assert!(add(&mut ledger, 2, Families::V4, &[], 0).starts_with("no IPv4 address is free"));
+    assert!(ledger.lease(&leases(&[]), true).is_empty(), "said once");
+    ledger.release(&id(1), Uptime(0)).unwrap();
+    assert_eq!(ledger.usage().count(), 0);
+    let mut again = ledger.clone();
+    again.lease(&leases(&[("10.1.0.0/28", 7)]), true);
+    assert_eq!(again.usage().next().map(|u| (u.epoch, u.state)), Some((Epoch(7), BlockState::Open)));
+}
+
+#[test]
+fn blocks_are_wanted_when_nearly_full_and_given_back_when_idle() {
+    let mut ledger = ledger(&[]);
+    assert!(ledger.wants_block(Family::V4), "none at all");
+    ledger.lease(&leases(&[("10.1.0.0/28", 1)]), true);
+    (1..=11).for_each(|n| drop(add(&mut ledger, n, Families::V4, &[], 0)));
+    assert!(!ledger.wants_block(Family::V4), "11 of 14");
+    add(&mut ledger, 12, Families::V4, &[], 0);
+    assert!(ledger.wants_block(Family::V4), "12 of 14");
+    ledger.lease(&leases(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]), true);
+    assert!(!ledger.wants_block(Family::V4));
+    assert_eq!(ledger.surplus(Family::V4, Uptime(0)), None, "the other is too full");
+    (1..=6).for_each(|n| drop(ledger.release(&id(n), Uptime(0))));
+    assert_eq!(ledger.surplus(Family::V4, Uptime(REST)), None, "resting addresses count as used");
+    let rest = Uptime(REST);
+    let mut small = self::ledger(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]);
+    let (block, epoch) = small.surplus(Family::V4, rest).unwrap();
+    assert_eq!((block.to_string().as_str(), epoch), ("10.1.1.0/28", Epoch(2)));
+    assert!(small.retire(block).is_some());
+    assert_eq!(small.surplus(Family::V4, rest), None, "the last one stays");
+    assert!(small.lease(&leases(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]), true).is_empty());
+    assert_eq!(small.retiring().collect::<Vec<_>>(), [(block, epoch)], "the View may still show it");
+    assert!(small.returned(block).is_some());
+    assert_eq!(small.usage().count(), 1);
+}
+
+#[test]
+fn an_unknown_address_of_the_kernel_rests_and_a_held_one_does_not() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
+    add(&mut ledger, 1, Families::V4, &[], 0);
+    let now = Uptime(1);
+    assert!(ledger.quarantine("10.1.0.1".parse().unwrap(), now).is_none());
+    assert!(ledger.quarantine("10.9.0.1".parse().unwrap(), now).is_none());
+    assert!(ledger.quarantine("10.1.0.2".parse().unwrap(), now).is_some());
+    assert_eq!(add(&mut ledger, 2, Families::V4, &[], 2), "10.1.0.3");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Add(u32, Option<u8>),
+    Confirm(u32),
+    Release(u32),
+    Pass(u64),
+    Lease(u8, bool),
+    Reboot,
+    Retire(u8),
+    Returned(u8),
+    Compact,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0_u32..24, prop::option::weighted(0.2, 0_u8..40)).prop_map(|(n, w)| Op::Add(n, w)),
+        1 => (0_u32..24).prop_map(Op::Confirm),
+        5 => (0_u32..24).prop_map(Op::Release),
+        3 => prop_oneof![Just(100), Just(6_000), Just(REST)].prop_map(Op::Pass),
+        1 => (0_u8..8, any::<bool>()).prop_map(|(mask, complete)| Op::Lease(mask, complete)),
+        1 => Just(Op::Reboot),
+        1 => (0_u8..3).prop_map(Op::Retire),
+        1 => (0_u8..3).prop_map(Op::Returned),
+        1 => Just(Op::Compact),
+    ]
+}
+
+const BLOCKS: [&str; 3] = ["10.1.0.0/28", "10.1.0.16/28", "fd00::/64"];
+
+/// No address is held twice; what is held is in the book of its block; every position below the fresh one is taken.
+fn laws(ledger: &Ledger) {
+    let mut seen = BTreeSet::new();
+    for holding in ledger.holdings() {
+        for address in &holding.addresses {
+            assert!(seen.insert(*address), "{address} is held twice");
+            assert_eq!(ledger.holder(*address), Some(holding));
+        }
+    }
+    assert_eq!(ledger.holders.len(), seen.len());
+    let resting: Vec<_> = ledger.resting().map(|(address, _)| address).collect();
+    assert!(resting.iter().all(|address| seen.insert(*address)), "resting and held, or resting twice");
+    for book in ledger.blocks.values() {
+        let inside = seen.iter().filter(|a| book.block.contains(**a)).count() as u128;
+        assert_eq!(inside, book.held() + book.resting(), "no address of {} is lost", book.block);
+        let below = (1..book.fresh()).all(|i| seen.contains(&book.block.nth(i).unwrap()));
+        assert!(below, "a position of {} that isn't fresh is held or resting", book.block);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn no_address_is_held_twice_none_is_lost_and_a_replay_is_equal(ops in prop::collection::vec(op(), 1..120)) {
+        let mut ledger = Ledger::new(Settings::default());
+        let (mut journal, mut bytes) = Journal::create(&[]);
+        let (mut now, mut boot) = (0_u64, 1_u8);
+        for op in ops {
+            let at = Uptime(now);
+            let entries = match op {
+                Op::Add(n, wanted) => {
+                    let wanted = wanted.map(|w| format!("10.1.0.{w}"));
+                    let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
+                    let families = if n.is_multiple_of(3) { Families::Dual6 } else { Families::V4 };
+                    ledger.allocate(request(n, families, &wanted), at).map(|(_, entry)| vec![entry]).unwrap_or_default()
+                }
+                Op::Confirm(n) => ledger.confirm(&id(n)).into_iter().collect(),
+                Op::Release(n) => ledger.release(&id(n), at).map(|(_, entry)| entry).into_iter().collect(),
+                Op::Pass(ms) => { now += ms; Vec::new() }
+                Op::Lease(mask, complete) => {
+                    let wanted = BLOCKS.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0);
+                    let list: Vec<_> = wanted.map(|(i, block)| (*block, i as u64 + 1)).collect();
+                    ledger.lease(&leases(&list), complete)
+                }
+                Op::Reboot => {
+                    boot += 1;
+                    now = 0;
+                    ledger.begin_boot(BootId([boot; 16]), Uptime(now)).into_iter().collect()
+                }
+                Op::Retire(i) => ledger.retire(BLOCKS[usize::from(i)].parse().unwrap()).into_iter().collect(),
+                Op::Returned(i) => ledger.returned(BLOCKS[usize::from(i)].parse().unwrap()).into_iter().collect(),
+                Op::Compact => {
+                    (journal, bytes) = Journal::create(&ledger.snapshot());
+                    Vec::new()
+                }
+            };
+            entries.iter().for_each(|entry| journal.append(entry, &mut bytes));
+            laws(&ledger);
+        }
+        let scan = Journal::scan(&bytes).unwrap();
+        prop_assert_eq!((scan.torn, &scan.damage), (0, &None));
+        let replayed = Ledger::replay(Settings::default(), &scan.entries);
+        prop_assert_eq!(&replayed, &ledger);
+        prop_assert_eq!(&Ledger::replay(Settings::default(), &ledger.snapshot()), &ledger);
+    }
+}
