@@ -1,0 +1,106 @@
+//! The roles that this program plays inside a lab: `weft-lab inside ROLE`. Not for people.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Subcommand;
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use crate::layout::Layout;
+use crate::record::Record;
+use crate::{Result, launch, mounts, prerequisites, supervisor};
+
+/// A role.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Leaves for new namespaces and starts the first process there.
+    Outer {
+        /// Abstract name of the control socket.
+        #[arg(long)]
+        socket: String,
+        /// Arguments of the first process.
+        #[arg(last = true)]
+        inner: Vec<String>,
+    },
+    /// The first process of a lab.
+    Supervise {
+        /// Name of the lab.
+        lab: String,
+    },
+    /// Says which prerequisites are missing inside new namespaces.
+    Check,
+    /// The first process of a machine.
+    Machine {
+        /// Name of machine and host.
+        name: String,
+        /// What survives the machine.
+        disk: PathBuf,
+    },
+    /// Makes a network namespace and mounts it.
+    NetnsAdd {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Unmounts a network namespace.
+    NetnsRemove {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// Plays the role. What goes wrong is also said on standard output, where the starter listens.
+pub fn play(role: &Role) -> Result {
+    let played = match role {
+        Role::Outer { socket, inner } => launch::outer(socket, inner),
+        Role::Supervise { lab } => supervise(lab),
+        Role::Check => prerequisites::check_inside(),
+        Role::Machine { name, disk } => machine(name, disk),
+        Role::NetnsAdd { path } => {
+            unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
+            mounts::mount_netns(path)
+        }
+        Role::NetnsRemove { path } => {
+            umount2(path, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", path.display()))?;
+            std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))
+        }
+    };
+    if let Err(e) = &played {
+        say(&format!("error: {e:#}"))?;
+    }
+    played
+}
+
+fn supervise(lab: &str) -> Result {
+    let layout = Layout::of(lab)?;
+    let record = Record::read(&layout)?;
+    let listener: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    supervisor::supervise(layout, &record.topology, &UnixListener::from(listener), || say("ready"))
+}
+
+/// Prepares the machine, then lives as its first process: adopts and reaps orphans until it is killed.
+fn machine(name: &str, disk: &Path) -> Result {
+    nix::unistd::sethostname(name).context("set the host name")?;
+    mounts::prepare_machine(disk)?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block().context("block SIGCHLD")?;
+    say("ready")?;
+    loop {
+        while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
+        children.wait().context("wait for orphans")?;
+    }
+}
+
+fn say(line: &str) -> Result {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
