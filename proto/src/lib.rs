@@ -2,6 +2,7 @@
 //!
 //! Inwards conversions check shape and name the field; meaning is checked by the pure crates.
 
+pub mod codec;
 pub mod convert;
 
 #[allow(
@@ -31,3 +32,6 @@ pub use generated::v1;
 
 /// The encoded descriptor set of all files, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests;

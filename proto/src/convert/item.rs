@@ -1,0 +1,135 @@
+//! Items and their keys.
+
+use weft_model::{Epoch, FabricItem, Item, ItemKey, NodeName, PeerItem, RouteItem, WireguardKey};
+
+use super::{
+    address::{
+        addresses_from_wire, addresses_to_wire, mesh_from_wire, mesh_to_wire, ranges_from_wire,
+        ranges_to_wire,
+    },
+    fabric::{families_from_wire, overlay_from_wire},
+    shape::{ShapeError, Within, cluster_from_wire, copied, exactly_or_none, missing, optional, required},
+};
+use crate::v1::{self, item::Kind as WireItem, item_key::Kind as WireKey};
+
+impl TryFrom<v1::FabricItem> for FabricItem {
+    type Error = ShapeError;
+
+    fn try_from(wire: v1::FabricItem) -> Result<Self, ShapeError> {
+        Ok(Self {
+            cluster: cluster_from_wire("cluster", &wire.cluster)?,
+            families: families_from_wire("families", wire.families)?,
+            ranges: required("ranges", wire.ranges)?,
+            overlay: overlay_from_wire("overlay", wire.overlay)?,
+            domain: wire.domain,
+            masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
+        })
+    }
+}
+
+impl From<&FabricItem> for v1::FabricItem {
+    fn from(item: &FabricItem) -> Self {
+        Self {
+            cluster: copied(&item.cluster.0),
+            families: v1::Families::from(item.families).into(),
+            ranges: Some((&item.ranges).into()),
+            overlay: v1::Overlay::from(item.overlay).into(),
+            domain: item.domain.clone(),
+            masquerade_exceptions: ranges_to_wire(&item.masquerade_exceptions),
+        }
+    }
+}
+
+impl TryFrom<v1::PeerItem> for PeerItem {
+    type Error = ShapeError;
+
+    fn try_from(wire: v1::PeerItem) -> Result<Self, ShapeError> {
+        Ok(Self {
+            node: NodeName::new(wire.node).within("node")?,
+            wireguard_key: exactly_or_none("wireguard_key", &wire.wireguard_key)?.map(WireguardKey),
+            endpoint: optional("endpoint", wire.endpoint)?,
+            mesh: mesh_from_wire("mesh", wire.mesh)?,
+            underlay: addresses_from_wire("underlay", wire.underlay)?,
+            uplink_mac: exactly_or_none("uplink_mac", &wire.uplink_mac)?,
+            allowed: ranges_from_wire("allowed", wire.allowed)?,
+        })
+    }
+}
+
+impl From<&PeerItem> for v1::PeerItem {
+    fn from(item: &PeerItem) -> Self {
+        Self {
+            node: item.node.to_string(),
+            wireguard_key: item.wireguard_key.map(|key| copied(&key.0)).unwrap_or_default(),
+            endpoint: item.endpoint.as_ref().map(Into::into),
+            mesh: mesh_to_wire(&item.mesh),
+            underlay: addresses_to_wire(&item.underlay),
+            uplink_mac: item.uplink_mac.map(|mac| copied(&mac)).unwrap_or_default(),
+            allowed: ranges_to_wire(&item.allowed),
+        }
+    }
+}
+
+impl TryFrom<v1::RouteItem> for RouteItem {
+    type Error = ShapeError;
+
+    fn try_from(wire: v1::RouteItem) -> Result<Self, ShapeError> {
+        Ok(Self {
+            block: required("block", wire.block)?,
+            node: NodeName::new(wire.node).within("node")?,
+            epoch: Epoch(wire.epoch),
+        })
+    }
+}
+
+impl From<&RouteItem> for v1::RouteItem {
+    fn from(item: &RouteItem) -> Self {
+        Self { block: Some((&item.block).into()), node: item.node.to_string(), epoch: item.epoch.0 }
+    }
+}
+
+impl TryFrom<v1::Item> for Item {
+    type Error = ShapeError;
+
+    fn try_from(wire: v1::Item) -> Result<Self, ShapeError> {
+        match wire.kind.ok_or_else(missing).within("kind")? {
+            WireItem::Fabric(item) => item.try_into().map(Self::Fabric).within("fabric"),
+            WireItem::Peer(item) => item.try_into().map(Self::Peer).within("peer"),
+            WireItem::Route(item) => item.try_into().map(Self::Route).within("route"),
+        }
+    }
+}
+
+impl From<&Item> for v1::Item {
+    fn from(item: &Item) -> Self {
+        let kind = match item {
+            Item::Fabric(item) => WireItem::Fabric(item.into()),
+            Item::Peer(item) => WireItem::Peer(item.into()),
+            Item::Route(item) => WireItem::Route(item.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<v1::ItemKey> for ItemKey {
+    type Error = ShapeError;
+
+    fn try_from(wire: v1::ItemKey) -> Result<Self, ShapeError> {
+        match wire.kind.ok_or_else(missing).within("kind")? {
+            WireKey::Fabric(_) => Ok(Self::Fabric),
+            WireKey::Peer(name) => NodeName::new(name).map(Self::Peer).within("peer"),
+            WireKey::Route(block) => block.try_into().map(Self::Route).within("route"),
+        }
+    }
+}
+
+impl From<&ItemKey> for v1::ItemKey {
+    fn from(key: &ItemKey) -> Self {
+        let kind = match key {
+            ItemKey::Fabric => WireKey::Fabric(true),
+            ItemKey::Peer(name) => WireKey::Peer(name.to_string()),
+            ItemKey::Route(block) => WireKey::Route(block.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
