@@ -1,1 +1,33 @@
 //! Netlink, namespaces, sysctl, TUN: the only crate with unsafe.
+
+mod attach;
+mod environment;
+mod error;
+mod features;
+mod host;
+mod icmp;
+mod link;
+mod monitor;
+mod namespace;
+mod netlink;
+mod observe;
+mod purge;
+mod request;
+mod route;
+mod setting;
+mod tun;
+
+pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, reap};
+pub use environment::set_environment;
+pub use error::{Area, Error, Refusal};
+pub use features::detect_features;
+pub use host::{configure_mesh_device, ensure_wireguard, read_host, read_mesh_devices};
+pub use icmp::{Echo, LEAST_PROBE, Pinger};
+pub use link::LinkExecutor;
+pub use monitor::{Look, Monitor};
+pub use namespace::{Namespace, create_namespace, remove_namespace};
+pub use netlink::Netlink;
+pub use purge::purge;
+pub use route::RouteExecutor;
+pub use setting::{read_setting, write_setting};
+pub use tun::{TUN_CONTROL, Tun, TunEnsured, TunError, ensure_tun, link_kind, link_mtu};

@@ -40,7 +40,9 @@ pub enum Error {
         left: u32,
     },
     /// Mode routed without an underlay address of a family of the pods.
-    #[error("mode routed: node {node} has no {family} underlay address on this link, so its {family} pods can't be reached")]
+    #[error(
+        "mode routed: node {node} has no {family} underlay address on this link, so its {family} pods can't be reached"
+    )]
     NotRoutable {
         /// The node.
         node: NodeName,

@@ -259,9 +259,11 @@ pub fn is_ours(link: &str) -> bool {
 /// `attempt` counts up from 0 while the name is taken by another pod (15 bytes leave no room for the uid itself).
 pub fn pod_link_name(uid: PodUid, attempt: u8) -> String {
     // FNV-1a: it has only to spread; uids are random.
-    let hash = uid.0.iter().chain([&attempt]).fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = uid
+        .0
+        .iter()
+        .chain([&attempt])
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     format!("{}{hash:08x}", ownership::VETH_PREFIX)
 }
 

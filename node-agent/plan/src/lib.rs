@@ -21,8 +21,8 @@ pub use facts::{
 };
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use peer::{
-    DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig, PeerError,
-    PeerState, PeerStep, desired_device, peer_steps,
+    DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
+    PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
 pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
 pub use subject::{Executor, Failure, Pending, Scope, Source, Step, Subject, Sweep, Wanted};

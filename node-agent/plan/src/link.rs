@@ -11,7 +11,9 @@ use weft_model::{
 };
 use weft_view::View;
 
-use crate::{Facts, LocalPod, Pending, Scope, Setting, Source, Step, Subject, Sweep, Wanted, sysctl::settings};
+use crate::{
+    Facts, LocalPod, Pending, Scope, Setting, Source, Step, Subject, Sweep, Wanted, sysctl::settings,
+};
 
 /// Subject: links, and what hangs on them.
 #[derive(Debug)]
@@ -160,7 +162,8 @@ fn of_node(view: &View, facts: &Facts) -> Vec<(LinkKey, LinkValue)> {
     wanted.extend(gateways(fabric));
     if let Some(own) = view.peer(&facts.node) {
         for (family, address) in own.mesh.iter().filter(|(family, _)| fabric.families.has(*family)) {
-            wanted.push((LinkKey::Address(*address, family.bits()), LinkValue::Address { link_scope: false }));
+            wanted
+                .push((LinkKey::Address(*address, family.bits()), LinkValue::Address { link_scope: false }));
         }
     }
     wanted
@@ -210,7 +213,9 @@ impl fmt::Display for LinkValue {
                 write!(f, "{}", if b.snooping { " snooping" } else { "" })?;
                 f.write_str(if b.spanning_tree { " stp" } else { "" })
             }
-            Self::Address { link_scope } => f.write_str(if *link_scope { "scope link" } else { "scope global" }),
+            Self::Address { link_scope } => {
+                f.write_str(if *link_scope { "scope link" } else { "scope global" })
+            }
             Self::Port(p) => {
                 write!(f, "{VETH_ALIAS_PREFIX}{} mtu {} {}", p.uid, p.mtu, if p.up { "up" } else { "down" })?;
                 f.write_str(if p.guarded { " isolated" } else { " open" })

@@ -97,7 +97,11 @@ mod tests {
         assert_eq!(pod_mtu(Overlay::Wireguard, 1340, Family::V4, v6), Ok(1280));
         let refused = pod_mtu(Overlay::Wireguard, 1339, Family::V4, v6);
         assert_eq!(refused, Err(Error::MtuTooSmall { underlay: 1339, left: 1279 }));
-        assert_eq!(pod_mtu(Overlay::Wireguard, 1339, Family::V4, &[Family::V4]), Ok(1279), "IPv4 alone goes on");
+        assert_eq!(
+            pod_mtu(Overlay::Wireguard, 1339, Family::V4, &[Family::V4]),
+            Ok(1279),
+            "IPv4 alone goes on"
+        );
         assert_eq!(pod_mtu(Overlay::Routed, 1500, Family::V4, v6), Ok(1500));
     }
 

@@ -137,7 +137,10 @@ const fn put_stage(key: &RouteKey) -> u8 {
 }
 
 /// The way in goes before what it led to, what closes goes last.
-#[expect(clippy::unnecessary_wraps, reason = "the type of Step::ordered's argument: other subjects have keys that stay")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the type of Step::ordered's argument: other subjects have keys that stay"
+)]
 const fn delete_stage(key: &RouteKey) -> Option<u8> {
     Some(3 - put_stage(key))
 }
@@ -183,8 +186,7 @@ impl<'a> Plan<'a> {
                     wanted.extend(blocks);
                 }
                 ItemKey::Route(block) => {
-                    let entries =
-                        self.view.routes().get(block).map(|r| self.of_block(r)).unwrap_or_default();
+                    let entries = self.view.routes().get(block).map(|r| self.of_block(r)).unwrap_or_default();
                     wanted.push((Source::Item(key.clone()), entries));
                 }
             }
@@ -294,8 +296,7 @@ impl<'a> Plan<'a> {
             Overlay::Wireguard => {
                 let device = self.facts.active_mesh()?;
                 let outer = peer.endpoint.map(|endpoint| Family::of(endpoint.ip()));
-                let computed =
-                    outer.zip(underlay).map(|(outer, u)| mtu::inner_mtu(u.mtu, outer, device.mtu));
+                let computed = outer.zip(underlay).map(|(outer, u)| mtu::inner_mtu(u.mtu, outer, device.mtu));
                 let path_mtu = probed.into_iter().chain(computed).min().unwrap_or(device.mtu);
                 let metric = mtu::route_mtu(path_mtu, device.mtu, family);
                 Some((Path::Device(device.name.clone()), metric))

@@ -53,9 +53,8 @@ pub fn choose_underlay(host: &Host, choice: &UnderlayChoice) -> Result<Underlay,
         return with_first(host, link, Some(address));
     }
     if let Some(interface) = &choice.interface {
-        let link = host
-            .link(interface)
-            .ok_or_else(|| Error::NoSuchInterface { interface: interface.clone() })?;
+        let link =
+            host.link(interface).ok_or_else(|| Error::NoSuchInterface { interface: interface.clone() })?;
         return with_first(host, link, None);
     }
     let routes = host.default_routes();
@@ -77,13 +76,7 @@ fn with_first(host: &Host, link: &HostLink, first: Option<IpAddr>) -> Result<Und
     if addresses.is_empty() {
         return Err(Error::NoAddress { interface: link.name.clone() });
     }
-    Ok(Underlay {
-        interface: link.name.clone(),
-        index: link.index,
-        mac: link.mac,
-        mtu: link.mtu,
-        addresses,
-    })
+    Ok(Underlay { interface: link.name.clone(), index: link.index, mac: link.mac, mtu: link.mtu, addresses })
 }
 
 /// Global addresses that last, IPv4 first, in the kernel's order (the first is the primary one).
@@ -141,7 +134,12 @@ mod tests {
         }
     }
 
-    fn check(host: &Host, interface: Option<&str>, address: Option<&str>, want: Result<(&str, &[&str]), Error>) {
+    fn check(
+        host: &Host,
+        interface: Option<&str>,
+        address: Option<&str>,
+        want: Result<(&str, &[&str]), Error>,
+    ) {
         let choice = UnderlayChoice {
             interface: interface.map(str::to_owned),
             address: address.map(|a| a.parse().unwrap()),

@@ -1,0 +1,154 @@
+//! Errors of this crate: what was tried, on which object, and the kernel's own words.
+
+use std::{io, path::PathBuf};
+
+use nix::errno::Errno;
+use weft_errors::{Code, Coded, LINK_FAILED, NAMESPACE_FAILED, ROUTE_FAILED, SYSCTL_FAILED};
+
+/// What kind of object an operation was about: decides the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// Links and addresses.
+    Link,
+    /// Routes, rules, neighbours, probes.
+    Route,
+}
+
+/// The kernel refused one request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {}{}", errno.desc(), words(.message.as_deref()))]
+pub struct Refusal {
+    /// What was tried, with the object: `add link wv1a2b3c4d`.
+    pub what: String,
+    /// Kind of object.
+    pub area: Area,
+    /// Error number.
+    pub errno: Errno,
+    /// The kernel's extended acknowledgement (NETLINK_EXT_ACK), where it gave one.
+    pub message: Option<String>,
+}
+
+fn words(message: Option<&str>) -> String {
+    message.map(|m| format!(" ({m})")).unwrap_or_default()
+}
+
+/// What can go wrong between us and the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request was refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A socket call failed.
+    #[error("{what} failed")]
+    Socket {
+        /// The call, in words.
+        what: &'static str,
+        /// Kind of object it served.
+        area: Area,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel did not answer in time.
+    #[error("the kernel did not answer within {seconds} s to: {what}")]
+    Deadline {
+        /// What was asked.
+        what: String,
+        /// The time limit.
+        seconds: u64,
+    },
+    /// A dump was interrupted by changes again and again.
+    #[error("{what} kept changing while it was read ({tries} tries)")]
+    Unsteady {
+        /// What was read.
+        what: String,
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// A network namespace can't be used.
+    #[error("network namespace {}: {why}", path.display())]
+    Namespace {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+        /// The call's error, if one failed.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// A setting can't be read or written.
+    #[error("setting {setting} can't be {action}")]
+    Setting {
+        /// The setting as sysctl writes it.
+        setting: String,
+        /// `read`, `set to 1`.
+        action: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The name of a link is taken by something that isn't this pod's.
+    #[error("the link name {name} is taken")]
+    NameTaken {
+        /// The name, on the node's side.
+        name: String,
+    },
+    /// The pod's namespace has an interface of that name already.
+    #[error("the namespace has an interface {interface} already")]
+    InterfaceTaken {
+        /// The name in the pod.
+        interface: String,
+    },
+    /// A link that steps rely on isn't there.
+    #[error("there is no link {name}")]
+    NoLink {
+        /// The name.
+        name: String,
+    },
+    /// A pod's link is gone: it must be attached anew, which needs the pod's namespace.
+    #[error("the link {name} of a pod is gone")]
+    PortGone {
+        /// The name on the node's side.
+        name: String,
+    },
+    /// A route that isn't ours stands where ours must be.
+    #[error("{route} is taken by a route that isn't Weft's")]
+    RouteTaken {
+        /// The route.
+        route: String,
+    },
+}
+
+impl Error {
+    /// The error number, where the kernel refused.
+    pub const fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.errno),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn socket(what: &'static str, area: Area, source: io::Error) -> Self {
+        Self::Socket { what, area, source }
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static Code {
+        match self {
+            Self::Refused(Refusal { area: Area::Link, .. })
+            | Self::Socket { area: Area::Link, .. }
+            | Self::Deadline { .. }
+            | Self::Unsteady { .. }
+            | Self::NameTaken { .. }
+            | Self::InterfaceTaken { .. }
+            | Self::NoLink { .. }
+            | Self::PortGone { .. } => &LINK_FAILED,
+            Self::Refused(Refusal { area: Area::Route, .. })
+            | Self::Socket { area: Area::Route, .. }
+            | Self::RouteTaken { .. } => &ROUTE_FAILED,
+            Self::Namespace { .. } => &NAMESPACE_FAILED,
+            Self::Setting { .. } => &SYSCTL_FAILED,
+        }
+    }
+}

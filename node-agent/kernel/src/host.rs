@@ -1,0 +1,91 @@
+//! What this host is, for the plan: links, addresses and routes that aren't pods'.
+
+use weft_model::{Family, ownership::MESH_DEVICES};
+use weft_plan::{Host, HostLink, MeshDevice, Setting, is_ours};
+
+use crate::{
+    error::Error,
+    netlink::Netlink,
+    observe::{LinkFacts, address_facts, all_links, main_routes},
+    request::Request,
+    setting::read_setting,
+};
+
+/// Reads links, addresses and routes of the calling thread's namespace; those on links of ours are left out of addresses and
+/// routes, pods' links altogether.
+pub fn read_host() -> Result<Host, Error> {
+    let mut netlink = Netlink::open()?;
+    let found = all_links(&mut netlink)?;
+    let foreign =
+        |index: Option<u32>| !found.iter().any(|link| Some(link.index) == index && is_ours(&link.name));
+    let addresses = netlink.dump(&Request::addresses())?;
+    let addresses = addresses.into_iter().filter_map(address_facts).filter(|a| foreign(Some(a.link)));
+    let addresses = addresses.map(crate::observe::AddressFacts::into_host).collect();
+    let mut routes = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let all = main_routes(&mut netlink, family)?;
+        routes.extend(all.into_iter().filter(|route| route.link.is_none() || foreign(route.link)));
+    }
+    let links = found.iter().filter(|link| !is_ours(&link.name)).map(host_link);
+    Ok(Host { links: links.collect::<Result<_, _>>()?, addresses, routes })
+}
+
+/// The mesh devices that exist, in the order of their names.
+pub fn read_mesh_devices() -> Result<Vec<MeshDevice>, Error> {
+    let mut netlink = Netlink::open()?;
+    let mut devices = Vec::new();
+    for name in MESH_DEVICES {
+        if let Some(link) = crate::observe::find_link(&mut netlink, name)? {
+            let LinkFacts { index, name, mtu, up, .. } = link;
+            devices.push(MeshDevice { name, index, mtu, up });
+        }
+    }
+    Ok(devices)
+}
+
+/// Sets MTU and state of a mesh device that exists; nothing is sent when both are right.
+pub fn configure_mesh_device(name: &str, mtu: u32) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    let link = crate::observe::find_link(&mut netlink, name)?
+        .ok_or_else(|| Error::NoLink { name: name.to_owned() })?;
+    if link.mtu == mtu && link.up {
+        return Ok(());
+    }
+    let change = crate::request::LinkChange {
+        up: Some(true),
+        mtu: Some(mtu),
+        ..crate::request::LinkChange::default()
+    };
+    netlink.one(Request::change_link(link.index, name, change)).map(|_| ())
+}
+
+/// Makes a kernel WireGuard device; one that exists already is success. Its keys and peers are weft-mesh's work.
+pub fn ensure_wireguard(name: &str) -> Result<(), Error> {
+    let mut netlink = Netlink::open()?;
+    let kind = netlink_packet_route::link::InfoKind::Wireguard;
+    match netlink.one(Request::add_plain(name, kind)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno() == Some(nix::errno::Errno::EEXIST) => {
+            match crate::observe::find_link(&mut netlink, name)? {
+                Some(link) if link.kind == "wireguard" => Ok(()),
+                Some(_) | None => Err(Error::NameTaken { name: name.to_owned() }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
+    let accept_ra = read_setting(&Setting::of(Family::V6, &link.name, "accept_ra"))?;
+    Ok(HostLink {
+        index: link.index,
+        name: link.name.clone(),
+        mac: link.mac,
+        mtu: link.mtu,
+        up: link.up,
+        loopback: link.loopback,
+        kind: link.kind.clone(),
+        master: link.master,
+        accept_ra: accept_ra.and_then(|text| text.parse().ok()),
+    })
+}

@@ -1,0 +1,156 @@
+//! Notices that somebody changed what is ours, or what the host is: "look again", never what to do.
+//!
+//! Notifications get lost (ENOBUFS) and come late; the agent works from full observations. Not here: the slow timer.
+
+use std::{collections::BTreeSet, io, time::Duration};
+
+use netlink_packet_route::{
+    RouteNetlinkMessage, neighbour::NeighbourAttribute, route::RouteProtocol, rule::RuleAttribute,
+};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
+use weft_model::ownership::{BRIDGE, MESH_DEVICES, ROUTE_PROTOCOL};
+use weft_plan::is_ours;
+
+use crate::{
+    attach::index_of,
+    error::{Area, Error},
+    netlink::Messages,
+    observe::{address_facts, link_facts},
+};
+
+/// What to look at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// The link subject: a link, address or neighbour of ours changed.
+    Links,
+    /// The route subject: a route or rule of ours was removed.
+    Routes,
+    /// A mesh device came, changed or went.
+    Mesh,
+    /// Links, addresses or routes that aren't ours: the underlay may have changed.
+    Host,
+    /// Notifications were lost: everything.
+    Everything,
+}
+
+/// A socket that hears of changes in the namespace it was opened in.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: Socket,
+    buffer: Vec<u8>,
+}
+
+/// Multicast groups of `linux/rtnetlink.h`.
+const GROUPS: [u32; 8] = [
+    1,  // RTNLGRP_LINK
+    3,  // RTNLGRP_NEIGH
+    5,  // RTNLGRP_IPV4_IFADDR
+    7,  // RTNLGRP_IPV4_ROUTE
+    8,  // RTNLGRP_IPV4_RULE
+    9,  // RTNLGRP_IPV6_IFADDR
+    11, // RTNLGRP_IPV6_ROUTE
+    19, // RTNLGRP_IPV6_RULE
+];
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// How many datagrams are read before what they said is returned.
+const BURST: usize = 1024;
+
+impl Monitor {
+    /// Opens a monitor in the calling thread's namespace.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |what| move |source: io::Error| Error::socket(what, Area::Link, source);
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("opening a monitor"))?;
+        socket.bind_auto().map_err(failed("binding a monitor"))?;
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
+            .map_err(|e| Error::socket("sizing a receive buffer", Area::Link, e.into()))?;
+        for group in GROUPS {
+            socket.add_membership(group).map_err(failed("joining a group of notifications"))?;
+        }
+        Ok(Self { socket, buffer: vec![0; 64 << 10] })
+    }
+
+    /// Waits for changes, at most `limit`, and returns what they concern; empty when time passed without any.
+    pub fn wait(&mut self, limit: Duration) -> Result<BTreeSet<Look>, Error> {
+        let mut looks = BTreeSet::new();
+        let limit = limit.max(Duration::from_millis(1));
+        set_socket_timeout(&self.socket, Timeout::Recv, Some(limit))
+            .map_err(|e| Error::socket("setting a time limit", Area::Link, e.into()))?;
+        let mut flags = 0;
+        for _ in 0..BURST {
+            match self.socket.recv(&mut &mut self.buffer[..], flags) {
+                Ok(length) => {
+                    let messages = Messages::new(&self.buffer[..length]);
+                    looks.extend(messages.filter_map(|m| m.decode()).filter_map(concern));
+                }
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    looks.insert(Look::Everything);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => break,
+                Err(source) => return Err(Error::socket("reading notifications", Area::Link, source)),
+            }
+            if !looks.is_empty() {
+                // Whatever else has come already is taken along, but not waited for.
+                flags = libc::MSG_DONTWAIT;
+            }
+        }
+        Ok(looks)
+    }
+}
+
+/// Our own additions concern nobody; removals and changes of what is ours do, whoever made them.
+fn concern(message: RouteNetlinkMessage) -> Option<Look> {
+    use RouteNetlinkMessage as M;
+    match message {
+        M::NewLink(_) => {
+            let link = link_facts(message)?;
+            if MESH_DEVICES.contains(&link.name.as_str()) {
+                return Some(Look::Mesh);
+            }
+            if link.name == BRIDGE {
+                return Some(Look::Links);
+            }
+            (!is_ours(&link.name)).then_some(Look::Host)
+        }
+        M::DelLink(_) => {
+            let link = link_facts(message)?;
+            if MESH_DEVICES.contains(&link.name.as_str()) {
+                return Some(Look::Mesh);
+            }
+            Some(if is_ours(&link.name) { Look::Links } else { Look::Host })
+        }
+        M::DelAddress(_) | M::NewAddress(_) => {
+            let gone = matches!(message, M::DelAddress(_));
+            let address = address_facts(message)?;
+            match (address.ours, gone) {
+                (true, true) => Some(Look::Links),
+                (true, false) => None,
+                // The kernel's own addresses of our bridge don't make another underlay.
+                (false, _) => (index_of(BRIDGE).ok() != Some(address.link)).then_some(Look::Host),
+            }
+        }
+        M::NewRoute(route) => (route.header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
+            && is_main(&route))
+        .then_some(Look::Host),
+        M::DelRoute(route) => {
+            if route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL) {
+                return Some(Look::Routes);
+            }
+            is_main(&route).then_some(Look::Host)
+        }
+        M::DelRule(rule) => rule
+            .attributes
+            .contains(&RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)))
+            .then_some(Look::Routes),
+        M::DelNeighbour(neighbour) => neighbour
+            .attributes
+            .contains(&NeighbourAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)))
+            .then_some(Look::Links),
+        _ => None,
+    }
+}
+
+const fn is_main(route: &netlink_packet_route::route::RouteMessage) -> bool {
+    route.header.table == netlink_packet_route::route::RouteHeader::RT_TABLE_MAIN
+}
