@@ -137,8 +137,20 @@ impl Writer {
     }
 
     fn holding(&mut self, holding: &Holding) {
-        let Holding { attachment, uid, pod, labels, addresses, netns, link, mac, origin, created, attached } =
-            holding;
+        let Holding {
+            attachment,
+            uid,
+            pod,
+            labels,
+            addresses,
+            netns,
+            link,
+            mac,
+            mtu,
+            origin,
+            created,
+            attached,
+        } = holding;
         self.attachment(attachment);
         self.0.extend(uid.0);
         self.text(pod.namespace.as_str());
@@ -153,6 +165,7 @@ impl Writer {
         self.text(netns);
         self.text(link);
         self.0.extend(mac);
+        self.0.extend(mtu.to_le_bytes());
         match origin {
             Origin::Weft => self.u8(0),
             Origin::Cni { network } => {
@@ -232,6 +245,7 @@ impl<'a> Reader<'a> {
         let netns = self.text()?;
         let link = self.text()?;
         let mac = self.array()?;
+        let mtu = u32::from_le_bytes(self.array()?);
         let origin = match self.u8()? {
             0 => Origin::Weft,
             1 => Origin::Cni { network: self.text()? },
@@ -240,6 +254,19 @@ impl<'a> Reader<'a> {
         let created = WallTime(self.u64()?);
         let attached = self.u8()? != 0;
         let pod = PodName { namespace, name };
-        Ok(Holding { attachment, uid, pod, labels, addresses, netns, link, mac, origin, created, attached })
+        Ok(Holding {
+            attachment,
+            uid,
+            pod,
+            labels,
+            addresses,
+            netns,
+            link,
+            mac,
+            mtu,
+            origin,
+            created,
+            attached,
+        })
     }
 }

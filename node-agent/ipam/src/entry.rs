@@ -56,6 +56,8 @@ pub struct Holding {
     pub link: String,
     /// MAC of the pod's end.
     pub mac: [u8; 6],
+    /// MTU that both ends were made with, bytes.
+    pub mtu: u32,
     /// Who asked for it.
     pub origin: Origin,
     /// When it was made.

@@ -20,6 +20,7 @@ fn holding(n: u32) -> Holding {
         netns: "/run/netns/web".to_owned(),
         link: "wv01020304".to_owned(),
         mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1440,
         origin: if n.is_multiple_of(2) { Origin::Weft } else { Origin::Cni { network: "weft".to_owned() } },
         created: WallTime(1_700_000_000_000),
         attached: n.is_multiple_of(3),

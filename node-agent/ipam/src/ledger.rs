@@ -23,6 +23,8 @@ pub struct Request {
     pub link: String,
     /// MAC of the pod's end.
     pub mac: [u8; 6],
+    /// MTU of both ends, bytes.
+    pub mtu: u32,
     /// Who asks.
     pub origin: Origin,
     /// Wall time.
@@ -138,8 +140,20 @@ impl Ledger {
 
     /// Gives addresses to an attachment: one per family, all or none.
     pub fn allocate(&mut self, request: Request, now: Uptime) -> Result<(Holding, Entry), Error> {
-        let Request { attachment, uid, pod, labels, netns, link, mac, origin, created, families, wanted } =
-            request;
+        let Request {
+            attachment,
+            uid,
+            pod,
+            labels,
+            netns,
+            link,
+            mac,
+            mtu,
+            origin,
+            created,
+            families,
+            wanted,
+        } = request;
         if self.holdings.contains_key(&attachment) {
             return Err(Error::AttachmentExists { attachment });
         }
@@ -152,8 +166,20 @@ impl Ledger {
             });
         }
         let attached = false;
-        let holding =
-            Holding { attachment, uid, pod, labels, addresses, netns, link, mac, origin, created, attached };
+        let holding = Holding {
+            attachment,
+            uid,
+            pod,
+            labels,
+            addresses,
+            netns,
+            link,
+            mac,
+            mtu,
+            origin,
+            created,
+            attached,
+        };
         let entry = self.enact(Entry::Hold(holding.clone()));
         Ok((holding, entry))
     }

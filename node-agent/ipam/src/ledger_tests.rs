@@ -23,6 +23,7 @@ fn request(n: u32, families: Families, wanted: &[&str]) -> Request {
         netns: format!("/run/netns/{n}"),
         link: format!("wv{n:08x}"),
         mac: [2; 6],
+        mtu: 1440,
         origin: Origin::Weft,
         created: WallTime(1),
         families,
