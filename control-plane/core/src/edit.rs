@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_model::{
-    Item, ItemKey, Key, Meta, Object, Record, RecordKey, Revision, WallTime, Written,
-};
+use weft_model::{Item, ItemKey, Key, Meta, Object, Record, RecordKey, Revision, WallTime, Written};
 
 use crate::{Change, ItemChange, State, derive};
 

@@ -4,8 +4,8 @@ use std::{fmt, net::IpAddr};
 
 use weft_errors::{self as codes, Code, Coded};
 use weft_model::{
-    AddressRange, Block, ClientId, Families, Family, LogIndex, NodeName, PodUid, Purpose, RangeError, Refusal,
-    Sequence,
+    AddressRange, Block, ClientId, Families, Family, LogIndex, NodeName, PodUid, Purpose, RangeError,
+    Refusal, Sequence,
 };
 
 /// A range of the fabric and where it stands in the object.
@@ -292,7 +292,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(
-        kind: &'static str, name: impl fmt::Display, field: impl Into<String>, why: impl Into<String>,
+        kind: &'static str,
+        name: impl fmt::Display,
+        field: impl Into<String>,
+        why: impl Into<String>,
     ) -> Self {
         Self::Invalid { kind, name: name.to_string(), field: field.into(), why: why.into() }
     }
@@ -316,8 +319,11 @@ impl Error {
             | Self::RouteOverlap { .. }
             | Self::HostInRange { .. }
             | Self::RangeTooSmall { .. }
-            | Self::RangeMissing { .. }
-            | Self::RangeInUse { .. } => named("fabric", "main".to_owned()),
+            | Self::RangeMissing { .. } => named("fabric", "main".to_owned()),
+            Self::RangeInUse { what, .. } => match what.strip_prefix("block ") {
+                Some(block) => named("block", block.to_owned()),
+                None => named("fabric", "main".to_owned()),
+            },
             Self::BlocksExhausted { node, .. }
             | Self::MeshExhausted { node, .. }
             | Self::LeaseStale { node, .. }

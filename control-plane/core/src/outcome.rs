@@ -16,7 +16,10 @@ pub enum Change {
 
 /// A change of what nodes need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "almost every change is an Upsert; a box would cost each of them")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "almost every change is an Upsert; a box would cost each of them"
+)]
 pub enum ItemChange {
     /// The item is this now.
     Upsert(Item),

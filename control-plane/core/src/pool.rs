@@ -18,12 +18,10 @@ impl Lowest {
         self.0.get(&range).copied().unwrap_or(0)
     }
 
-    /// Takes over a new list of ranges; `taken` says whether a position of a range is taken.
+    /// Begins anew with a list of ranges; `taken` says whether a position of a range is taken.
     pub(crate) fn follow(&mut self, ranges: &[AddressRange], taken: impl Fn(AddressRange, u128) -> bool) {
-        self.0.retain(|range, _| ranges.contains(range));
-        for range in ranges {
-            self.0.entry(*range).or_insert_with(|| first_free(0, |position| taken(*range, position)));
-        }
+        let lowest = |range: &AddressRange| (*range, first_free(0, |position| taken(*range, position)));
+        self.0 = ranges.iter().map(lowest).collect();
     }
 
     /// A position has been taken or freed.

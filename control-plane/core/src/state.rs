@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_model::{
-    AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, Epoch, Fabric, Family, FreedBlock, Item,
-    Key, LogIndex, Member, Meta, Node, NodeName, NodeState, NodeUid, Object, Pod, PodName, PodUid, Record,
-    RecordKey, ReplicaId, Revision, Term, Token,
+    AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, Epoch, Fabric, Family, FreedBlock,
+    Item, Key, LogIndex, Member, Meta, Node, NodeName, NodeState, NodeUid, Object, Pod, PodName, PodUid,
+    Record, RecordKey, ReplicaId, Revision, Term, Token,
 };
 
 use crate::{
@@ -138,10 +138,8 @@ impl State {
     /// The node of a certificate: `NotFound` when there is none of that name, `NodeRemoved` when that
     /// membership has ended.
     pub fn active_node(&self, name: &NodeName, uid: NodeUid) -> Result<&Node, Error> {
-        let node = self
-            .nodes
-            .get(name)
-            .ok_or_else(|| Error::NotFound { kind: "node", name: name.to_string() })?;
+        let node =
+            self.nodes.get(name).ok_or_else(|| Error::NotFound { kind: "node", name: name.to_string() })?;
         if node.uid != uid || node.state != NodeState::Active {
             return Err(Error::NodeRemoved { node: name.clone() });
         }
@@ -159,12 +157,12 @@ impl State {
     }
 
     /// Pods of a node, in order of their uid.
-    pub fn node_pods(&self, node: &NodeName) -> impl Iterator<Item = &Pod> {
+    pub fn node_pods<'a>(&'a self, node: &NodeName) -> impl Iterator<Item = &'a Pod> + use<'a> {
         self.index.node_pods.get(node).into_iter().flatten().filter_map(|uid| self.pods.get(uid))
     }
 
     /// Leases of a node, in order of their blocks.
-    pub fn node_leases(&self, node: &NodeName) -> impl Iterator<Item = &BlockLease> {
+    pub fn node_leases<'a>(&'a self, node: &NodeName) -> impl Iterator<Item = &'a BlockLease> + use<'a> {
         self.index.node_leases.get(node).into_iter().flatten().filter_map(|block| self.leases.get(block))
     }
 
@@ -262,18 +260,16 @@ impl State {
 
     /// Puts a row in place of what its key held.
     pub(crate) fn insert(&mut self, record: Record) {
-        self.remove(&record.key());
+        if !matches!(record, Record::Object(Object::Node(_))) {
+            self.remove(&record.key());
+        }
         match record {
             Record::Meta(meta) => self.meta = meta,
             Record::Object(Object::Fabric(fabric)) => {
                 self.fabric = Some(fabric);
                 self.follow_ranges();
             }
-            Record::Object(Object::Node(node)) => {
-                self.index.add_node(&node);
-                self.nodes.insert(node.name.clone(), node.clone());
-                self.settle_mesh(&node);
-            }
+            Record::Object(Object::Node(node)) => self.insert_node(node),
             Record::Object(Object::Pod(pod)) => {
                 self.index.add_pod(&pod);
                 self.pods.insert(pod.uid, pod);
@@ -303,6 +299,16 @@ impl State {
         }
     }
 
+    /// Replaces a node in one step: its mesh addresses are never free in between, so that nothing is searched.
+    fn insert_node(&mut self, node: Node) {
+        let old = self.nodes.insert(node.name.clone(), node.clone());
+        if let Some(old) = &old {
+            self.index.remove_node(old);
+        }
+        self.index.add_node(&node);
+        old.iter().chain([&node]).for_each(|node| self.settle_mesh(node));
+    }
+
     /// Takes a row out; removing what isn't there is fine. The counters stay.
     pub(crate) fn remove(&mut self, key: &RecordKey) {
         match key {
@@ -329,8 +335,10 @@ impl State {
 
     fn remove_object(&mut self, key: &Key) {
         match key {
-            // The ranges' cursors outlive the moment between the old fabric and the new one.
-            Key::Fabric => self.fabric = None,
+            Key::Fabric => {
+                self.fabric = None;
+                (self.free_blocks, self.free_mesh) = Default::default();
+            }
             Key::Node(name) => {
                 if let Some(node) = self.nodes.remove(name) {
                     self.index.remove_node(&node);

@@ -1,0 +1,72 @@
+//! Before a command is proposed: defaults, and whether what a person wrote can be accepted now.
+//!
+//! In: an action as it came. Out: the whole action, or why not. `apply` checks everything once more, because the
+//! state may have changed until the entry is committed; it uses the same functions.
+
+mod draft;
+mod fabric;
+mod facts;
+mod labels;
+mod reserved;
+
+use weft_model::{Action, Object};
+
+pub use draft::{FabricDraft, default_range, parse_range};
+
+pub(crate) use fabric::{check_fabric, check_family, check_replica_address, replace_fabric};
+pub(crate) use facts::check_facts;
+pub(crate) use labels::{check_labels, check_text};
+
+use crate::{Error, State, apply, limits};
+
+/// Completes and checks what people wrote, against the state as it is now.
+///
+/// Fabric and Node objects come back whole, as they would be stored (without generation and revision); other
+/// actions pass through, because only their place in the log decides about them. Fails with what `apply` would
+/// refuse. A dry run that shows also what nodes would get is `dry_run`.
+pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
+    match action {
+        Action::Write { objects } => {
+            if objects.len() > limits::MAX_OBJECTS_PER_WRITE {
+                return Err(Error::TooLarge {
+                    kind: "write",
+                    name: "of objects".to_owned(),
+                    what: "objects",
+                    limit: limits::MAX_OBJECTS_PER_WRITE,
+                });
+            }
+            let objects = objects.into_iter().map(|object| admit_object(state, object));
+            Ok(Action::Write { objects: objects.collect::<Result<_, _>>()? })
+        }
+        Action::Found { cluster, fabric, member } => {
+            check_fabric(&fabric)?;
+            check_replica_address(&fabric, &member)?;
+            Ok(Action::Found { cluster, fabric, member })
+        }
+        Action::CreateToken { .. }
+        | Action::RevokeToken { .. }
+        | Action::JoinNode { .. }
+        | Action::JoinReplica { .. }
+        | Action::JoinPerson { .. }
+        | Action::PublishNode { .. }
+        | Action::LeaseBlock { .. }
+        | Action::ReturnBlock { .. }
+        | Action::PublishPods(_)
+        | Action::RemoveNode { .. }
+        | Action::ChangeMember { .. }
+        | Action::RemoveMember { .. } => Ok(action),
+    }
+}
+
+fn admit_object(state: &State, object: Object) -> Result<Object, Error> {
+    match object {
+        Object::Fabric(fabric) => {
+            let current = state.fabric().ok_or(Error::NotFounded)?;
+            replace_fabric(state, current, fabric).map(Object::Fabric)
+        }
+        Object::Node(node) => apply::merge_node(state, &node).map(Object::Node),
+        Object::Pod(pod) => Err(Error::ReadOnlyKind { kind: "pod", name: pod.name.to_string() }),
+        Object::Lease(lease) => Err(Error::ReadOnlyKind { kind: "block", name: lease.block.to_string() }),
+        Object::Member(member) => Err(Error::ReadOnlyKind { kind: "member", name: member.name.to_string() }),
+    }
+}

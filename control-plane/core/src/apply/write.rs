@@ -1,0 +1,60 @@
+//! What people write: the ranges of the Fabric, the labels of Nodes. All objects or none.
+
+use weft_model::{AddressRange, Answer, Fabric, Object, RecordKey, Written};
+
+use crate::{Error, admit, apply::node, edit::Edit, limits, pool};
+
+/// Writes the objects in their order; an error undoes those before it.
+pub(crate) fn write(edit: &mut Edit<'_>, objects: &[Object]) -> Result<Answer, Error> {
+    if objects.len() > limits::MAX_OBJECTS_PER_WRITE {
+        return Err(Error::TooLarge {
+            kind: "write",
+            name: "of objects".to_owned(),
+            what: "objects",
+            limit: limits::MAX_OBJECTS_PER_WRITE,
+        });
+    }
+    let written = objects.iter().map(|object| write_one(edit, object)).collect::<Result<_, _>>()?;
+    Ok(Answer::Written(written))
+}
+
+fn write_one(edit: &mut Edit<'_>, object: &Object) -> Result<(Object, Written), Error> {
+    let read_only = |kind, name: String| Err(Error::ReadOnlyKind { kind, name });
+    let key = object.key();
+    let written = match object {
+        Object::Fabric(wanted) => write_fabric(edit, wanted)?,
+        Object::Node(wanted) => {
+            let node = node::merge_node(edit.state(), wanted)?;
+            edit.put_object(Object::Node(node))
+        }
+        Object::Pod(pod) => return read_only("pod", pod.name.to_string()),
+        Object::Lease(lease) => return read_only("block", lease.block.to_string()),
+        Object::Member(member) => return read_only("member", member.name.to_string()),
+    };
+    match edit.state().object(&key) {
+        Some(stored) => Ok((stored, written)),
+        None => Err(Error::NotFound { kind: "object", name: key.to_string() }),
+    }
+}
+
+fn write_fabric(edit: &mut Edit<'_>, wanted: &Fabric) -> Result<Written, Error> {
+    let current = edit.state().fabric().cloned().ok_or(Error::NotFounded)?;
+    let mut new = admit::replace_fabric(edit.state(), &current, wanted.clone())?;
+    if new == current {
+        return Ok(Written::Unchanged);
+    }
+    new.generation = current.generation + 1;
+    let gone: Vec<AddressRange> =
+        current.ranges.pods.iter().filter(|range| !new.ranges.pods.contains(range)).copied().collect();
+    // A freed block outside of the ranges is no block any more; one that lies in a grown range keeps its place.
+    let lost: Vec<_> = gone
+        .iter()
+        .flat_map(|range| edit.state().freed_in(*range))
+        .map(|freed| freed.block)
+        .filter(|block| pool::block_position(&new, *block).is_none())
+        .collect();
+    for block in lost {
+        edit.delete(&RecordKey::Freed(block));
+    }
+    Ok(edit.put_object(Object::Fabric(new)))
+}
