@@ -28,9 +28,10 @@ use crate::Error;
 /// Environment variable that holds the filter, for example `debug` or `info,weft_server=trace`.
 const FILTER_VARIABLE: &str = "WEFT_LOG";
 
-/// Quiet at rest: libraries say only what is wrong.
+/// Quiet at rest: libraries say only what is wrong. gotatun's device says an error per packet to a peer without endpoint;
+/// what ends it weft-tunnel reports itself.
 const DEFAULT_FILTER: &str = "info,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,rustls=warn,tower=warn,\
-    raft=warn,raft_engine=warn,sled=warn,gotatun=warn";
+    raft=warn,raft_engine=warn,sled=warn,gotatun=warn,gotatun::device=off";
 
 /// Form of the log lines (`--log-format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,182 @@
+//! The life of the tunnel process: wait for the device, load, serve, stop.
+//!
+//! One task owns engine, table and file; connections send it their requests.
+
+use std::path::{Path, PathBuf};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use weft_kernel::{Tun, TunError};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error,
+    engine::{Engine, EngineError},
+    limits,
+    link::{LinkWatch, TunLink},
+    server::{Call, Server, done_text, errno_text},
+    store,
+    table::Table,
+    uapi::{Request, Set},
+};
+
+/// Where a tunnel finds its things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelOptions {
+    /// Name of the TUN device: `weft0` or `weft1`.
+    pub device: String,
+    /// File of the last configuration, 0600: `/run/weft/tunnel/weft0.conf`. Its directory is made 0700.
+    pub config_path: PathBuf,
+    /// The UAPI socket, 0600: `/var/run/wireguard/weft0.sock`.
+    pub uapi_path: PathBuf,
+}
+
+impl TunnelOptions {
+    /// The fixed places of a device.
+    pub fn of_device(device: &str) -> Self {
+        Self {
+            device: device.to_owned(),
+            config_path: Path::new(weft_model::ownership::run::TUNNEL_DIR).join(format!("{device}.conf")),
+            uapi_path: Path::new("/var/run/wireguard").join(format!("{device}.sock")),
+        }
+    }
+}
+
+/// Runs the tunnel of a device until `shutdown`, or until it can't go on; its init then starts it again.
+///
+/// Tells the service manager that it is ready at once, also while it waits for the device: on a node whose kernel has
+/// WireGuard the device never comes. Needs a tokio runtime with time and IO; more than one worker thread for speed.
+pub async fn run(options: TunnelOptions, shutdown: CancellationToken) -> Result<(), Error> {
+    weft_process::notify_ready();
+    let Some(tun) = shutdown.run_until_cancelled(attach(&options.device)).await else { return Ok(()) };
+    let (link, mut watch) = TunLink::new(tun?)?;
+    let mut tunnel = Tunnel::start(options, link).await?;
+    let server = Server::bind(&tunnel.options.uapi_path)?;
+    let (calls, mut inbox) = mpsc::channel(limits::REQUESTS);
+    let stop = shutdown.child_token();
+    let serving = tokio::spawn(server.serve(calls, stop.clone()));
+    tracing::info!(device = tunnel.options.device, peers = tunnel.table.peers().len(), "tunnel is serving");
+    let ended = tunnel.answer_calls(&mut inbox, &mut watch, &shutdown).await;
+    weft_process::notify_stopping();
+    stop.cancel();
+    // Connections that still wait get their answer from the closed inbox.
+    drop(inbox);
+    if timeout(limits::STOP, serving).await.is_err() {
+        tracing::warn!("a connection hangs and is dropped");
+    }
+    tunnel.finish().await;
+    ended
+}
+
+/// Waits until the agent has made the device and nobody else is attached.
+async fn attach(device: &str) -> Result<Tun, Error> {
+    let mut pause = limits::DEVICE_WAIT_FIRST;
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match Tun::attach(device) {
+            Ok(tun) => return Ok(tun),
+            Err(error @ (TunError::Missing { .. } | TunError::Busy { .. })) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if said.is_none_or(|at| at.elapsed() >= limits::DEVICE_WAIT_LOG) {
+            tracing::info!(device, reason = %error, "waiting for the device");
+            said = Some(Instant::now());
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(limits::DEVICE_WAIT_MAX);
+    }
+}
+
+struct Tunnel {
+    options: TunnelOptions,
+    engine: Engine,
+    table: Table,
+}
+
+impl Tunnel {
+    /// Starts the engine with the stored configuration and greets the peers.
+    async fn start(options: TunnelOptions, link: TunLink) -> Result<Self, Error> {
+        let mut table = store::load(&options.config_path)?;
+        let mut engine = Engine::new(link);
+        match engine.change(&Table::default(), &table).await {
+            Ok(port) => table.listen_port = port,
+            Err(error) => return Err(Error::Engine { device: options.device, why: error.to_string() }),
+        }
+        engine.greet(&table).await;
+        Ok(Self { options, engine, table })
+    }
+
+    async fn answer_calls(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Call>,
+        watch: &mut LinkWatch,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                gone = watch.gone() => return Err(gone),
+                () = self.engine.failed() => {
+                    let why = "its device or socket can't be used any more".to_owned();
+                    return Err(Error::Engine { device: self.options.device.clone(), why });
+                }
+                call = inbox.recv() => {
+                    let Some(call) = call else { return Ok(()) };
+                    let answer = match call.request {
+                        Request::Get => self.table.to_get_text(&self.engine.status().await),
+                        Request::Set(set) => self.set(&set).await,
+                    };
+                    // Who asked may have gone meanwhile; what was done stays done.
+                    let _ = call.answer.send(answer);
+                }
+            }
+        }
+    }
+
+    /// Changes the engine, then the file, and only then says that it is done.
+    async fn set(&mut self, set: &Set) -> Zeroizing<String> {
+        let mut before = self.table.clone();
+        before.learn_endpoints(&self.engine.status().await);
+        let mut after = before.clone();
+        after.apply(set);
+        match self.engine.change(&before, &after).await {
+            Ok(port) => after.listen_port = port,
+            Err(error) => {
+                tracing::warn!(%error, "the engine refused a change");
+                self.table = before;
+                return errno_text(match error {
+                    EngineError::PortInUse { .. } => rustix::io::Errno::ADDRINUSE,
+                    EngineError::Other(_) => rustix::io::Errno::IO,
+                });
+            }
+        }
+        self.table = after;
+        match self.save().await {
+            Ok(()) => done_text(),
+            Err(error) => {
+                tracing::error!(%error, "the configuration can't be stored");
+                errno_text(rustix::io::Errno::IO)
+            }
+        }
+    }
+
+    /// Away from the workers: it waits for the disk.
+    async fn save(&self) -> Result<(), Error> {
+        let (path, table) = (self.options.config_path.clone(), self.table.clone());
+        let device = self.options.device.clone();
+        tokio::task::spawn_blocking(move || store::save(&path, &table))
+            .await
+            .unwrap_or_else(|e| Err(Error::Engine { device, why: format!("storing panicked: {e}") }))
+    }
+
+    async fn finish(&mut self) {
+        self.table.learn_endpoints(&self.engine.status().await);
+        if let Err(error) = self.save().await {
+            tracing::warn!(%error, "the last endpoints can't be stored");
+        }
+        self.engine.stop().await;
+    }
+}
