@@ -5,6 +5,7 @@
 
 mod command;
 mod family;
+mod holder;
 mod id;
 mod item;
 mod kind;
@@ -18,6 +19,7 @@ pub use command::{
     Refusal, Role, Stamp, Token, Written,
 };
 pub use family::{Dual, Families, Family};
+pub use holder::{AuthorityHash, Holder, Part};
 pub use id::{
     ClientId, ClusterId, Epoch, LogIndex, NodeUid, PodUid, ReplicaId, Revision, Sequence, Term, WallTime,
 };
