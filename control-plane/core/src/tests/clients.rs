@@ -7,7 +7,7 @@ use weft_model::{
     WallTime,
 };
 
-use super::{World, found, index, join, small_fabric};
+use super::{World, facts, found, index, join, small_fabric};
 use crate::{Change, State, apply, apply_empty, limits};
 
 #[test]
@@ -128,6 +128,25 @@ fn a_different_outcome_gives_a_different_hash() {
     let index = other.meta().applied.next();
     apply_empty(&mut other, index, Term(1));
     assert_ne!(run("a", 1).0, other.meta().hash);
+}
+
+#[test]
+fn equal_answers_with_different_changes_give_different_hashes() {
+    let mut world = World::small(Families::V4);
+    let (node, _) = world.join("n1");
+    let after = |underlay: &str| {
+        let mut state = world.state.clone();
+        let action =
+            Action::PublishNode { node: node.name.clone(), uid: node.uid, facts: facts(underlay, "") };
+        let stamp = Stamp { time: WallTime(1), random: [0; 16] };
+        let command = Command { client: ClientId([5; 16]), sequence: Sequence(1), stamp, action };
+        let index = state.meta().applied.next();
+        assert!(apply(&mut state, index, Term(1), &command).answer.is_ok());
+        (state.meta().hash, state.digest())
+    };
+    assert_eq!(after("192.168.1.1"), after("192.168.1.1"));
+    let (one, other) = (after("192.168.1.1"), after("192.168.1.2"));
+    assert!(one.0 != other.0 && one.1 != other.1);
 }
 
 #[test]
