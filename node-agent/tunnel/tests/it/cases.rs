@@ -1,12 +1,18 @@
 //! What a tunnel must do.
 
 use std::{
-    os::unix::fs::PermissionsExt,
+    io::{Read, Write},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
-use weft_mesh::public_key;
+use weft_mesh::{Backend, BackendChoice, Error, Mesh, MeshOptions, public_key};
+use weft_plan::PeerStep;
+use weft_process::wait::until_blocking;
 
 use crate::{
     node::{Node, SOON, private},
@@ -116,7 +122,8 @@ fn changes_of_other_peers_lose_no_packet_of_a_flow() {
                 lost.count()
             })
         });
-        let handshakes = |node: &Node| node.observe().peers[&two.key()].handshake_age.unwrap();
+        let sent = |node: &Node| node.observe().peers[&two.key()].tx_bytes;
+        let before = sent(&one);
         let mut changes = 0;
         while !flow.is_finished() {
             let stranger = public_key(&private(50));
@@ -132,10 +139,7 @@ fn changes_of_other_peers_lose_no_packet_of_a_flow() {
         }
         assert_eq!(flow.join().unwrap(), 0, "packets lost during {changes} changes");
         assert!(changes > 3, "{changes} changes");
-        assert!(
-            handshakes(&one) >= Duration::from_secs(1) || changes < 50,
-            "the session lived through all changes"
-        );
+        assert!(sent(&one) >= before + 1000 * 32, "the peer lived through all changes with its counters");
     });
 }
 
@@ -221,5 +225,158 @@ fn a_full_fabric_is_taken_in_one_request() {
         eprintln!("198 peers and 300 ranges in {:?}", started.elapsed());
         assert_eq!(state.peers.len(), 199);
         assert!(one.reaches("10.200.0.2:9000", "with all of them", SOON).is_some());
+    });
+}
+
+#[test]
+fn no_key_reaches_a_log() {
+    alone("cases::no_key_reaches_a_log", || {
+        let (one, two) = (Node::new(1), Node::new(2));
+        let _wire = Wire::between(&[&one, &two]);
+        one.run(|inside| inside.log_to = Some("/run/tunnel.log".to_owned()));
+        one.start();
+        two.start();
+        two.echo();
+        one.configure(&[(&two, TWO)]);
+        two.configure(&[(&one, ONE)]);
+        assert!(one.reaches("10.200.0.2:9000", "hello", SOON).is_some());
+        let log = one.run(|inside| {
+            // A request that can't be read is logged too, without its text.
+            let bad = format!("set=1\nprivate_key={}\nnonsense\n\n", "01".repeat(32));
+            assert_eq!(ask(&bad), "errno=22\n\n");
+            inside.end_tunnel(Signal::SIGTERM);
+            std::fs::read_to_string("/run/tunnel.log").unwrap()
+        });
+        assert!(log.contains("a request can't be read"), "the log is this tunnel's: {log}");
+        assert!(log.contains("TRACE"), "it is complete");
+        for secret in ["01".repeat(16), "AQEBAQEBAQEB".to_owned(), "1, 1, 1, 1".to_owned()] {
+            assert!(!log.contains(&secret), "{secret} is in the log");
+        }
+    });
+}
+
+/// Speaks to the UAPI socket as any WireGuard tool would.
+fn ask(request: &str) -> String {
+    let mut stream = UnixStream::connect("/var/run/wireguard/weft0.sock").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn other_tools_get_the_answers_of_the_interface() {
+    alone("cases::other_tools_get_the_answers_of_the_interface", || {
+        let (one, two, _wire) = pair();
+        let (theirs, mine) = (two.key(), one.key());
+        one.run(move |_| {
+            let hex =
+                |key: weft_model::WireguardKey| key.0.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let shown = ask("get=1\n\n");
+            for line in [
+                format!("private_key={}\nlisten_port=51820\npublic_key={}\n", "01".repeat(32), hex(theirs)),
+                "\nendpoint=192.168.7.2:51820\n".to_owned(),
+                "\nprotocol_version=1\n".to_owned(),
+                "\nallowed_ip=10.201.2.0/24\nerrno=0\n\n".to_owned(),
+            ] {
+                assert!(shown.contains(&line), "{line} is not in {shown}");
+            }
+            assert!(!shown.contains("last_handshake_time_sec=0\n"), "{shown}");
+
+            // The port is taken: refused, and all stays as it was.
+            let taken = std::net::UdpSocket::bind("0.0.0.0:7777").unwrap();
+            assert_eq!(ask("set=1\nlisten_port=7777\n\n"), "errno=98\n\n");
+            drop(taken);
+            assert!(ask("get=1\n\n").contains("listen_port=51820\n"));
+            assert_eq!(
+                ask(&format!("set=1\npublic_key={}\nupdate_only=true\n\n", "09".repeat(32))),
+                "errno=0\n\n"
+            );
+            assert_eq!(ask(&format!("set=1\npublic_key={}\n\n", hex(mine))), "errno=0\n\n");
+            let text = ask("get=1\n\n");
+            assert_eq!(text.matches("public_key=").count(), 1, "{text}");
+            // Any free port, and the answer tells which.
+            assert_eq!(ask("set=1\nlisten_port=0\n\n"), "errno=0\n\n");
+            assert!(!ask("get=1\n\n").contains("listen_port=51820\n"));
+            assert_eq!(ask("set=1\nlisten_port=51820\n\n"), "errno=0\n\n");
+        });
+        assert!(one.reaches("10.200.0.2:9000", "after all of that", SOON).is_some());
+        // Without a key nothing runs; with it again everything does.
+        let no_key = "00".repeat(32);
+        assert_eq!(one.run(move |_| ask(&format!("set=1\nprivate_key={no_key}\n\n"))), "errno=0\n\n");
+        assert_eq!(one.reaches("10.200.0.2:9000", "nothing", Duration::from_millis(100)), None);
+        one.configure(&[(&two, TWO)]);
+        assert!(one.reaches("10.200.0.2:9000", "again", SOON).is_some());
+    });
+}
+
+#[test]
+fn a_tunnel_that_hangs_or_babbles_is_reported_and_survived() {
+    alone("cases::a_tunnel_that_hangs_or_babbles_is_reported_and_survived", || {
+        Node::new(1).run(|inside| {
+            std::fs::create_dir("/run/wireguard").unwrap();
+            let options = MeshOptions {
+                device: "weft0".to_owned(),
+                private_key: private(inside.number),
+                backend: BackendChoice::UserspaceOnly,
+            };
+            let mesh = Mesh::open(options).unwrap();
+            assert!(matches!(mesh.observe(), Err(Error::Missing { .. })), "nothing is prepared yet");
+            mesh.prepare().unwrap();
+            assert!(matches!(mesh.observe(), Err(Error::TunnelDown { .. })), "nobody listens");
+
+            let listener = UnixListener::bind("/run/wireguard/weft0.sock").unwrap();
+            let started = Instant::now();
+            assert!(matches!(mesh.observe(), Err(Error::Deadline { .. })), "nobody answers");
+            assert!(started.elapsed() < Duration::from_secs(3));
+            // The owner still hangs in that call until the other side goes: then calls work again.
+            drop(listener);
+            std::fs::remove_file("/run/wireguard/weft0.sock").unwrap();
+            until_blocking(SOON, "the owner's return", || {
+                matches!(mesh.observe(), Err(Error::TunnelDown { .. })).then_some(())
+            })
+            .unwrap();
+
+            // An errno that is no number makes the library panic: that ends the call, not the owner.
+            let listener = UnixListener::bind("/run/wireguard/weft0.sock").unwrap();
+            std::thread::spawn(move || {
+                for stream in listener.incoming() {
+                    let _ = stream.unwrap().write_all(b"errno=many\n\n");
+                }
+            });
+            assert!(matches!(mesh.observe(), Err(Error::Panicked { .. })));
+            assert!(matches!(mesh.observe(), Err(Error::Panicked { .. })), "the owner lives");
+        });
+    });
+}
+
+#[test]
+fn the_kernels_wireguard_is_taken_where_there_is_one() {
+    alone("cases::the_kernels_wireguard_is_taken_where_there_is_one", || {
+        let backend = Node::new(1).run(|inside| {
+            let options = MeshOptions {
+                device: "weft0".to_owned(),
+                private_key: private(inside.number),
+                backend: BackendChoice::Best,
+            };
+            let mesh = Mesh::open(options).unwrap();
+            let backend = mesh.prepare().unwrap();
+            assert_eq!(mesh.prepare().unwrap(), backend, "twice is once");
+            let there = weft_kernel::link_kind("weft0").unwrap();
+            match backend {
+                Backend::Kernel => {
+                    assert_eq!(there.as_deref(), Some("wireguard"));
+                    let state = mesh.execute(&[PeerStep::SetListenPort(51820)]).unwrap();
+                    assert_eq!(state.listen_port, 51820);
+                    ip("link delete weft0");
+                    assert!(mesh.execute(&[PeerStep::SetListenPort(51821)]).is_err());
+                    assert_eq!(weft_kernel::link_kind("weft0").unwrap(), None, "setting makes no device");
+                }
+                Backend::Userspace => assert_eq!(there, None, "looking makes no device"),
+            }
+            backend
+        });
+        eprintln!("backend here: {backend:?}");
     });
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::LevelFilter;
 use weft_mesh::{Backend, BackendChoice, Mesh, MeshOptions, public_key};
 use weft_model::{NodeName, Secret, WireguardKey};
 use weft_plan::{DeviceConfig, DeviceState, PeerConfig, Sweep, peer_steps};
@@ -20,6 +21,8 @@ use crate::world::{again, enter_new_namespaces, has_role, ip};
 
 /// The test whose body is the tunnel process.
 const TUNNEL_TEST: &str = "node::tunnel_process";
+/// Makes the tunnel process log everything.
+const LOG_VARIABLE: &str = "WEFT_TUNNEL_TEST_TRACE";
 /// Longest wait for anything that should come soon.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
@@ -32,7 +35,11 @@ fn tunnel_process() {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).unwrap();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_max_level(if std::env::var_os(LOG_VARIABLE).is_some() {
+            LevelFilter::TRACE
+        } else {
+            LevelFilter::WARN
+        })
         .with_ansi(false)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -65,6 +72,8 @@ pub(crate) struct Inside {
     pub(crate) number: u8,
     mesh: Option<Mesh>,
     tunnel: Option<Child>,
+    /// Where the tunnel logs everything; `None`: what is wrong, to stderr.
+    pub(crate) log_to: Option<String>,
 }
 
 impl Node {
@@ -75,7 +84,7 @@ impl Node {
         thread::spawn(move || {
             enter_new_namespaces();
             born.send(nix::unistd::gettid().as_raw()).unwrap();
-            let mut inside = Inside { number, mesh: None, tunnel: None };
+            let mut inside = Inside { number, mesh: None, tunnel: None, log_to: None };
             while let Ok(job) = inbox.recv() {
                 job(&mut inside);
             }
@@ -193,7 +202,11 @@ impl Node {
 impl Inside {
     /// Starts the tunnel process in these namespaces.
     pub(crate) fn start_tunnel(&mut self) {
-        self.tunnel = Some(again(TUNNEL_TEST, "tunnel").spawn().unwrap());
+        let mut command = again(TUNNEL_TEST, "tunnel");
+        if let Some(path) = &self.log_to {
+            command.env(LOG_VARIABLE, "1").stderr(std::fs::File::create(path).unwrap());
+        }
+        self.tunnel = Some(command.spawn().unwrap());
     }
 
     /// Opens the device with a private key; waits until the tunnel answers.
