@@ -88,7 +88,7 @@ pub fn attach(namespace: &Namespace, pod: &PodLink) -> Result<Attached, Error> {
         }
         let outcome = equip(&mut node, &mut inside, bridge, pod);
         if outcome.is_err() {
-            undo(&mut node, pod);
+            undo(&mut node, bridge, pod);
         }
         outcome
     })?
@@ -198,7 +198,8 @@ fn node_side(link: u32, bridge: u32, pod: &PodLink) -> Vec<Request> {
     requests
 }
 
-fn undo(node: &mut Netlink, pod: &PodLink) {
+/// The thread is inside the pod's namespace here: the bridge is known by index only.
+fn undo(node: &mut Netlink, bridge: u32, pod: &PodLink) {
     let outcome = match find_link(node, &pod.link) {
         Ok(Some(link)) => delete(node, link.index, &link.name),
         Ok(None) => Ok(()),
@@ -207,10 +208,8 @@ fn undo(node: &mut Netlink, pod: &PodLink) {
     if let Err(error) = outcome {
         tracing::warn!(link = pod.link, %error, "a half-made pod link can't be removed");
     }
-    if let Ok(bridge) = index_of(BRIDGE) {
-        // Most of these don't exist; whatever does goes.
-        let _ = node.batch(&forget(bridge, &pod.addresses));
-    }
+    // Most of these don't exist; whatever does goes.
+    let _ = node.batch(&forget(bridge, &pod.addresses));
 }
 
 /// Takes a pod's link out of service: down, out of the bridge, without routes and neighbours, and marked dead.

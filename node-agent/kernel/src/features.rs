@@ -60,7 +60,7 @@ fn try_all() -> Features {
         wireguard: told(netlink.one(Request::add_plain("wt-wg", InfoKind::Wireguard))),
         nf_tables: try_nf_tables(),
         tun: try_tun(),
-        bridge: told(netlink.one(Request::add_bridge("wt-bridge", BRIDGE_MAC, 1500))),
+        bridge: told(netlink.one(Request::add_bridge("wt-bridge", BRIDGE_MAC))),
         veth: told(netlink.one(Request::add_plain("wt-veth", InfoKind::Veth))),
         rules_v4: told(netlink.one(Request::add_rule(&rule(Family::V4)))),
         rules_v6: told(netlink.one(Request::add_rule(&rule(Family::V6)))),

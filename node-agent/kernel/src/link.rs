@@ -13,7 +13,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use weft_model::{
     PodUid,
-    ownership::{BRIDGE, LINK_GROUP_PODS, ROUTE_PROTOCOL, VETH_ALIAS_PREFIX},
+    ownership::{BRIDGE, LINK_GROUP_DEAD, LINK_GROUP_PODS, ROUTE_PROTOCOL, VETH_ALIAS_PREFIX},
 };
 use weft_plan::{BridgeState, Executor, Failure, Link, LinkKey, LinkStep, LinkValue, PortState, Step};
 
@@ -92,7 +92,13 @@ impl LinkExecutor {
             (LinkKey::Port(name), LinkValue::Port(state)) => self.put_port(name, state),
             (LinkKey::Forwarding(mac), LinkValue::Forwarding { port }) => {
                 let index = port_index(port)?;
-                self.netlink.one(Request::put_forwarding(index, *mac)).map(|_| ())
+                match self.netlink.one(Request::put_forwarding(index, *mac)) {
+                    // Not a port of any bridge: dead, or torn out; the port's own step comes first.
+                    Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => {
+                        Err(Error::PortGone { name: port.clone() })
+                    }
+                    outcome => outcome.map(|_| ()),
+                }
             }
             (LinkKey::Neighbour(address), LinkValue::Neighbour { mac }) => {
                 let request = Request::put_neighbour(index_of(BRIDGE)?, *address, *mac);
@@ -104,7 +110,7 @@ impl LinkExecutor {
     }
 
     fn put_bridge(&mut self, state: &BridgeState) -> Result<(), Error> {
-        let add = Request::add_bridge(BRIDGE, state.mac, state.mtu);
+        let add = Request::add_bridge(BRIDGE, state.mac);
         self.tolerate(add, |errno| errno == Errno::EEXIST)?;
         let found =
             find_link(&mut self.netlink, BRIDGE)?.ok_or_else(|| Error::NoLink { name: BRIDGE.to_owned() })?;
@@ -124,8 +130,10 @@ impl LinkExecutor {
     /// Joins first, since only a port can be guarded; both are done while it is down.
     fn put_port(&mut self, name: &str, state: &PortState) -> Result<(), Error> {
         let bridge = index_of(BRIDGE)?;
-        let found =
-            find_link(&mut self.netlink, name)?.ok_or_else(|| Error::PortGone { name: name.to_owned() })?;
+        // A dead link is never revived: its pod's side belongs to another life.
+        let found = find_link(&mut self.netlink, name)?
+            .filter(|link| link.group != LINK_GROUP_DEAD)
+            .ok_or_else(|| Error::PortGone { name: name.to_owned() })?;
         if found.master != Some(bridge) {
             let down = LinkChange { up: Some(false), master: Some(bridge), ..LinkChange::default() };
             self.netlink.one(Request::change_link(found.index, name, down))?;
@@ -155,7 +163,10 @@ impl LinkExecutor {
             }
             (LinkKey::Port(name), _) => detach_with(&mut self.netlink, name, &[]),
             (LinkKey::Forwarding(mac), LinkValue::Forwarding { port }) => match port_index(port) {
-                Ok(index) => self.tolerate(Request::delete_forwarding(index, *mac), is_gone),
+                // A link that has left the bridge took its entries along and has no such operation any more.
+                Ok(index) => self.tolerate(Request::delete_forwarding(index, *mac), |errno| {
+                    is_gone(errno) || errno == Errno::EOPNOTSUPP
+                }),
                 Err(_) => Ok(()),
             },
             (LinkKey::Neighbour(address), _) => {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use weft_model::{Families, Family, ownership::BRIDGE};
 
-use crate::Facts;
+use crate::{Facts, is_ours};
 
 /// Path of a setting below `/proc/sys/net`, components joined by `/`: names of interfaces may hold dots.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,9 +39,9 @@ impl Setting {
         (interface != "all" && interface != "default").then_some(interface)
     }
 
-    /// Whether it must be set before forwarding is switched on.
+    /// Whether it must be set before forwarding is switched on: what an uplink does with router advertisements.
     pub(crate) fn comes_first(&self) -> bool {
-        self.0.ends_with("/accept_ra")
+        self.0.ends_with("/accept_ra") && self.interface().is_some_and(|interface| !is_ours(interface))
     }
 }
 

@@ -66,11 +66,13 @@ impl Request {
     }
 
     /// A bridge without spanning tree and snooping; down.
-    pub(crate) fn add_bridge(name: &str, mac: [u8; 6], mtu: u32) -> Self {
+    ///
+    /// Without an MTU: one that is given here the kernel would still adjust to that of ports, one that is set later it
+    /// leaves (`net/bridge/br_device.c`, `br_change_mtu`).
+    pub(crate) fn add_bridge(name: &str, mac: [u8; 6]) -> Self {
         let attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Address(mac.to_vec()),
-            LinkAttribute::Mtu(mtu),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge), bridge_data()]),
         ];
         Self::add_link(name, attributes)

@@ -1,0 +1,14 @@
+//! The crate against the real kernel, in network namespaces of its own that go with the threads that made them.
+//!
+//! A machine that grants no namespaces can't run it: then each test fails and says so. Nothing touches the machine's own links.
+
+#[path = "attach.rs"]
+mod attach;
+#[path = "contract.rs"]
+mod contract;
+#[path = "namespaces.rs"]
+mod namespaces;
+#[path = "nft.rs"]
+mod nft;
+#[path = "world.rs"]
+mod world;
