@@ -1,5 +1,7 @@
 //! Questions to nf_tables: each one message.
 
+use std::fmt;
+
 use crate::{
     SetRef, TableFamily, TableRef,
     attr::Writer,
@@ -51,5 +53,18 @@ impl Request {
         let header = Frame { kind, flags: wire::F_REQUEST | dump, sequence, family, resource: 0 };
         frame(&mut out, header, &w.into_bytes());
         out
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Generation => f.write_str("the generation"),
+            Self::Tables(family) => write!(f, "the list of {family} tables"),
+            Self::Chains(family) => write!(f, "the list of {family} chains"),
+            Self::Rules(table) => write!(f, "the list of rules of table {table}"),
+            Self::Sets(table) => write!(f, "the list of sets of table {table}"),
+            Self::Elements(set) => write!(f, "the list of elements of set {set}"),
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod facts;
+mod guard;
 mod link;
 pub mod mtu;
 mod peer;
@@ -19,6 +20,7 @@ pub use facts::{
     Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,
     pod_link_name,
 };
+pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,

@@ -1,0 +1,250 @@
+//! `inet weft`: who may enter our routing tables, and the drops that hold even where routing errs.
+//!
+//! *Routable* is set (1) for what port security checked, (2) for what comes out of the mesh, or in mode `routed` from a block's owner,
+//! with an inner source of the fabric, (3) for replies of our own connections from anywhere else. All else loses both bits first.
+
+use weft_model::{
+    Overlay,
+    ownership::{CT_MARK, MARK_CHECKED, MARK_ROUTABLE},
+};
+use weft_nft::{
+    ChainKind, CtDirection, CtState, DataType, Field, Hook, Mark, Rule, Set, Statement, Table, TableFamily,
+};
+
+use super::rule::{
+    BOTH, accept, base, chain, closed, from_bridge, has, icmp6, icmp6_type, lacks, make_routable,
+    of_our_connection, rule, table_ref, to_bridge,
+};
+
+/// Most device names of ours, and of uplinks.
+const DEVICES: u32 = 64;
+/// Most ranges of one family: a range counts as two elements.
+const RANGES: u32 = 1024;
+/// Most nodes.
+const PEERS: u32 = 32_768;
+/// Most blocks and mesh addresses of other nodes in mode `routed`.
+const OWNERS: u32 = 65_536;
+
+/// `NF_IP_PRI_MANGLE`: after connection tracking, before translation.
+const MANGLE: i32 = -150;
+/// Just after `NF_IP_PRI_NAT_DST`: addresses are the translated ones.
+const AFTER_TRANSLATION: i32 = -90;
+const FILTER: i32 = 0;
+/// `NF_IP_PRI_NAT_SRC`.
+const SOURCE_TRANSLATION: i32 = 100;
+
+/// The fields and sets of one family.
+struct Side {
+    source: Field,
+    destination: Field,
+    sources: &'static str,
+    fabric: &'static str,
+    peers: &'static str,
+    direct: &'static str,
+    owners: &'static str,
+}
+
+const SIDES: [Side; 2] = [
+    Side {
+        source: Field::Ip4Source,
+        destination: Field::Ip4Destination,
+        sources: "sources4",
+        fabric: "fabric4",
+        peers: "peers4",
+        direct: "direct4",
+        owners: "owners4",
+    },
+    Side {
+        source: Field::Ip6Source,
+        destination: Field::Ip6Destination,
+        sources: "sources6",
+        fabric: "fabric6",
+        peers: "peers6",
+        direct: "direct6",
+        owners: "owners6",
+    },
+];
+
+/// The table of a mode, without elements.
+pub(super) fn table(overlay: Overlay) -> Table {
+    let mut chains = vec![
+        base("marks", ChainKind::Filter, Hook::Prerouting, MANGLE, marks(overlay)),
+        base("replies", ChainKind::Filter, Hook::Prerouting, AFTER_TRANSLATION, replies()),
+        base("mss", ChainKind::Filter, Hook::Forward, MANGLE, mss()),
+        base("forward", ChainKind::Filter, Hook::Forward, FILTER, forward(overlay)),
+        base("input", ChainKind::Filter, Hook::Input, FILTER, input()),
+        base("output", ChainKind::Filter, Hook::Output, FILTER, output(overlay)),
+        base("sources", ChainKind::Nat, Hook::Postrouting, SOURCE_TRANSLATION, sources()),
+        chain("from_pods", from_pods()),
+    ];
+    chains.push(match overlay {
+        Overlay::Wireguard => chain("from_mesh", from_mesh()),
+        Overlay::Routed => chain("from_uplink", from_uplink()),
+    });
+    Table { id: table_ref(TableFamily::Inet), sets: sets(overlay), chains }
+}
+
+fn sets(overlay: Overlay) -> Vec<Set> {
+    let mut sets = vec![Set::exact("inner", &[DataType::Ifname], DEVICES)];
+    sets.push(match overlay {
+        Overlay::Wireguard => Set::exact("mesh", &[DataType::Ifname], DEVICES),
+        Overlay::Routed => Set::exact("uplinks", &[DataType::Ifname], DEVICES),
+    });
+    for (side, address) in SIDES.iter().zip([DataType::Ipv4Addr, DataType::Ipv6Addr]) {
+        sets.push(Set::ranges(side.sources, &[address], RANGES));
+        sets.push(Set::ranges(side.fabric, &[address], RANGES));
+        sets.push(Set::ranges(side.direct, &[address], RANGES));
+        sets.push(match overlay {
+            Overlay::Wireguard => Set::exact(side.peers, &[address], PEERS),
+            Overlay::Routed => Set::ranges(side.owners, &[address, DataType::EtherAddr], OWNERS),
+        });
+    }
+    sets
+}
+
+/// Not by a device of ours.
+fn from_outside() -> Statement {
+    Statement::outside(&[Field::InName], "inner")
+}
+
+/// Not by a device of ours.
+fn to_outside() -> Statement {
+    Statement::outside(&[Field::OutName], "inner")
+}
+
+/// A rule for each family.
+fn each(make: impl Fn(&Side) -> Rule) -> impl Iterator<Item = Rule> {
+    SIDES.iter().map(make).collect::<Vec<_>>().into_iter()
+}
+
+fn marks(overlay: Overlay) -> Vec<Rule> {
+    let mut rules = vec![
+        rule("", vec![from_bridge(), has(MARK_CHECKED), Statement::goto("from_pods")]),
+        rule("our bits are nobody else's", vec![Statement::Mark { mark: Mark::Packet, clear: BOTH, set: 0 }]),
+    ];
+    rules.push(match overlay {
+        Overlay::Wireguard => {
+            rule("", vec![Statement::within(&[Field::InName], "mesh"), Statement::goto("from_mesh")])
+        }
+        Overlay::Routed => {
+            rule("", vec![Statement::within(&[Field::InName], "uplinks"), Statement::jump("from_uplink")])
+        }
+    });
+    let forged = |side: &Side| {
+        let source = Statement::within(&[side.source], side.sources);
+        closed("a source of the fabric that comes from outside", vec![from_outside(), source])
+    };
+    rules.extend(each(forged));
+    rules
+}
+
+fn from_pods() -> Vec<Rule> {
+    let ours = Statement::Mark { mark: Mark::Connection, clear: 0, set: CT_MARK };
+    vec![rule("", vec![make_routable(), ours, accept()])]
+}
+
+fn from_mesh() -> Vec<Rule> {
+    let pass =
+        |side: &Side, set| rule("", vec![Statement::within(&[side.source], set), make_routable(), accept()]);
+    let mut rules: Vec<Rule> = each(|side| pass(side, side.sources)).collect();
+    rules.extend(each(|side| pass(side, side.peers)));
+    let error = vec![Statement::State(&[CtState::Related]), of_our_connection(), make_routable(), accept()];
+    rules.push(rule("ICMP errors of our connections", error));
+    rules.push(closed("a source that no peer has", vec![]));
+    rules
+}
+
+fn from_uplink() -> Vec<Rule> {
+    let owned = |side: &Side| {
+        let owner = Statement::within(&[side.source, Field::EtherSource], side.owners);
+        rule("", vec![owner, make_routable(), accept()])
+    };
+    each(owned).collect()
+}
+
+/// Replies to our own connections, and ICMP errors about them, after their destination is the pod's again.
+fn replies() -> Vec<Rule> {
+    let reply = Statement::Direction(CtDirection::Reply);
+    vec![rule("", vec![from_outside(), reply, of_our_connection(), make_routable()])]
+}
+
+/// Both ways: what comes from a device of ours, and what goes to one.
+fn mss() -> Vec<Rule> {
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    let clamp = |by| {
+        let syn = Statement::TcpFlags { mask: SYN | RST, value: SYN };
+        rule("", vec![Statement::within(&[by], "inner"), syn, Statement::MssOfRoute, accept()])
+    };
+    vec![clamp(Field::InName), clamp(Field::OutName)]
+}
+
+fn forward(overlay: Overlay) -> Vec<Rule> {
+    let unmarked = |by| {
+        let device = Statement::within(&[by], "inner");
+        closed("not routable", vec![device, lacks(MARK_ROUTABLE)])
+    };
+    let mut rules = vec![unmarked(Field::InName), unmarked(Field::OutName)];
+    let to_fabric = |side: &Side| vec![to_outside(), Statement::within(&[side.destination], side.fabric)];
+    match overlay {
+        Overlay::Wireguard => {
+            rules.extend(each(|side| closed("never in clear", to_fabric(side))));
+            rules.extend(each(|side| {
+                let source = Statement::within(&[side.source], side.sources);
+                let peer = Statement::within(&[side.destination], side.peers);
+                closed("to another node never in clear", vec![to_outside(), source, peer])
+            }));
+        }
+        Overlay::Routed => {
+            rules.extend(each(|side| {
+                let mut matches = to_fabric(side);
+                matches.push(lacks(MARK_ROUTABLE));
+                closed("not routable", matches)
+            }));
+        }
+    }
+    rules
+}
+
+fn input() -> Vec<Rule> {
+    let discovery = |kind| rule("", vec![from_bridge(), icmp6(kind), accept()]);
+    let mut rules = vec![
+        rule("", vec![from_bridge(), has(MARK_ROUTABLE), accept()]),
+        discovery(icmp6_type::NEIGHBOUR_SOLICITATION),
+        discovery(icmp6_type::NEIGHBOUR_ADVERTISEMENT),
+        closed("not checked by port security", vec![from_bridge()]),
+    ];
+    rules.extend(each(|side| {
+        let ours = Statement::within(&[side.destination], side.sources);
+        let opened = Statement::Direction(CtDirection::Original);
+        let matches = vec![from_outside(), lacks(MARK_ROUTABLE), ours, opened];
+        closed("a mesh address is for the fabric alone", matches)
+    }));
+    rules
+}
+
+fn output(overlay: Overlay) -> Vec<Rule> {
+    let redirect = vec![to_bridge(), icmp6(icmp6_type::REDIRECT)];
+    let mut rules = vec![closed("a pod's way is always the gateway", redirect)];
+    if overlay == Overlay::Wireguard {
+        rules.extend(each(|side| {
+            let to_fabric = Statement::within(&[side.destination], side.sources);
+            closed("never in clear", vec![to_outside(), to_fabric])
+        }));
+    }
+    rules
+}
+
+fn sources() -> Vec<Rule> {
+    let masquerade = |side: &Side| {
+        let statements = vec![
+            to_outside(),
+            Statement::within(&[side.source], side.sources),
+            Statement::outside(&[side.destination], side.fabric),
+            Statement::outside(&[side.destination], side.direct),
+            Statement::Masquerade,
+        ];
+        rule("", statements)
+    };
+    each(masquerade).collect()
+}
