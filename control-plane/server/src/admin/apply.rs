@@ -1,0 +1,142 @@
+//! Apply: text → drafts → whole objects → one command; all or nothing. A dry run ends before the command.
+
+use std::time::Instant;
+
+use weft_core::State;
+use weft_errors::{Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID};
+use weft_model::{Action, Answer, Command, Fabric, Object, Sequence, Written};
+use weft_proto::{convert::change_to_wire, v1};
+use weft_yaml::{Draft, FabricDraft, NodeDraft};
+
+use super::read::fresh;
+use crate::context::{Context, random, stamp};
+
+/// Creates or changes objects.
+pub(crate) async fn apply(
+    context: &Context,
+    wire: v1::ApplyRequest,
+    deadline: Instant,
+) -> Result<v1::ApplyResponse, Error> {
+    let file = if wire.file.is_empty() { "-" } else { &wire.file };
+    let parsed = weft_yaml::parse(&wire.text, file).map_err(|problems| first_of(&problems))?;
+    if parsed.objects.is_empty() {
+        return Err(Error::new(&OBJECT_INVALID, format!("{file} holds no object")).object("file", "", file));
+    }
+    fresh(context, false, deadline).await?;
+    let drafts = parsed.objects;
+    let admitted = context
+        .handle
+        .query(move |state| {
+            let objects = drafts.into_iter().map(|draft| whole(state, draft)).collect::<Result<Vec<_>, _>>()?;
+            let before: Vec<Option<Object>> = objects.iter().map(|object| state.object(&object.key())).collect();
+            let action = weft_core::admit(state, Action::Write { objects }).map_err(|e| e.envelope())?;
+            Ok::<_, Error>((action, before))
+        })
+        .await?;
+    let (action, before) = admitted?;
+    let (answer, revision) = if wire.dry_run {
+        let command =
+            Command { client: weft_model::ClientId(random()?), sequence: Sequence(1), stamp: stamp()?, action };
+        let outcome = context.handle.dry_run(command).await?;
+        (outcome.answer.map_err(|e| e.envelope())?, outcome.revision)
+    } else {
+        let applied = context.propose(wire.mutation, action, deadline).await?;
+        (applied.answer?, applied.revision)
+    };
+    let Answer::Written(written) = answer else {
+        return Err(Error::new(&INTERNAL, format!("a write was answered by {answer:?}")));
+    };
+    let objects = written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
+    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: parsed.warnings })
+}
+
+/// The first problem, with the others as its causes: one refusal tells them all.
+fn first_of(problems: &[weft_yaml::Error]) -> Error {
+    let mut all = problems.iter().map(Coded::envelope);
+    let first = all.next().unwrap_or_else(|| Error::new(&INTERNAL, "a text was refused without a reason"));
+    all.fold(first, |error, next| error.because(format!("also: {}", next.message)))
+}
+
+/// A draft on top of what is there: absent fields keep their value.
+fn whole(state: &State, draft: Draft) -> Result<Object, Error> {
+    match draft {
+        Draft::Fabric(draft) => {
+            let now = state.fabric().ok_or_else(|| Error::new(&NOT_FOUND, "the fabric isn't there yet"))?;
+            Ok(Object::Fabric(fabric(now.clone(), draft)))
+        }
+        Draft::Node(NodeDraft { name, labels, place }) => match state.nodes().get(&name) {
+            Some(node) => Ok(Object::Node(weft_model::Node { labels, ..node.clone() })),
+            None => Err(Error::new(&NOT_FOUND, format!("node {name} doesn't exist; nodes join, they aren't written"))
+                .object("node", "", &name)
+                .field(place.to_string())
+                .try_this("make a join token", "weft token create")),
+        },
+    }
+}
+
+fn fabric(now: Fabric, draft: FabricDraft) -> Fabric {
+    let mut ranges = now.ranges;
+    ranges.pods = draft.pods.unwrap_or(ranges.pods);
+    ranges.services = draft.services.unwrap_or(ranges.services);
+    ranges.nodes = draft.nodes.unwrap_or(ranges.nodes);
+    ranges.load_balancers = draft.load_balancers.unwrap_or(ranges.load_balancers);
+    Fabric {
+        families: draft.families.unwrap_or(now.families),
+        overlay: draft.overlay.unwrap_or(now.overlay),
+        domain: draft.domain.unwrap_or(now.domain),
+        block_prefix_v4: draft.block_prefix_v4.unwrap_or(now.block_prefix_v4),
+        masquerade_exceptions: draft.masquerade_exceptions.unwrap_or(now.masquerade_exceptions),
+        ranges,
+        generation: now.generation,
+        revision: now.revision,
+    }
+}
+
+fn row(object: &Object, written: Written, before: Option<&Object>) -> v1::AppliedObject {
+    let differences = match (written, before) {
+        (Written::Changed, Some(before)) => {
+            let mut lines = Vec::new();
+            differ("", &weft_yaml::object_value(before), &weft_yaml::object_value(object), &mut lines);
+            lines
+        }
+        (Written::Created | Written::Changed | Written::Unchanged, _) => Vec::new(),
+    };
+    v1::AppliedObject { object: Some(object.into()), change: change_to_wire(written).into(), differences }
+}
+
+/// `spec.ranges.pods: ["10.0.0.0/16"] -> ["10.0.0.0/15"]`, a line per leaf; the server's own fields are left out.
+fn differ(path: &str, before: &serde_json::Value, now: &serde_json::Value, lines: &mut Vec<String>) {
+    use serde_json::Value::Object;
+    if before == now || matches!(path, "metadata.resourceVersion" | "metadata.generation" | "status") {
+        return;
+    }
+    if let (Object(a), Object(b)) = (before, now) {
+        let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let null = serde_json::Value::Null;
+        for key in keys {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            differ(&path, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null), lines);
+        }
+        return;
+    }
+    lines.push(format!("{path}: {before} -> {now}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn differences_name_the_leaves_that_people_wrote() {
+        let before = json!({"metadata": {"resourceVersion": "1", "labels": {"a": "1"}}, "spec": {"pods": ["x"]}, "status": {"s": 1}});
+        let now = json!({"metadata": {"resourceVersion": "2", "labels": {"b": "2"}}, "spec": {"pods": ["x", "y"]}, "status": {"s": 2}});
+        let mut lines = Vec::new();
+        differ("", &before, &now, &mut lines);
+        assert_eq!(
+            lines,
+            ["metadata.labels.a: \"1\" -> null", "metadata.labels.b: null -> \"2\"", "spec.pods: [\"x\"] -> [\"x\",\"y\"]"]
+        );
+    }
+}

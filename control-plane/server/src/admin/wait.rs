@@ -1,0 +1,83 @@
+//! Wait: true once every reachable node has a revision in its kernel, by the nodes' own reports.
+
+use std::time::{Duration, Instant};
+
+use weft_errors::Error;
+use weft_model::NodeState;
+use weft_proto::v1;
+
+use super::{read::fresh, status::everybody};
+use crate::{
+    context::Context,
+    limits::{WAIT_MOST, WAIT_POLL},
+    sync::merge_reports,
+};
+
+/// Waits, and tells how it stands when the time is up.
+pub(crate) async fn wait(
+    context: &Context,
+    wire: v1::WaitRequest,
+    deadline: Instant,
+) -> Result<v1::WaitResponse, Error> {
+    fresh(context, false, deadline).await?;
+    let revision = match wire.revision {
+        0 => context.handle.query(|state| state.meta().revision.0).await?,
+        given => given,
+    };
+    let until = Instant::now() + Duration::from_millis(wire.timeout_ms.into()).min(WAIT_MOST);
+    loop {
+        let reports = everybody(context).await?.into_iter().flat_map(|answer| answer.nodes);
+        let mut merged = merge_reports(reports);
+        let nodes = context
+            .handle
+            .query(|state| {
+                let active = state.nodes().values().filter(|node| node.state == NodeState::Active);
+                active.map(|node| node.name.to_string()).collect::<Vec<_>>()
+            })
+            .await?;
+        let reports = nodes.into_iter().map(|node| {
+            let report = merged.remove(&node);
+            (node, report)
+        });
+        let answer = standing(revision, reports);
+        if answer.done || Instant::now() >= until {
+            return Ok(answer);
+        }
+        tokio::time::sleep(WAIT_POLL).await;
+    }
+}
+
+/// Who has it, who doesn't, who can't be asked.
+fn standing(revision: u64, nodes: impl IntoIterator<Item = (String, Option<v1::NodeReport>)>) -> v1::WaitResponse {
+    let mut answer = v1::WaitResponse { revision, ..v1::WaitResponse::default() };
+    for (node, report) in nodes {
+        match report.filter(|report| report.connected).and_then(|report| report.status) {
+            Some(status) if status.applied_revision >= revision => answer.applied.push(node),
+            Some(_) => answer.behind.push(node),
+            None => answer.unreachable.push(node),
+        }
+    }
+    answer.done = answer.behind.is_empty();
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(node: &str, connected: bool, applied_revision: u64) -> (String, Option<v1::NodeReport>) {
+        let status = v1::NodeStatus { applied_revision, ..v1::NodeStatus::default() };
+        let report = v1::NodeReport { node: node.to_owned(), connected, last_report_ms: 1, status: Some(status) };
+        (node.to_owned(), Some(report))
+    }
+
+    #[test]
+    fn every_reachable_node_must_have_it_and_no_other_counts() {
+        let all = standing(7, [report("a", true, 7), report("b", true, 9)]);
+        assert!(all.done && all.applied == ["a", "b"]);
+        let behind = standing(7, [report("a", true, 7), report("b", true, 6)]);
+        assert!(!behind.done && behind.behind == ["b"]);
+        let away = standing(7, [report("a", true, 7), report("b", false, 6), ("c".to_owned(), None)]);
+        assert!(away.done && away.unreachable == ["b", "c"]);
+    }
+}

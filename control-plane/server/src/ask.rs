@@ -1,0 +1,131 @@
+//! Questions to one node's agent: over its Watch stream, answered by `Sync.Answer`; through another replica when that
+//! one serves the agent.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+use weft_errors::{BUSY, DEADLINE, Error, NODE_UNREACHABLE, NOT_FOUND};
+use weft_model::NodeName;
+use weft_proto::v1::{self, watch_response};
+
+use crate::{
+    limits::{ASK_MOST, ASKS, CALL},
+    sync::Fanout,
+};
+
+/// Asks in flight on this replica.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    next: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, (NodeName, oneshot::Sender<v1::AnswerRequest>)>>,
+}
+
+impl Asks {
+    /// Asks an agent that follows this replica; `None` when it doesn't.
+    pub(crate) async fn ask(
+        &self,
+        fanout: &Fanout,
+        node: &NodeName,
+        mut ask: v1::Ask,
+    ) -> Option<Result<v1::AnswerRequest, Error>> {
+        if !fanout.follows(node) {
+            return None;
+        }
+        let time = match ask.timeout_ms {
+            0 => CALL,
+            ms => Duration::from_millis(ms.into()).min(ASK_MOST),
+        };
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.len() >= ASKS {
+                return Some(Err(Error::new(&BUSY, "too many questions to nodes are in flight")));
+            }
+            waiting.insert(id, (node.clone(), sender));
+        }
+        ask.id = id;
+        ask.timeout_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let frame = v1::WatchResponse { frame: Some(watch_response::Frame::Ask(ask)) };
+        let outcome = if fanout.send_to(node, &frame) {
+            match tokio::time::timeout(time, answer).await {
+                Ok(Ok(answer)) => Some(Ok(answer)),
+                Ok(Err(_)) | Err(_) => Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
+                    .object("node", "", node)
+                    .try_this("see how the node is", format!("weft node show {node}")))),
+            }
+        } else {
+            None
+        };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        outcome
+    }
+
+    /// Takes an agent's answer: only the node that was asked may give it.
+    pub(crate) fn answer(&self, node: &NodeName, answer: v1::AnswerRequest) -> Result<(), Error> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.get(&answer.id) {
+            Some((asked, _)) if asked == node => {}
+            Some(_) | None => return Err(Error::new(&NOT_FOUND, format!("nobody waits for answer {}", answer.id))),
+        }
+        if let Some((_, sender)) = waiting.remove(&answer.id) {
+            // The asker may have given up; then nobody needs it.
+            drop(sender.send(answer));
+        }
+        Ok(())
+    }
+}
+
+/// No replica serves the node's agent.
+pub(crate) fn unreachable(node: &NodeName) -> Error {
+    Error::new(&NODE_UNREACHABLE, format!("node {node} follows no replica that answers"))
+        .object("node", "", node)
+        .try_this("see since when", format!("weft node show {node}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use weft_model::Revision;
+
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_reaches_its_asker_and_only_from_the_asked_node() {
+        let fanout = Arc::new(Fanout::new(Revision(1)));
+        let asks = Arc::new(Asks::default());
+        assert!(asks.ask(&fanout, &node("n1"), v1::Ask::default()).await.is_none(), "it follows nobody here");
+        let (follower, _) = fanout.follow(&node("n1"), None);
+        let task = tokio::spawn({
+            let (fanout, asks) = (Arc::clone(&fanout), Arc::clone(&asks));
+            async move { asks.ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 5_000, ..v1::Ask::default() }).await }
+        });
+        follower.next().await.unwrap();
+        let answer = v1::AnswerRequest { id: 1, ..v1::AnswerRequest::default() };
+        assert!(asks.answer(&node("n2"), answer.clone()).is_err(), "n2 was not asked");
+        asks.answer(&node("n1"), answer.clone()).unwrap();
+        assert_eq!(task.await.unwrap().unwrap().unwrap().id, 1);
+        assert!(asks.answer(&node("n1"), answer).is_err(), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_node_is_named_when_the_time_is_up() {
+        let fanout = Fanout::new(Revision(1));
+        let (_follower, _) = fanout.follow(&node("n1"), None);
+        let asks = Asks::default();
+        let error = asks.ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 50, ..v1::Ask::default() }).await.unwrap().unwrap_err();
+        assert!(error.code == "W1004" && error.message.contains("n1"), "{error}");
+    }
+}
