@@ -41,7 +41,13 @@ pub struct Mesh {
     calls: Mutex<SyncSender<Call>>,
 }
 
-enum Call {
+/// A call that has waited behind one that hung is not begun once its caller has given up.
+struct Call {
+    begin_by: Instant,
+    verb: Verb,
+}
+
+enum Verb {
     Prepare(SyncSender<Result<Backend, Error>>),
     Observe(SyncSender<Result<DeviceState, Error>>),
     Execute(Vec<PeerStep>, SyncSender<Result<DeviceState, Error>>),
@@ -62,18 +68,18 @@ impl Mesh {
     /// Finds the backend, and makes the device where the kernel has WireGuard. To be called first, and again after
     /// `Missing`. With `Userspace` the caller makes the TUN device; the tunnel process then serves the socket.
     pub fn prepare(&self) -> Result<Backend, Error> {
-        self.call(Call::Prepare)
+        self.call(Verb::Prepare)
     }
 
     /// Reads the device: key, port, peers with endpoints, counters, age of the last handshake.
     pub fn observe(&self) -> Result<DeviceState, Error> {
-        self.call(Call::Observe)
+        self.call(Verb::Observe)
     }
 
     /// Does the steps in one request and reads the device back. Fails with `NotShown` when it took them without effect.
     pub fn execute(&self, steps: &[PeerStep]) -> Result<DeviceState, Error> {
         let steps = steps.to_vec();
-        self.call(|answer| Call::Execute(steps, answer))
+        self.call(|answer| Verb::Execute(steps, answer))
     }
 
     /// Name of the device.
@@ -81,12 +87,13 @@ impl Mesh {
         &self.name
     }
 
-    fn call<T>(&self, call: impl FnOnce(SyncSender<Result<T, Error>>) -> Call) -> Result<T, Error> {
-        let started = Instant::now();
+    fn call<T>(&self, verb: impl FnOnce(SyncSender<Result<T, Error>>) -> Verb) -> Result<T, Error> {
         let (answer, answered) = mpsc::sync_channel(1);
-        let late = || Error::Deadline { device: self.name.clone(), waited: started.elapsed() };
+        let verb = verb(answer);
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        match calls.try_send(call(answer)) {
+        let started = Instant::now();
+        let late = || Error::Deadline { device: self.name.clone(), waited: started.elapsed() };
+        match calls.try_send(Call { begin_by: started + CALL_DEADLINE, verb }) {
             Ok(()) => {}
             // An earlier call hangs and another one waits already.
             Err(TrySendError::Full(_)) => return Err(late()),
@@ -103,7 +110,10 @@ impl Mesh {
 /// The owner thread: answers one call after the other; a panic of the library ends the call, not the thread.
 fn own(mut device: Device, inbox: &Receiver<Call>) {
     while let Ok(call) = inbox.recv() {
-        let answered = catch_unwind(AssertUnwindSafe(|| answer(&mut device, call)));
+        if Instant::now() >= call.begin_by {
+            continue;
+        }
+        let answered = catch_unwind(AssertUnwindSafe(|| answer(&mut device, call.verb)));
         if answered.is_err() {
             tracing::error!("a call into the WireGuard library panicked");
         }
@@ -111,15 +121,15 @@ fn own(mut device: Device, inbox: &Receiver<Call>) {
 }
 
 /// Who asked may have given up: its answer is then nobody's.
-fn answer(device: &mut Device, call: Call) {
-    match call {
-        Call::Prepare(answer) => {
+fn answer(device: &mut Device, verb: Verb) {
+    match verb {
+        Verb::Prepare(answer) => {
             let _ = answer.send(device.prepare());
         }
-        Call::Observe(answer) => {
+        Verb::Observe(answer) => {
             let _ = answer.send(device.observe());
         }
-        Call::Execute(steps, answer) => {
+        Verb::Execute(steps, answer) => {
             let _ = answer.send(device.execute(&steps));
         }
     }

@@ -16,4 +16,5 @@ mod table;
 mod uapi;
 
 pub use error::Error;
+pub use limits::MAX_MTU;
 pub use run::{TunnelOptions, run};

@@ -10,6 +10,8 @@ pub(crate) const CONNECTIONS: usize = 16;
 pub(crate) const REQUESTS: usize = 16;
 /// A connection that sends nothing for so long ends.
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(30);
+/// Largest MTU of the device in bytes: the engine's buffers hold 4096, of which 32 are WireGuard's.
+pub const MAX_MTU: u16 = 4064;
 /// Packets taken from the TUN device at one wake-up before other tasks get their turn.
 pub(crate) const TUN_BATCH: usize = 64;
 /// Socket buffers asked for: at 10 Gb/s the default of 208 KiB overflows within 170 µs (performance, section 4).

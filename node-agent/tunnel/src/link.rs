@@ -123,7 +123,14 @@ impl LinkWatch {
             tick.tick().await;
             match current_mtu(&self.device) {
                 Ok(Some(mtu)) => {
-                    self.mtu.send_if_modified(|now| std::mem::replace(now, mtu) != mtu);
+                    let changed = self.mtu.send_if_modified(|now| std::mem::replace(now, mtu) != mtu);
+                    if changed && mtu > limits::MAX_MTU {
+                        tracing::warn!(
+                            mtu,
+                            largest = limits::MAX_MTU,
+                            "packets beyond the largest MTU are cut"
+                        );
+                    }
                 }
                 Ok(None) => return Error::DeviceGone { device: self.device.clone() },
                 Err(error) => return error.into(),

@@ -102,7 +102,7 @@ fn a_stop_is_orderly() {
         assert!(!socket, "the socket's file goes with its server");
         assert!(one.run(|_| weft_kernel::link_kind("weft0").unwrap()).is_some(), "the device stays");
         let error = one.run(|inside| inside.mesh().unwrap().observe().unwrap_err());
-        assert!(matches!(error, weft_mesh::Error::TunnelDown { .. }), "{error}");
+        assert!(matches!(error, Error::TunnelDown { .. }), "{error}");
     });
 }
 
