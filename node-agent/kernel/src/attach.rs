@@ -131,12 +131,18 @@ fn clear_dead(node: &mut Netlink, inside: &mut Netlink, pod: &PodLink) -> Result
 }
 
 /// Settings before the interface is up, the pod's side before the node's: no packet passes a half-made port.
+///
+/// Links send only once the kernel's link watch has seen their carrier, which it does later in a task of its own. Asking for a
+/// link makes it look at once (`net/core/rtnetlink.c`, `rtnl_getlink`, Linux 6.8): port, then bridge, then the pod's end.
 fn equip(node: &mut Netlink, inside: &mut Netlink, bridge: u32, pod: &PodLink) -> Result<Attached, Error> {
     let interface = index_of(&pod.interface)?;
     write_settings(pod)?;
     inside.all(&pod_side(interface, pod))?;
     let link = find_link(node, &pod.link)?.ok_or_else(|| Error::NoLink { name: pod.link.clone() })?;
-    node.all(&node_side(link.index, bridge, pod))?;
+    let mut requests = node_side(link.index, bridge, pod);
+    requests.extend([Request::link_at(link.index), Request::link_at(bridge)]);
+    node.all(&requests)?;
+    inside.one(Request::link_at(interface))?;
     Ok(Attached { link: link.index, interface })
 }
 
@@ -212,24 +218,16 @@ fn undo(node: &mut Netlink, bridge: u32, pod: &PodLink) {
     let _ = node.batch(&forget(bridge, &pod.addresses));
 }
 
-/// Takes a pod's link out of service: down, out of the bridge, without routes and neighbours, and marked dead.
+/// Takes a pod's link out of service: down, without entries, neighbours and routes, and marked dead.
 ///
-/// Returns at once; [`reap`] deletes the link. A link or entry that is gone already is success.
-pub fn detach(link: &str, addresses: &[IpAddr]) -> Result<(), Error> {
+/// Returns at once; [`reap`] deletes the link. It stays a port of the bridge until then, down: leaving the bridge alone would
+/// wait 3 ms for grace periods (measured). A link or entry that is gone already is success.
+pub fn detach(link: &str, mac: [u8; 6], addresses: &[IpAddr]) -> Result<(), Error> {
     let mut node = Netlink::open()?;
-    detach_with(&mut node, link, addresses)
-}
-
-pub(crate) fn detach_with(node: &mut Netlink, link: &str, addresses: &[IpAddr]) -> Result<(), Error> {
     let mut requests = Vec::new();
-    if let Some(found) = find_link(node, link)? {
-        let change = LinkChange {
-            up: Some(false),
-            master: Some(0),
-            group: Some(LINK_GROUP_DEAD),
-            ..LinkChange::default()
-        };
-        requests.push(Request::change_link(found.index, link, change));
+    if let Some(found) = find_link(&mut node, link)? {
+        requests.push(kill(&found));
+        requests.push(Request::delete_forwarding(found.index, mac));
     }
     match index_of(BRIDGE) {
         Ok(bridge) => requests.extend(forget(bridge, addresses)),
@@ -239,11 +237,18 @@ pub(crate) fn detach_with(node: &mut Netlink, link: &str, addresses: &[IpAddr]) 
     for answer in node.batch(&requests)? {
         match answer {
             Ok(_) => {}
-            Err(refusal) if is_gone(refusal.errno) => {}
+            // A link that is no port any more has no forwarding entries.
+            Err(refusal) if is_gone(refusal.errno) || refusal.errno == Errno::EOPNOTSUPP => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }
     Ok(())
+}
+
+/// The request that takes a link out of service for good.
+pub(crate) fn kill(link: &LinkFacts) -> Request {
+    let change = LinkChange { up: Some(false), group: Some(LINK_GROUP_DEAD), ..LinkChange::default() };
+    Request::change_link(link.index, &link.name, change)
 }
 
 fn forget(bridge: u32, addresses: &[IpAddr]) -> Vec<Request> {

@@ -18,7 +18,7 @@ use weft_model::{
 use weft_plan::{BridgeState, Executor, Failure, Link, LinkKey, LinkStep, LinkValue, PortState, Step};
 
 use crate::{
-    attach::{detach_with, index_of, is_gone},
+    attach::{index_of, is_gone, kill},
     error::Error,
     netlink::Netlink,
     observe::{LinkFacts, address_facts, all_links, find_link},
@@ -91,9 +91,9 @@ impl LinkExecutor {
             }
             (LinkKey::Port(name), LinkValue::Port(state)) => self.put_port(name, state),
             (LinkKey::Forwarding(mac), LinkValue::Forwarding { port }) => {
-                let index = port_index(port)?;
+                let index = self.live_port(port)?.index;
                 match self.netlink.one(Request::put_forwarding(index, *mac)) {
-                    // Not a port of any bridge: dead, or torn out; the port's own step comes first.
+                    // Not a port of any bridge: torn out; the port's own step comes first.
                     Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => {
                         Err(Error::PortGone { name: port.clone() })
                     }
@@ -130,10 +130,7 @@ impl LinkExecutor {
     /// Joins first, since only a port can be guarded; both are done while it is down.
     fn put_port(&mut self, name: &str, state: &PortState) -> Result<(), Error> {
         let bridge = index_of(BRIDGE)?;
-        // A dead link is never revived: its pod's side belongs to another life.
-        let found = find_link(&mut self.netlink, name)?
-            .filter(|link| link.group != LINK_GROUP_DEAD)
-            .ok_or_else(|| Error::PortGone { name: name.to_owned() })?;
+        let found = self.live_port(name)?;
         if found.master != Some(bridge) {
             let down = LinkChange { up: Some(false), master: Some(bridge), ..LinkChange::default() };
             self.netlink.one(Request::change_link(found.index, name, down))?;
@@ -149,6 +146,13 @@ impl LinkExecutor {
         self.netlink.one(Request::change_link(found.index, name, change)).map(|_| ())
     }
 
+    /// A pod's link that isn't dead. A dead one is never revived: its pod's side belongs to another life.
+    fn live_port(&mut self, name: &str) -> Result<LinkFacts, Error> {
+        find_link(&mut self.netlink, name)?
+            .filter(|link| link.group != LINK_GROUP_DEAD)
+            .ok_or_else(|| Error::PortGone { name: name.to_owned() })
+    }
+
     fn delete(&mut self, key: &LinkKey, was: &LinkValue) -> Result<(), Error> {
         let bridge = match index_of(BRIDGE) {
             Ok(index) => index,
@@ -161,8 +165,11 @@ impl LinkExecutor {
             (LinkKey::Address(address, prefix), _) => {
                 self.tolerate(Request::delete_address(bridge, *address, *prefix), is_gone)
             }
-            (LinkKey::Port(name), _) => detach_with(&mut self.netlink, name, &[]),
-            (LinkKey::Forwarding(mac), LinkValue::Forwarding { port }) => match port_index(port) {
+            (LinkKey::Port(name), _) => match find_link(&mut self.netlink, name)? {
+                Some(found) => self.tolerate(kill(&found), is_gone),
+                None => Ok(()),
+            },
+            (LinkKey::Forwarding(mac), LinkValue::Forwarding { port }) => match index_of(port) {
                 // A link that has left the bridge took its entries along and has no such operation any more.
                 Ok(index) => self.tolerate(Request::delete_forwarding(index, *mac), |errno| {
                     is_gone(errno) || errno == Errno::EOPNOTSUPP
@@ -222,10 +229,6 @@ impl Executor<Link> for LinkExecutor {
         }
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
-}
-
-fn port_index(name: &str) -> Result<u32, Error> {
-    index_of(name).map_err(|_| Error::PortGone { name: name.to_owned() })
 }
 
 /// The pod that an alias names.

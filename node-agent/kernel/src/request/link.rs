@@ -31,7 +31,7 @@ pub(crate) struct LinkChange {
     pub(crate) up: Option<bool>,
     pub(crate) mtu: Option<u32>,
     pub(crate) mac: Option<[u8; 6]>,
-    /// Index of the new master; 0 leaves the present one.
+    /// Index of the new master.
     pub(crate) master: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) alias: Option<String>,

@@ -100,19 +100,19 @@ fn a_detached_pod_leaves_nothing_and_its_interface_can_be_made_again() {
         let space = pod_namespace();
         let pod = pod(1);
         attach(&space, &pod_link(&pod)).unwrap();
-        detach(&pod.link, &pod.addresses).unwrap();
-        detach(&pod.link, &pod.addresses).unwrap();
+        detach(&pod.link, pod.mac, &pod.addresses).unwrap();
+        detach(&pod.link, pod.mac, &pod.addresses).unwrap();
         assert_eq!(converge(&[]), NOTHING, "no port, entry, neighbour or route is left");
         assert!(!replies(pod.addresses[0], None, 100));
         // The dead link still stands in the way of both names until somebody needs them.
         assert!(inspect(&space, "eth0").unwrap().is_some());
         attach(&space, &pod_link(&pod)).unwrap();
         assert!(replies(pod.addresses[0], None, 100));
-        detach(&pod.link, &pod.addresses).unwrap();
+        detach(&pod.link, pod.mac, &pod.addresses).unwrap();
         assert!(reap().unwrap());
         assert!(!reap().unwrap(), "none left");
         assert!(inspect(&space, "eth0").unwrap().is_none());
-        detach(&pod.link, &pod.addresses).unwrap();
+        detach(&pod.link, pod.mac, &pod.addresses).unwrap();
     });
 }
 
@@ -168,7 +168,7 @@ fn purge_leaves_the_namespace_as_it_was() {
         let spaces = [pod_namespace(), pod_namespace()];
         attach(&spaces[0], &pod_link(&pod(1))).unwrap();
         attach(&spaces[1], &pod_link(&pod(2))).unwrap();
-        detach(&pod(2).link, &pod(2).addresses).unwrap();
+        detach(&pod(2).link, pod(2).mac, &pod(2).addresses).unwrap();
         assert_ne!(state(), before);
         let (done, errors) = purge();
         assert!(errors.is_empty(), "{errors:?}");
@@ -194,7 +194,7 @@ fn attach_and_detach_are_timed() {
         for index in 1..=PODS {
             let pod = pod(index);
             let begin = Instant::now();
-            detach(&pod.link, &pod.addresses).unwrap();
+            detach(&pod.link, pod.mac, &pod.addresses).unwrap();
             detached.push(begin.elapsed());
         }
         let begin = Instant::now();
