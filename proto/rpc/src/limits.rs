@@ -1,0 +1,63 @@
+//! Every bound of a connection, with what happens at it.
+
+use std::time::Duration;
+
+/// Longest message in either direction, both ends: beyond it the call fails with `RESOURCE_EXHAUSTED` or
+/// `OUT_OF_RANGE`; nothing is read on.
+pub const MESSAGE_LIMIT: usize = 4 << 20;
+
+/// Longest binary details of a status: longer ones are cut (trap: a status over the header list limit hangs or breaks
+/// the connection).
+pub const DETAILS_LIMIT: usize = 4 << 10;
+
+/// Longest list of headers of a request or response, HTTP/2 both ends.
+pub(crate) const HEADER_LIST_LIMIT: u32 = 16 << 10;
+
+/// How often an idle connection is asked whether it lives, both ends.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the answer may take: then the connection is closed.
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT): then the connection is closed.
+pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// HTTP/2 window of one stream.
+pub(crate) const STREAM_WINDOW: u32 = 64 << 10;
+
+/// HTTP/2 window of a connection.
+pub(crate) const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// What a server bears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at one time: further ones are closed at once, so that clients try another replica.
+    pub connections: usize,
+    /// Connections at one time whose client has no valid certificate (joining machines): a part of `connections`, so
+    /// that strangers can't shut nodes out.
+    pub strangers: usize,
+    /// How long a connection without a valid certificate may live.
+    pub stranger_life: Duration,
+    /// TLS handshakes at one time: further connections are closed at once.
+    pub handshakes: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// Calls at one time on one connection.
+    pub streams: u32,
+    /// How long an orderly stop waits for calls to end.
+    pub stop: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            strangers: 256,
+            stranger_life: Duration::from_secs(60),
+            handshakes: 128,
+            handshake: Duration::from_secs(10),
+            streams: 100,
+            stop: Duration::from_secs(3),
+        }
+    }
+}
