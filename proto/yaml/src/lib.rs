@@ -7,9 +7,11 @@ mod error;
 mod parse;
 mod print;
 mod read;
+mod time;
 mod tree;
 
 pub use draft::{Draft, FabricDraft, NodeDraft};
 pub use error::{Error, Place};
 pub use parse::{Parsed, parse};
 pub use print::{list_value, object_value, to_yaml};
+pub use time::parse_time;

@@ -1,11 +1,14 @@
 //! Licences, duplicate versions and the size of the dependency tree, against deny.toml.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::{metadata::Metadata, run::root};
+use crate::{metadata, run::root};
 
 /// More packages than this in the lock file need a decision (CONTRIBUTING.md).
 const MOST_PACKAGES: usize = 400;
@@ -51,38 +54,40 @@ struct Denied {
 }
 
 /// Checks what deny.toml says without needing cargo-deny.
-pub(crate) fn check(metadata: &Metadata) -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let text = fs::read_to_string(root().join("deny.toml")).context("deny.toml")?;
     let deny: Deny = toml::from_str(&text).context("deny.toml")?;
+    let built = metadata::built()?;
     let mut problems = Vec::new();
-    let resolved = metadata.resolved();
-    for package in &metadata.packages {
-        if !resolved.get(package.name.as_str()).is_some_and(|v| v.contains(package.version.as_str())) {
-            continue;
-        }
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in &built {
+        versions.entry(&package.name).or_default().insert(&package.version);
         let exception = deny.licenses.exceptions.iter().find(|e| e.name == package.name).map(|e| &e.allow);
-        let expression = package.license.as_deref().unwrap_or("");
-        if !allowed(expression, &|id| {
-            deny.licenses.allow.contains(id) || exception.is_some_and(|e| e.contains(id))
-        }) {
-            problems
-                .push(format!("{} {}: licence {expression:?} isn't allowed", package.name, package.version));
+        let known = |id: &str| deny.licenses.allow.contains(id) || exception.is_some_and(|e| e.contains(id));
+        if !allowed(&package.licence, &known) {
+            problems.push(format!(
+                "{} {}: licence {:?} isn't allowed",
+                package.name, package.version, package.licence
+            ));
         }
-        if package.source.as_deref().is_some_and(|s| s.starts_with("git+")) {
+        if package.from_git {
             problems.push(format!("{} comes from git; take a released version", package.name));
         }
     }
-    for denied in &deny.bans.deny {
-        if resolved.contains_key(denied.name.as_str()) {
-            problems.push(format!("{} must not be in the tree: {}", denied.name, denied.reason));
-        }
+    for denied in deny.bans.deny.iter().filter(|denied| versions.contains_key(denied.name.as_str())) {
+        problems.push(format!("{} must not be in the tree: {}", denied.name, denied.reason));
     }
-    for (name, versions) in resolved.iter().filter(|(_, v)| v.len() > 1) {
+    for (name, versions) in versions.iter().filter(|(_, v)| v.len() > 1) {
         if !deny.bans.skip.iter().any(|s| s.name == *name && !s.reason.is_empty()) {
             let list = versions.iter().copied().collect::<Vec<_>>().join(", ");
             problems.push(format!(
                 "{name} is there in versions {list}; unify it, or add it to [bans] skip with a reason"
             ));
+        }
+    }
+    for skip in &deny.bans.skip {
+        if versions.get(skip.name.as_str()).is_none_or(|v| v.len() < 2) {
+            problems.push(format!("deny.toml skips {}, which is there once or not at all", skip.name));
         }
     }
     let lock = fs::read_to_string(root().join("Cargo.lock")).context("Cargo.lock")?;

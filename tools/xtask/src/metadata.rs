@@ -1,6 +1,6 @@
 //! What `cargo metadata` says, as far as the lints need it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -13,17 +13,6 @@ pub(crate) struct Metadata {
     /// Every package, of the workspace and of registries.
     pub(crate) packages: Vec<Package>,
     workspace_members: BTreeSet<String>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<ResolvedNode>,
-}
-
-#[derive(Deserialize)]
-struct ResolvedNode {
-    id: String,
 }
 
 /// One package.
@@ -33,12 +22,6 @@ pub(crate) struct Package {
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
-    /// Its version.
-    pub(crate) version: String,
-    /// Its licence expression.
-    pub(crate) license: Option<String>,
-    /// Where it comes from; `None` for the workspace's own.
-    pub(crate) source: Option<String>,
     /// What it depends on.
     pub(crate) dependencies: Vec<Dependency>,
     metadata: Option<serde_json::Value>,
@@ -65,16 +48,49 @@ impl Metadata {
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
+}
 
-    /// Packages that are really in the resolved tree for this platform, by name.
-    pub(crate) fn resolved(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let ids: BTreeSet<&str> = self.resolve.nodes.iter().map(|node| node.id.as_str()).collect();
-        let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for package in self.packages.iter().filter(|p| ids.contains(p.id.as_str())) {
-            names.entry(&package.name).or_default().insert(&package.version);
-        }
-        names
-    }
+/// A package that is really built, normally or for tests.
+pub(crate) struct Built {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Its licence expression; empty when it states none.
+    pub(crate) licence: String,
+    /// Whether it comes from git.
+    pub(crate) from_git: bool,
+}
+
+/// What is built on this platform, by `cargo tree`: `cargo metadata` also lists what weak features never switch on.
+pub(crate) fn built() -> Result<Vec<Built>> {
+    let text = output(command(&[
+        "cargo",
+        "tree",
+        "--workspace",
+        "--locked",
+        "--prefix",
+        "none",
+        "--no-dedupe",
+        "--format",
+        "{p}\t{l}",
+    ]))?;
+    let lines: BTreeSet<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    lines
+        .into_iter()
+        .map(|line| {
+            let (package, licence) = line.split_once('\t').unwrap_or((line, ""));
+            let mut words = package.split_whitespace();
+            let (name, version) =
+                words.next().zip(words.next()).context("cargo tree printed something unexpected")?;
+            Ok(Built {
+                name: name.to_owned(),
+                version: version.trim_start_matches('v').to_owned(),
+                licence: licence.to_owned(),
+                from_git: words.any(|word| word.contains("git+") || word.contains(".git")),
+            })
+        })
+        .collect()
 }
 
 /// Asks cargo, without touching the lock file.
