@@ -122,10 +122,7 @@ pub enum Error {
 impl Error {
     /// The error number, where the kernel refused.
     pub const fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.errno),
-            _ => None,
-        }
+        if let Self::Refused(refusal) = self { Some(refusal.errno) } else { None }
     }
 
     pub(crate) fn socket(what: &'static str, area: Area, source: io::Error) -> Self {

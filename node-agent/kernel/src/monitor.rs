@@ -1,6 +1,10 @@
 //! Notices that somebody changed what is ours, or what the host is: "look again", never what to do.
 //!
 //! Notifications get lost (ENOBUFS) and come late; the agent works from full observations. Not here: the slow timer.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink's enums are open: what isn't asked for is skipped"
+)]
 
 use std::{collections::BTreeSet, io, time::Duration};
 
@@ -15,7 +19,7 @@ use weft_plan::is_ours;
 use crate::{
     attach::index_of,
     error::{Area, Error},
-    netlink::Messages,
+    netlink::{Attributes, Messages},
     observe::{address_facts, link_facts},
 };
 
@@ -42,7 +46,7 @@ pub struct Monitor {
 }
 
 /// Multicast groups of `linux/rtnetlink.h`.
-const GROUPS: [u32; 8] = [
+const GROUPS: [u32; 10] = [
     1,  // RTNLGRP_LINK
     3,  // RTNLGRP_NEIGH
     5,  // RTNLGRP_IPV4_IFADDR
@@ -51,7 +55,11 @@ const GROUPS: [u32; 8] = [
     9,  // RTNLGRP_IPV6_IFADDR
     11, // RTNLGRP_IPV6_ROUTE
     19, // RTNLGRP_IPV6_RULE
+    24, // RTNLGRP_IPV4_NETCONF
+    25, // RTNLGRP_IPV6_NETCONF
 ];
+/// A setting below `net.ipv4.conf` or `net.ipv6.conf` changed: `forwarding` or `rp_filter` (`linux/netconf.h`).
+const RTM_NEWNETCONF: u16 = 80;
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// How many datagrams are read before what they said is returned.
 const BURST: usize = 1024;
@@ -81,7 +89,10 @@ impl Monitor {
             match self.socket.recv(&mut &mut self.buffer[..], flags) {
                 Ok(length) => {
                     let messages = Messages::new(&self.buffer[..length]);
-                    looks.extend(messages.filter_map(|m| m.decode()).filter_map(concern));
+                    looks.extend(messages.filter_map(|message| match message.kind {
+                        RTM_NEWNETCONF => setting_concern(message.payload()),
+                        _ => message.decode().and_then(concern),
+                    }));
                 }
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
                     looks.insert(Look::Everything);
@@ -149,6 +160,19 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
             .then_some(Look::Links),
         _ => None,
     }
+}
+
+/// Settings of all links, of our bridge and mesh devices; every new link announces settings of its own, which are nobody's concern.
+fn setting_concern(payload: &[u8]) -> Option<Look> {
+    const NETCONFA_IFINDEX: u16 = 1;
+    const ALL: i32 = -1;
+    // `struct netconfmsg` is a family and padding.
+    let mut attributes = Attributes::new(payload.get(4..)?);
+    let (_, value) = attributes.find(|(kind, _)| *kind == NETCONFA_IFINDEX)?;
+    let index = i32::from_ne_bytes(value.try_into().ok()?);
+    let watched = || std::iter::once(BRIDGE).chain(MESH_DEVICES);
+    let ours = || watched().any(|name| index_of(name).is_ok_and(|own| i32::try_from(own) == Ok(index)));
+    (index == ALL || ours()).then_some(Look::Links)
 }
 
 const fn is_main(route: &netlink_packet_route::route::RouteMessage) -> bool {

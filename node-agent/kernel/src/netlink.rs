@@ -204,7 +204,12 @@ pub(crate) struct RawMessage<'a> {
     whole: &'a [u8],
 }
 
-impl RawMessage<'_> {
+impl<'a> RawMessage<'a> {
+    /// What follows the header.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        self.whole.get(HEADER..).unwrap_or_default()
+    }
+
     /// The object; `None` when the decoder doesn't know the form. Such objects aren't ours, which are plain.
     pub(crate) fn decode(&self) -> Option<RouteNetlinkMessage> {
         match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.whole) {
@@ -219,7 +224,7 @@ impl RawMessage<'_> {
 
     /// `struct nlmsgerr`: error number, header of the request (or all of it), attributes.
     fn acknowledgement(&self, request: &Request) -> Result<(), Refusal> {
-        let payload = self.whole.get(HEADER..).unwrap_or_default();
+        let payload = self.payload();
         let number = number_at(payload, 0).unwrap_or_default();
         if number == 0 {
             return Ok(());
@@ -234,7 +239,7 @@ impl RawMessage<'_> {
 
     /// The payload of NLMSG_DONE: a negative error number if the dump ended early, then attributes.
     fn end_of_dump(&self, request: &Request) -> Result<(), Refusal> {
-        let payload = self.whole.get(HEADER..).unwrap_or_default();
+        let payload = self.payload();
         match number_at(payload, 0) {
             Some(number) if number < 0 => Err(refusal(request, number, payload.get(4..).unwrap_or_default())),
             Some(_) | None => Ok(()),
@@ -252,18 +257,31 @@ fn refusal(request: &Request, number: i32, attributes: &[u8]) -> Refusal {
 }
 
 /// NLMSGERR_ATTR_MSG of a list of attributes.
-fn extended_text(mut attributes: &[u8]) -> Option<String> {
+fn extended_text(attributes: &[u8]) -> Option<String> {
     const MESSAGE: u16 = 1;
-    while let Some(&[l0, l1, k0, k1]) = attributes.get(..4) {
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = attributes.get(4..length)?;
-        if u16::from_ne_bytes([k0, k1]) == MESSAGE {
-            let text = String::from_utf8_lossy(value);
-            return Some(text.trim_end_matches('\0').to_owned());
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    let (_, text) = Attributes::new(attributes).find(|(kind, _)| *kind == MESSAGE)?;
+    Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+}
+
+/// The attributes of a message, as (kind, value); ends at the first that doesn't fit.
+pub(crate) struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Attributes<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
-    None
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<(u16, &'a [u8])> {
+        let &[l0, l1, k0, k1] = self.0.get(..4)? else { return None };
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]), value))
+    }
 }
 
 fn number_at(bytes: &[u8], offset: usize) -> Option<i32> {

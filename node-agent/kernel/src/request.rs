@@ -1,4 +1,8 @@
 //! Requests to the routing subsystem: an object, flags, and words for errors. Pure: nothing is sent here.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink's enums are open: what isn't asked for is skipped"
+)]
 
 mod address;
 mod link;

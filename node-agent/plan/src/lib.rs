@@ -14,6 +14,8 @@ mod subject;
 mod sysctl;
 mod tracker;
 mod underlay;
+#[cfg(test)]
+mod world;
 
 pub use error::Error;
 pub use facts::{
@@ -27,7 +29,7 @@ pub use peer::{
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
 pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
-pub use subject::{Executor, Failure, Pending, Scope, Source, Step, Subject, Sweep, Wanted};
+pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;
 pub use underlay::{Underlay, UnderlayChoice, choose_underlay};

@@ -71,6 +71,62 @@ pub const fn mss(mtu: u32, family: Family) -> u32 {
     mtu.saturating_sub(ip_header(family) + 20)
 }
 
+/// A search for the largest packet that reaches a peer and comes back, by echo requests that are never fragmented.
+///
+/// Sans-IO: ask [`Probe::next_size`], send it (a few times before it counts as lost), tell [`Probe::learn`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    device: u32,
+    /// Largest size that passed; 0 while none has.
+    passed: u32,
+    /// Smallest size that was lost; beyond the device's MTU while none was.
+    lost: u32,
+    least: u32,
+}
+
+impl Probe {
+    /// A search up to the MTU of the device and down to what the family needs at least.
+    pub fn new(device: u32, family: Family) -> Self {
+        Self { device, passed: 0, lost: device + 1, least: least(&[family]).min(device) }
+    }
+
+    /// The next size to try, bytes of the inner IP packet; `None`: the search is over.
+    pub const fn next_size(&self) -> Option<u32> {
+        if self.lost > self.device {
+            return if self.passed == self.device { None } else { Some(self.device) };
+        }
+        if self.passed == 0 {
+            // Either the least passes, or the peer isn't reached at all, which says nothing of sizes.
+            return if self.lost > self.least { Some(self.least) } else { None };
+        }
+        // Below the device's MTU only multiples of the padding are told apart.
+        let middle = self.passed + (self.lost - self.passed) / 2;
+        let middle = middle - middle % PADDING;
+        if middle > self.passed { Some(middle) } else { self.step_up() }
+    }
+
+    /// Takes what came of a size.
+    pub const fn learn(&mut self, size: u32, passed: bool) {
+        if passed {
+            if size > self.passed {
+                self.passed = size;
+            }
+        } else if size < self.lost {
+            self.lost = size;
+        }
+    }
+
+    /// The largest size that is known to pass, once the search is over; `None` when the peer wasn't reached.
+    pub fn result(&self) -> Option<u32> {
+        (self.next_size().is_none() && self.passed > 0).then_some(self.passed)
+    }
+
+    const fn step_up(&self) -> Option<u32> {
+        let next = self.passed - self.passed % PADDING + PADDING;
+        if next < self.lost { Some(next) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -107,6 +163,22 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn a_search_finds_the_largest_padded_size(path in 500u32..1600, device in 1280u32..1500, v6: bool) {
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            let mut probe = Probe::new(device, family);
+            let mut sent = 0;
+            while let Some(size) = probe.next_size() {
+                sent += 1;
+                prop_assert!(sent <= 12, "{probe:?}");
+                probe.learn(size, size.next_multiple_of(16).min(device) <= path);
+            }
+            let least = least(&[family]);
+            let reachable = path >= least.next_multiple_of(16).min(device);
+            let expected = if path >= device { device } else { path - path % 16 };
+            prop_assert_eq!(probe.result(), reachable.then_some(expected));
+        }
+
         #[test]
         fn a_padded_packet_never_outgrows_its_path(path in 700u32..9100, size in 1u32..9100, v6: bool) {
             let outer = if v6 { Family::V6 } else { Family::V4 };

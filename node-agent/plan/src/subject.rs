@@ -85,6 +85,9 @@ pub trait Subject {
     fn effects(step: &Self::Step) -> Vec<(Self::Key, Option<Self::Value>)>;
 }
 
+/// What exists: objects of a subject with their state.
+pub type Seen<S> = Vec<(<S as Subject>::Key, <S as Subject>::Value)>;
+
 /// A step that was refused; the others went on.
 #[derive(Debug)]
 pub struct Failure<E> {
@@ -100,7 +103,7 @@ pub trait Executor<S: Subject> {
     type Error: std::error::Error;
 
     /// What exists and carries our mark, and the state of those `wanted` keys that can bear no mark (settings).
-    fn observe(&mut self, wanted: &[&S::Key]) -> Result<Vec<(S::Key, S::Value)>, Self::Error>;
+    fn observe(&mut self, wanted: &[&S::Key]) -> Result<Seen<S>, Self::Error>;
     /// Does all steps that can be done; idempotent: adding what is there and removing what is gone is success.
     fn execute(&mut self, steps: &[S::Step]) -> Result<(), Vec<Failure<Self::Error>>>;
 }

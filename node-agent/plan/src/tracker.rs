@@ -155,3 +155,7 @@ impl<K: Ord + Clone, V: Eq + Clone> Tracker<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;

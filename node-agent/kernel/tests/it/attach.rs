@@ -155,7 +155,7 @@ fn purge_leaves_the_namespace_as_it_was() {
         ip("rule add pref 77 lookup 9");
         let state = || {
             ["-o link", "-4 route show table all", "rule", "-6 rule", "-6 route show table all"]
-                .map(|what| ip(what))
+                .map(ip)
                 .concat()
                 .lines()
                 // The flush of a table's last route and counters of lifetimes aren't state.

@@ -1,6 +1,7 @@
 //! The crate against the real kernel, in network namespaces of its own that go with the threads that made them.
 //!
 //! A machine that grants no namespaces can't run it: then each test fails and says so. Nothing touches the machine's own links.
+#![allow(clippy::unwrap_used, reason = "a test binary: helpers fail their test by panicking")]
 
 #[path = "attach.rs"]
 mod attach;

@@ -104,9 +104,19 @@ fn the_monitor_tells_what_to_look_at() {
         assert_eq!(looks("rule add pref 5 lookup 7"), BTreeSet::new(), "rules of others");
         looks("route add unreachable 10.1.0.0/16 proto 87");
         assert_eq!(looks("route del unreachable 10.1.0.0/16"), [Look::Routes].into());
-        assert_eq!(looks("link add weft0 type bridge"), [Look::Mesh].into());
+        assert_eq!(looks("link add weft0 type bridge"), [Look::Links, Look::Mesh].into(), "its settings too");
         assert_eq!(looks("link add eth9 type bridge"), [Look::Host].into());
-        assert_eq!(looks("link del weftbr0").contains(&Look::Links), true);
+        let setting = |path: &str, value: &str| {
+            weft_kernel::write_setting(&weft_plan::Setting::new(path), value).unwrap();
+        };
+        setting("ipv4/conf/eth9/rp_filter", "1");
+        assert_eq!(looks("route list"), BTreeSet::new(), "settings of others");
+        setting("ipv4/conf/weftbr0/rp_filter", "1");
+        assert_eq!(looks("route list"), [Look::Links].into());
+        setting("ipv4/ip_forward", "0");
+        setting("ipv4/ip_forward", "1");
+        assert_eq!(looks("route list"), [Look::Links].into());
+        assert!(looks("link del weftbr0").contains(&Look::Links));
     });
 }
 
