@@ -5,7 +5,8 @@
 //!
 //! Peculiarities of gotatun 0.10.2 that are hidden here: a device without private key panics when it gets a peer or a
 //! socket, so there is no device until there is a key; a device built with peers binds at once, one built without never,
-//! so it is built empty and then changed; clearing all peers rebinds the socket, so they are removed one by one; a range
+//! so it is built empty and then changed; a rebind may end the old tasks with an error that stays for ever and looks like
+//! the device's own, so another key or port means another device; clearing all peers rebinds the socket, so they are removed one by one; a range
 //! that moves stays in its former peer's own list and comes back with that peer's next change, so both are changed.
 
 use std::{
@@ -78,11 +79,17 @@ impl Engine {
                 self.stop().await;
                 Ok(after.listen_port)
             }
-            (None, Some(key)) => self.start(key, after).await,
-            (Some(device), Some(key)) => modify(device, key, before, after).await,
+            (Some(device), Some(_)) if keeps_socket(before, after) => {
+                modify(device, None, before, after).await
+            }
+            (_, Some(key)) => {
+                self.stop().await;
+                self.start(key, after).await
+            }
         }
     }
 
+    /// Builds the device and greets the peers: sessions of a former device or process are of no use to this one.
     async fn start(&mut self, key: &SecretKey, table: &Table) -> Result<u16, EngineError> {
         let mut builder = DeviceBuilder::new()
             .with_udp(MeshSockets)
@@ -96,28 +103,10 @@ impl Engine {
         let mut built = Table::default();
         built.listen_port = table.listen_port;
         built.fwmark = table.fwmark;
-        let port = modify(&device, key, &built, table).await?;
+        let port = modify(&device, Some(key), &built, table).await?;
+        greet(&device, table).await;
         self.device = Some(device);
         Ok(port)
-    }
-
-    /// Starts a handshake with every peer whose endpoint is known: after a restart the peers still send under sessions
-    /// that died with the former process, and would notice it only after 15 s.
-    pub(crate) async fn greet(&self, table: &Table) {
-        let Some(device) = &self.device else { return };
-        let keys: Vec<PublicKey> = table
-            .peers()
-            .iter()
-            .filter(|(_, peer)| peer.endpoint.is_some())
-            .map(|(key, _)| PublicKey::from(*key))
-            .collect();
-        for group in keys.chunks(limits::HANDSHAKES) {
-            // The initiation leaves at the first poll; giving up the wait afterwards takes nothing back.
-            join_all(
-                group.iter().map(|key| timeout(limits::HANDSHAKE_PATIENCE, device.force_handshake(key))),
-            )
-            .await;
-        }
     }
 
     /// What the engine knows of its peers.
@@ -152,10 +141,31 @@ impl Engine {
     }
 }
 
+/// Starts a handshake with every peer whose endpoint is known: the peers still send under sessions that died with the
+/// former process, and would notice it only after 15 s.
+async fn greet(device: &Device<Transports>, table: &Table) {
+    let keys: Vec<PublicKey> = table
+        .peers()
+        .iter()
+        .filter(|(_, peer)| peer.endpoint.is_some())
+        .map(|(key, _)| PublicKey::from(*key))
+        .collect();
+    for group in keys.chunks(limits::HANDSHAKES) {
+        // The initiation leaves at the first poll; giving up the wait afterwards takes nothing back.
+        join_all(group.iter().map(|key| timeout(limits::HANDSHAKE_PATIENCE, device.force_handshake(key))))
+            .await;
+    }
+}
+
+/// Whether the socket and the sessions may stay.
+fn keeps_socket(before: &Table, after: &Table) -> bool {
+    before.private_key == after.private_key && before.listen_port == after.listen_port
+}
+
 /// All of one change happens under the engine's write lock: no packet sees half of it.
 async fn modify(
     device: &Device<Transports>,
-    key: &SecretKey,
+    new_key: Option<&SecretKey>,
     before: &Table,
     after: &Table,
 ) -> Result<u16, EngineError> {
@@ -176,16 +186,12 @@ async fn modify(
             Some(_) => {}
         }
     }
-    let new_key = (before.private_key.as_ref() != Some(key)).then(|| StaticSecret::from(*key.expose()));
-    let new_port = (before.listen_port != after.listen_port).then_some(after.listen_port);
+    let new_key = new_key.map(|key| StaticSecret::from(*key.expose()));
     let new_mark = (before.fwmark != after.fwmark).then_some(after.fwmark);
     let marked = device
         .write(async move |device| {
             if let Some(key) = new_key {
                 device.set_private_key(key).await;
-            }
-            if let Some(port) = new_port {
-                device.set_listen_port(port);
             }
             for key in &gone {
                 device.remove_peer(key).await;

@@ -29,7 +29,7 @@ pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(500);
 /// Wait between two tries to bind.
 pub(crate) const BIND_RETRY: Duration = Duration::from_millis(5);
 /// Handshakes started together after a restart. More: they follow as soon as these have been sent.
-pub(crate) const HANDSHAKES: usize = 64;
+pub(crate) const HANDSHAKES: usize = 256;
 /// How long the answers of one such group are awaited; unanswered ones the engine repeats by itself.
 pub(crate) const HANDSHAKE_PATIENCE: Duration = Duration::from_millis(50);
 /// Longest orderly stop of what is still open; then it is dropped.

@@ -115,6 +115,18 @@ impl IpSend for TunLink {
 }
 
 impl LinkWatch {
+    /// What an engine that can't go on means: its device has gone, or its socket fails.
+    pub(crate) fn why_failed(&self) -> Error {
+        let device = self.device.clone();
+        match current_mtu(&device) {
+            Ok(Some(_)) => {
+                Error::Engine { device, why: "its device or socket can't be used any more".to_owned() }
+            }
+            Ok(None) => Error::DeviceGone { device },
+            Err(error) => error.into(),
+        }
+    }
+
     /// Runs until the device has gone; cancel-safe.
     pub(crate) async fn gone(&mut self) -> Error {
         let mut tick = tokio::time::interval(limits::MTU_POLL);

@@ -97,7 +97,7 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts the engine with the stored configuration and greets the peers.
+    /// Starts the engine with the stored configuration.
     async fn start(options: TunnelOptions, link: TunLink) -> Result<Self, Error> {
         let mut table = store::load(&options.config_path)?;
         let mut engine = Engine::new(link);
@@ -105,7 +105,6 @@ impl Tunnel {
             Ok(port) => table.listen_port = port,
             Err(error) => return Err(Error::Engine { device: options.device, why: error.to_string() }),
         }
-        engine.greet(&table).await;
         Ok(Self { options, engine, table })
     }
 
@@ -119,10 +118,7 @@ impl Tunnel {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 gone = watch.gone() => return Err(gone),
-                () = self.engine.failed() => {
-                    let why = "its device or socket can't be used any more".to_owned();
-                    return Err(Error::Engine { device: self.options.device.clone(), why });
-                }
+                () = self.engine.failed() => return Err(watch.why_failed()),
                 call = inbox.recv() => {
                     let Some(call) = call else { return Ok(()) };
                     let answer = match call.request {

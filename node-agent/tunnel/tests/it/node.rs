@@ -54,7 +54,9 @@ fn tunnel_process() {
                 tunnel.await
             }
         };
-        ended.unwrap().unwrap();
+        if let Err(error) = ended.unwrap() {
+            panic!("the tunnel ended: {error}");
+        }
     });
 }
 
