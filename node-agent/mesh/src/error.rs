@@ -96,10 +96,7 @@ impl Coded for Error {
         }
         match self {
             Self::TunnelDown { device, .. } | Self::Deadline { device, .. } => {
-                error.object("link", "", device).try_this(
-                    "restart the tunnel process of this device",
-                    "systemctl restart weft-tunnel@".to_owned() + device,
-                )
+                error.object("link", "", device).try_this("restart the tunnel process of this device", "")
             }
             Self::Unguarded => {
                 error.try_this(format!("start the process with {GUARD_VARIABLE}={GUARD_VALUE}"), "")
