@@ -1,0 +1,317 @@
+//! A simulated node: its View, its ledger and journal, pods that come and go, and what it tells the control plane.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weft_core::Outcome;
+use weft_ipam::{Entry, Ledger, Origin, Request, Settings, Uptime};
+use weft_model::{
+    Action, Answer, AttachmentId, Block, Epoch, Families, Family, Labels, LogIndex, Name, NamespaceName,
+    NodeFacts, NodeName, NodeUid, Pod, PodName, PodPhase, PodReport, PodUid, Revision, WallTime,
+};
+use weft_view::{Update, View};
+
+use crate::{
+    Mutant,
+    client::{Ask, Client},
+    invariants::Invariants,
+    world::World,
+};
+
+/// Addresses rest shortly: they shall come back within a run.
+const SETTINGS: Settings = Settings {
+    quarantine_ms: 120,
+    least_rest_ms: 30,
+    nearly_full_percent: 80,
+    surplus_percent: 50,
+    fresh_first: 4096,
+};
+
+/// Where the stream of an agent comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) machine: usize,
+    pub(crate) boot: u64,
+}
+
+/// A node.
+pub(crate) struct Agent {
+    pub(crate) client: Client,
+    pub(crate) name: NodeName,
+    pub(crate) uid: NodeUid,
+    pub(crate) token: Option<[u8; 32]>,
+    pub(crate) joined: bool,
+    pub(crate) view: View,
+    pub(crate) watch: Option<Watch>,
+    pub(crate) ledger: Ledger,
+    /// Pods changed since the last report.
+    dirty: bool,
+    feed: VecDeque<(u64, Update)>,
+    journal: Vec<Entry>,
+    /// Blocks that the control plane took back, and the View that will no longer show them.
+    returned: BTreeMap<Block, Revision>,
+    /// Revision of the last grant: until the View shows it, no more are asked for.
+    granted: Revision,
+    pods: u64,
+    number: u64,
+}
+
+impl Agent {
+    pub(crate) fn new(number: usize) -> Result<Self, String> {
+        let id = number as u64;
+        let mut uid = [9; 16];
+        uid[..8].copy_from_slice(&id.to_be_bytes());
+        Ok(Self {
+            client: Client::new(id),
+            name: NodeName::new(format!("n{number}")).map_err(|e| e.to_string())?,
+            uid: NodeUid(uid),
+            token: None,
+            joined: false,
+            view: View::default(),
+            watch: None,
+            ledger: Ledger::new(SETTINGS),
+            dirty: false,
+            feed: VecDeque::new(),
+            journal: Vec::new(),
+            returned: BTreeMap::new(),
+            granted: Revision(0),
+            pods: 0,
+            number: id,
+        })
+    }
+
+    /// The process ends and comes back: the journal is all it has, and the View it had written down.
+    pub(crate) fn restart(&mut self) {
+        self.ledger = Ledger::replay(SETTINGS, &self.journal);
+        self.view = View::restored(self.view.revision(), self.view.items());
+        self.watch = None;
+        self.feed.clear();
+        self.returned.clear();
+        self.dirty = true;
+    }
+
+    /// The stream begins anew.
+    pub(crate) fn follow(&mut self, watch: Watch, now: u64, updates: impl IntoIterator<Item = Update>) {
+        self.watch = Some(watch);
+        self.feed.clear();
+        self.view.abandon_snapshot();
+        self.feed.extend(updates.into_iter().map(|update| (now + 2, update)));
+    }
+
+    /// The stream goes on; order is kept whatever the delay.
+    pub(crate) fn feed(&mut self, at: u64, update: Update) {
+        let last = self.feed.back().map_or(0, |(time, _)| *time);
+        self.feed.push_back((at.max(last), update));
+    }
+
+    /// One unit of life.
+    pub(crate) fn step(
+        &mut self,
+        world: &mut World,
+        checks: &mut Invariants,
+        mutant: Option<Mutant>,
+        quiet: bool,
+    ) -> Result<(), String> {
+        while let Some((_, update)) = self.feed.pop_front_if(|(time, _)| *time <= world.now) {
+            self.view.fold(update).map_err(|e| format!("node {}: {e}", self.name))?;
+        }
+        self.take_leases(mutant);
+        if self.joined && !quiet {
+            self.pods_come_and_go(world, checks)?;
+            if world.one_in(40) {
+                self.give_up_a_block(world.now, checks.newest, world, mutant);
+            }
+        }
+        if self.client.pending.is_none() {
+            self.ask(world, checks.newest, quiet);
+        }
+        Ok(())
+    }
+
+    fn take_leases(&mut self, mutant: Option<Mutant>) {
+        let revision = self.view.revision();
+        let gone: Vec<_> =
+            self.returned.iter().filter(|(_, at)| **at <= revision).map(|(block, _)| *block).collect();
+        for block in gone {
+            self.returned.remove(&block);
+            if mutant != Some(Mutant::KeepReturnedBlock) {
+                self.journal.extend(self.ledger.returned(block));
+            }
+        }
+        let mut leases: BTreeMap<Block, Epoch> = BTreeMap::new();
+        for route in self.view.blocks_of(&self.name) {
+            leases.insert(route.block, route.epoch);
+        }
+        let keeps = mutant == Some(Mutant::KeepReturnedBlock);
+        self.journal.extend(self.ledger.lease(&leases, self.view.is_in_sync() && !keeps));
+    }
+
+    fn pods_come_and_go(&mut self, world: &mut World, checks: &mut Invariants) -> Result<(), String> {
+        let now = Uptime(world.now);
+        let wanted = 2 + (world.now / 700 + self.number) % 3 * 11;
+        let held = self.ledger.holdings().count() as u64;
+        if held < wanted && world.one_in(5) {
+            self.pods += 1;
+            let request = self.request(world);
+            if let Ok((holding, entry)) = self.ledger.allocate(request, now) {
+                self.journal.push(entry);
+                self.journal.extend(self.ledger.confirm(&holding.attachment));
+                self.dirty = true;
+                for address in &holding.addresses {
+                    checks.hold(*address, format!("{} of {}", holding.pod, self.name))?;
+                }
+            }
+        }
+        if held > 0 && world.one_in(if held > wanted { 3 } else { 30 }) {
+            let skip = usize::try_from(world.between(0, held - 1)).unwrap_or(0);
+            let victim = self.ledger.holdings().nth(skip).map(|holding| holding.attachment.clone());
+            if let Some((holding, entry)) = victim.and_then(|victim| self.ledger.release(&victim, now)) {
+                self.journal.push(entry);
+                self.dirty = true;
+                holding.addresses.iter().for_each(|address| checks.release(*address));
+            }
+        }
+        Ok(())
+    }
+
+    fn request(&self, world: &mut World) -> Request {
+        let name = format!("p{}-{}", self.number, self.pods);
+        Request {
+            attachment: AttachmentId { container: name.clone(), interface: "eth0".to_owned() },
+            uid: PodUid(world.bytes()),
+            pod: PodName {
+                namespace: NamespaceName::new("sim").expect("a label"),
+                name: Name::new(name).expect("a label"),
+            },
+            labels: Labels::new(),
+            netns: String::new(),
+            link: String::new(),
+            mac: [2; 6],
+            mtu: 1420,
+            origin: Origin::Weft,
+            created: WallTime(1_000_000 + world.now),
+            families: Families::V4,
+            wanted: Vec::new(),
+        }
+    }
+
+    fn give_up_a_block(&mut self, now: u64, floor: LogIndex, world: &mut World, mutant: Option<Mutant>) {
+        let Some((block, epoch)) = self.ledger.surplus(Family::V4, Uptime(now)) else { return };
+        if mutant != Some(Mutant::KeepReturnedBlock) {
+            self.journal.extend(self.ledger.retire(block));
+        } else if self.client.pending.is_none() && !self.dirty {
+            self.give_back(world, block, epoch, floor);
+        }
+    }
+
+    fn give_back(&mut self, world: &mut World, block: Block, epoch: Epoch, floor: LogIndex) {
+        let action = Action::ReturnBlock { node: self.name.clone(), uid: self.uid, block, epoch };
+        self.client.begin(world, action, floor);
+    }
+
+    fn ask(&mut self, world: &mut World, floor: LogIndex, quiet: bool) {
+        if !self.joined {
+            let Some(token) = self.token else { return };
+            let facts = NodeFacts::default();
+            let (name, uid, labels) = (self.name.clone(), self.uid, Labels::new());
+            self.client.begin(world, Action::JoinNode { token, name, uid, labels, facts }, floor);
+            return;
+        }
+        if self.dirty {
+            self.dirty = false;
+            let report = self.report();
+            self.client.begin(world, Action::PublishPods(report), floor);
+            return;
+        }
+        let waiting = self.ledger.retiring().find(|(block, _)| !self.returned.contains_key(block));
+        if let Some((block, epoch)) = waiting {
+            self.give_back(world, block, epoch, floor);
+        } else if !quiet
+            && self.view.is_in_sync()
+            && self.view.revision() >= self.granted
+            && self.ledger.wants_block(Family::V4)
+        {
+            let action = Action::LeaseBlock { node: self.name.clone(), uid: self.uid, family: Family::V4 };
+            self.client.begin(world, action, floor);
+        } else if !quiet && world.one_in(25) {
+            self.client.ask(Ask::Read, floor);
+        }
+    }
+
+    fn report(&self) -> PodReport {
+        let upserts = self.ledger.holdings().map(|holding| Pod {
+            uid: holding.uid,
+            name: holding.pod.clone(),
+            labels: holding.labels.clone(),
+            node: self.name.clone(),
+            attachment: holding.attachment.clone(),
+            addresses: holding.addresses.clone(),
+            ports: Vec::new(),
+            phase: PodPhase::Active,
+            ready: true,
+            created: holding.created,
+            revision: Revision(0),
+        });
+        let upserts = upserts.collect();
+        PodReport { node: self.name.clone(), uid: self.uid, complete: true, upserts, deletes: Vec::new() }
+    }
+
+    /// A mutation was answered.
+    pub(crate) fn answered(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        checks: &mut Invariants,
+        mutant: Option<Mutant>,
+    ) -> Result<(), String> {
+        match (action, &outcome.answer) {
+            (Action::JoinNode { .. }, Ok(Answer::Node(..))) => {
+                self.joined = true;
+                self.granted = outcome.revision;
+            }
+            (Action::LeaseBlock { .. }, Ok(Answer::Lease(_))) => self.granted = outcome.revision,
+            (
+                Action::LeaseBlock { .. } | Action::JoinNode { .. },
+                Err(weft_core::Error::BlocksExhausted { .. }),
+            ) => {}
+            (Action::ReturnBlock { .. }, Err(weft_core::Error::RangeInUse { .. })) => self.dirty = true,
+            (Action::ReturnBlock { block, .. }, answer) => {
+                checks.report.returns += u64::from(answer.is_ok());
+                if mutant == Some(Mutant::ForgetReturnedEarly) {
+                    self.journal.extend(self.ledger.returned(*block));
+                } else {
+                    self.returned.insert(*block, outcome.revision);
+                }
+            }
+            (Action::PublishPods(_), Ok(Answer::Done)) => {}
+            (action, answer) => {
+                return Err(format!("node {}: {action:?} was answered {answer:?}", self.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left to do and everything agrees with the control plane; else what doesn't.
+    pub(crate) fn agrees(&self, state: &weft_core::State) -> Result<(), String> {
+        let complain = |what: &str| Err(format!("node {}: {what}", self.name));
+        if self.client.pending.is_some() || self.dirty || !self.joined || !self.feed.is_empty() {
+            return complain("it still has something to do");
+        }
+        if self.view.items().collect::<Vec<_>>() != state.items() {
+            return complain("its View differs from the items of the control plane");
+        }
+        let leases: BTreeMap<_, _> =
+            state.node_leases(&self.name).map(|lease| (lease.block, lease.epoch)).collect();
+        let blocks: BTreeMap<_, _> = self.ledger.usage().map(|usage| (usage.block, usage.epoch)).collect();
+        if leases != blocks {
+            return complain("its blocks differ from its leases");
+        }
+        let published: BTreeMap<_, _> =
+            state.node_pods(&self.name).map(|pod| (pod.uid, pod.addresses.clone())).collect();
+        let held: BTreeMap<_, _> =
+            self.ledger.holdings().map(|holding| (holding.uid, holding.addresses.clone())).collect();
+        if published != held {
+            return complain("its pods differ from the published ones");
+        }
+        Ok(())
+    }
+}

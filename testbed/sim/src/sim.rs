@@ -1,0 +1,642 @@
+//! The simulation: moves time, carries effects out, makes faults, checks.
+
+use std::collections::BTreeMap;
+
+use weft_core::ItemChange;
+use weft_model::{
+    Action, AddressRange, ClientId, Command, Fabric, FabricRanges, Families, LogIndex, Member, MemberRole,
+    Overlay, ReplicaId, Revision, Sequence, Stamp, WallTime,
+};
+use weft_raft::{Effects, Error, Input, MessageKind, Published, ReadReply, Reply, Seed, StateRole};
+use weft_view::Update;
+
+use crate::{
+    Faults, Mutant, Report, Violation,
+    agent::{Agent, Watch},
+    client::{Acked, Ask, Client},
+    disk::MemDisk,
+    invariants::Invariants,
+    machine::{CLUSTER, Condition, Machine, codec},
+    net::Net,
+    operator::{Operator, place},
+    world::{Answered, Event, UNITS_PER_TICK, World},
+};
+
+/// A cluster, its nodes and its operator.
+pub struct Sim {
+    seed: u64,
+    world: World,
+    machines: Vec<Machine>,
+    agents: Vec<Agent>,
+    operator: Operator,
+    net: Net,
+    checks: Invariants,
+    faults: Faults,
+    mutant: Option<Mutant>,
+    /// Nothing new is begun.
+    quiet: bool,
+    /// The first replica that stopped because its state differed.
+    diverged: Option<(ReplicaId, LogIndex)>,
+}
+
+type Step = Result<(), String>;
+
+impl Sim {
+    /// One replica, to which the operator adds two, and eight nodes.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, None)
+    }
+
+    /// The same with a bug in it.
+    pub fn with(seed: u64, mutant: Option<Mutant>) -> Self {
+        const NODES: usize = 8;
+        let disk = MemDisk::seeded(first_snapshot());
+        let mut sim = Self {
+            seed,
+            world: World::new(seed),
+            machines: vec![Machine::new(ReplicaId(1), disk, Vec::new(), mutant)],
+            agents: (0..NODES).filter_map(|number| Agent::new(number).ok()).collect(),
+            operator: Operator::new(NODES),
+            net: Net::default(),
+            checks: Invariants::new(),
+            faults: Faults::NONE,
+            mutant,
+            quiet: false,
+            diverged: None,
+        };
+        sim.world.after(1, Event::Restart { machine: 0 });
+        sim
+    }
+
+    /// Sets what goes wrong.
+    #[must_use]
+    pub const fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self.net.loss = faults.loss;
+        self
+    }
+
+    /// Leaves the comparison of states to the replicas.
+    #[must_use]
+    pub const fn without_own_comparison(mut self) -> Self {
+        self.checks.compare_hashes = false;
+        self
+    }
+
+    /// Lets so many units pass.
+    pub fn run(&mut self, units: u64) -> Result<(), Violation> {
+        for _ in 0..units {
+            self.step().map_err(|what| self.violation(what))?;
+        }
+        Ok(())
+    }
+
+    /// Ends all faults, and waits at most so many units until everything agrees.
+    pub fn settle(&mut self, units: u64) -> Result<(), Violation> {
+        self.faults = Faults::NONE;
+        self.net = Net::default();
+        self.quiet = true;
+        for machine in 0..self.machines.len() {
+            self.machines[machine].slow = false;
+            if !self.machines[machine].is_up() && self.machines[machine].condition == Condition::Usable {
+                self.world.after(1, Event::Restart { machine });
+            }
+        }
+        let mut why = String::new();
+        for _ in 0..units {
+            self.step().map_err(|what| self.violation(what))?;
+            match self.agreement() {
+                Ok(()) => return self.checks_at_rest().map_err(|what| self.violation(what)),
+                Err(what) => why = what,
+            }
+        }
+        Err(self.violation(format!("it doesn't converge in {units} units: {why}")))
+    }
+
+    /// How much happened.
+    pub fn report(&self) -> Report {
+        Report { trace: self.world.trace(), replacements: self.operator.replacements(), ..self.checks.report }
+    }
+
+    /// The replica that stopped because its state differed from the majority's, and where that was seen.
+    pub const fn diverged(&self) -> Option<(ReplicaId, LogIndex)> {
+        self.diverged
+    }
+
+    fn violation(&self, what: String) -> Violation {
+        Violation { seed: self.seed, at: self.world.now, what }
+    }
+
+    fn step(&mut self) -> Step {
+        self.world.now += 1;
+        while let Some(event) = self.world.due() {
+            self.happen(event)?;
+        }
+        if self.world.now.is_multiple_of(UNITS_PER_TICK) {
+            for machine in 0..self.machines.len() {
+                self.give(machine, Input::Tick)?;
+            }
+        }
+        self.agents_live()?;
+        self.operator_lives();
+        self.clients_ask();
+        self.make_faults()
+    }
+
+    fn happen(&mut self, event: Event) -> Step {
+        match event {
+            Event::Deliver { machine, message } => {
+                let numbers =
+                    [1, u64::from(message.kind.number()), message.from.0, message.to.0, message.index.0];
+                self.world.note(&numbers);
+                if message.kind == MessageKind::Snapshot && self.machines[machine].is_up() {
+                    self.checks.report.snapshots += 1;
+                }
+                self.give(machine, Input::Message { certified: message.from, message })
+            }
+            Event::SnapshotSent { machine, boot, to, taken } if self.machines[machine].boot == boot => {
+                self.give(machine, Input::SnapshotReport { to, taken })
+            }
+            Event::Synced { machine, boot, number } if self.machines[machine].boot == boot => {
+                self.machines[machine].disk.synced(number);
+                if self.mutant == Some(Mutant::AckBeforeDurable) {
+                    return Ok(());
+                }
+                self.give(machine, Input::Persisted(number))
+            }
+            Event::SnapshotSent { .. } | Event::Synced { .. } => Ok(()),
+            Event::Asked { machine, client, serial, ask } => self.asked(machine, client, serial, *ask),
+            Event::Replied { client, serial, reply } => self.replied(client, serial, *reply),
+            Event::Restart { machine } => self.restart(machine),
+            Event::Heal => {
+                self.net.heal();
+                self.machines.iter_mut().for_each(|machine| machine.slow = false);
+                Ok(())
+            }
+        }
+    }
+
+    fn give(&mut self, machine: usize, input: Input) -> Step {
+        match self.machines[machine].input(input) {
+            Some(effects) => self.carry_out(machine, effects),
+            None => Ok(()),
+        }
+    }
+
+    fn restart(&mut self, machine: usize) -> Step {
+        let seed = self.world.between(0, u64::MAX);
+        let it = &mut self.machines[machine];
+        if it.is_up() || it.condition != Condition::Usable {
+            return Ok(());
+        }
+        match it.start(seed) {
+            Ok(()) => self.give(machine, Input::Start),
+            Err(error) => Err(format!("replica {} can't start: {error}", it.id)),
+        }
+    }
+
+    /// What the driver of a replica does, in simulated time.
+    fn carry_out(&mut self, machine: usize, effects: Effects) -> Step {
+        if let Some(error) = effects.fatal {
+            return self.stopped(machine, &error);
+        }
+        let (id, boot) = (self.machines[machine].id, self.machines[machine].boot);
+        if let Some(role) = effects.role
+            && role.role == StateRole::Leader
+        {
+            self.checks.leads(role.term, id)?;
+        }
+        let mut early = Vec::new();
+        for draft in effects.persist {
+            let number = draft.number;
+            let it = &mut self.machines[machine];
+            let units = it.disk.write(&mut self.world, draft, it.slow);
+            self.world.after(units, Event::Synced { machine, boot, number });
+            if self.mutant == Some(Mutant::AckBeforeDurable) {
+                early.push(number);
+            }
+        }
+        for batch in effects.applied {
+            self.machines[machine].disk.apply(batch);
+        }
+        if let Some(compaction) = effects.compact {
+            self.checks.report.compactions += 1;
+            self.machines[machine].disk.shorten(compaction);
+        }
+        self.compare(machine)?;
+        self.send(machine, effects.messages);
+        self.publish(machine, effects.items_reset, effects.items);
+        for (ticket, reply) in effects.answers {
+            self.answer(machine, ticket, Answered::Write(reply));
+        }
+        for (ticket, reply) in effects.reads {
+            self.answer(machine, ticket, Answered::Read(reply));
+        }
+        if effects.removed {
+            self.machines[machine].replica = None;
+            self.machines[machine].condition = Condition::Retired;
+        }
+        early.into_iter().try_for_each(|number| self.give(machine, Input::Persisted(number)))
+    }
+
+    fn stopped(&mut self, machine: usize, error: &Error) -> Step {
+        let id = self.machines[machine].id;
+        self.machines[machine].replica = None;
+        match error {
+            Error::Diverged { index, .. } if !self.checks.compare_hashes => {
+                self.diverged = self.diverged.or(Some((id, *index)));
+                self.machines[machine].condition = Condition::Retired;
+                Ok(())
+            }
+            error => Err(format!("replica {id} stopped: {error}")),
+        }
+    }
+
+    fn compare(&mut self, machine: usize) -> Step {
+        let Some(replica) = &self.machines[machine].replica else { return Ok(()) };
+        let meta = *replica.state().meta();
+        self.world.note(&[2, machine as u64, meta.applied.0, u64::from(meta.hash[0])]);
+        self.checks.applied(meta.applied, meta.hash, self.machines[machine].id)
+    }
+
+    fn send(&mut self, machine: usize, messages: Vec<weft_raft::Message>) {
+        let boot = self.machines[machine].boot;
+        for message in messages {
+            let (to, kind) = (message.to, message.kind);
+            let Some(receiver) = self.machines.iter().position(|other| other.id == to) else { continue };
+            let sent = self.net.send(&mut self.world, machine, receiver, message);
+            if kind == MessageKind::Snapshot {
+                let taken = sent && self.machines[receiver].is_up();
+                self.world.after(25, Event::SnapshotSent { machine, boot, to, taken });
+            }
+        }
+    }
+
+    fn publish(&mut self, machine: usize, reset: bool, items: Vec<Published>) {
+        let watch = Watch { machine, boot: self.machines[machine].boot };
+        for agent in self.agents.iter_mut().filter(|agent| agent.watch == Some(watch)) {
+            if reset {
+                agent.watch = None;
+                continue;
+            }
+            for published in &items {
+                if self.mutant == Some(Mutant::LoseDelta) && self.world.one_in(40) {
+                    continue;
+                }
+                let at = self.world.now + self.world.between(1, 12);
+                agent.feed(at, delta(published));
+            }
+        }
+    }
+
+    fn answer(&mut self, machine: usize, ticket: weft_raft::Ticket, reply: Answered) {
+        let Some(waiting) = self.machines[machine].answered(ticket) else { return };
+        if self.world.one_in(self.faults.loss) {
+            return;
+        }
+        let delay = self.world.between(1, 3);
+        let (client, serial) = (waiting.client, waiting.serial);
+        self.world.after(delay, Event::Replied { client, serial, reply: Box::new(reply) });
+    }
+
+    fn asked(&mut self, machine: usize, client: usize, serial: u64, ask: Ask) -> Step {
+        if !self.machines[machine].is_up() {
+            return Ok(());
+        }
+        let ticket = self.machines[machine].ticket(client, serial);
+        let input = match ask {
+            Ask::Command(command) => Input::Propose { ticket, command: Box::new(command) },
+            Ask::Member(change) => Input::ProposeMember { ticket, change },
+            Ask::Read if self.mutant == Some(Mutant::StaleRead) => {
+                Input::Await { ticket, index: LogIndex(0) }
+            }
+            Ask::Read => Input::Read { ticket },
+        };
+        self.give(machine, input)
+    }
+
+    fn client(&mut self, client: usize) -> &mut Client {
+        match self.agents.get_mut(client) {
+            Some(agent) => &mut agent.client,
+            None => &mut self.operator.client,
+        }
+    }
+
+    fn replied(&mut self, client: usize, serial: u64, reply: Answered) -> Step {
+        let now = self.world.now;
+        if !self.client(client).waits_for(serial) {
+            return Ok(());
+        }
+        match reply {
+            Answered::Read(ReadReply::Ready(index)) => {
+                let pending = self.client(client).pending.take();
+                pending.map_or(Ok(()), |pending| self.checks.read(index, pending.floor))
+            }
+            Answered::Write(Reply::Applied { index, outcome }) => self.applied(client, index, *outcome),
+            Answered::Write(Reply::Member(refusal)) => {
+                self.operator.client.pending = None;
+                self.member_done(now, Some(&refusal));
+                Ok(())
+            }
+            Answered::Read(ReadReply::NotLeader(leader))
+            | Answered::Write(Reply::NotLeader { leader } | Reply::Undecided { leader }) => {
+                self.client(client).refused(now, leader);
+                Ok(())
+            }
+            Answered::Write(Reply::Dropped(_)) => {
+                self.client(client).refused(now, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn member_done(&mut self, now: u64, refusal: Option<&weft_raft::MemberRefusal>) {
+        if let Some(removed) = self.operator.member_answered(now, refusal)
+            && let Some(machine) = self.machines.iter_mut().find(|machine| machine.id == removed)
+        {
+            machine.replica = None;
+            machine.condition = Condition::Retired;
+        }
+    }
+
+    fn applied(&mut self, client: usize, index: LogIndex, outcome: weft_core::Outcome) -> Step {
+        let Some(pending) = self.client(client).pending.take() else { return Ok(()) };
+        self.world.note(&[3, client as u64, index.0]);
+        let command = match pending.ask {
+            Ask::Command(command) => command,
+            Ask::Member(_) => {
+                self.member_done(self.world.now, None);
+                return Ok(());
+            }
+            Ask::Read => return Ok(()),
+        };
+        let acked = Acked { index, outcome, command };
+        self.checks.acknowledge(&acked, pending.floor)?;
+        let (action, outcome) = (&acked.command.action, &acked.outcome);
+        if let Some(agent) = self.agents.get_mut(client) {
+            return agent.answered(action, outcome, &mut self.checks, self.mutant);
+        }
+        if let Some((node, token)) = self.operator.answered(action, outcome)?
+            && let Some(agent) = self.agents.get_mut(node)
+        {
+            agent.token = Some(token);
+        }
+        Ok(())
+    }
+
+    fn agents_live(&mut self) -> Step {
+        for number in 0..self.agents.len() {
+            self.keep_watching(number);
+            let agent = &mut self.agents[number];
+            agent.step(&mut self.world, &mut self.checks, self.mutant, self.quiet)?;
+            if self.world.one_in(self.faults.agent_restart) {
+                self.agents[number].restart();
+            }
+        }
+        Ok(())
+    }
+
+    /// An agent whose stream has ended tries another replica; all are told from time to time how far they are.
+    fn keep_watching(&mut self, number: usize) {
+        let now = self.world.now;
+        let live = self.agents[number].watch.filter(|watch| {
+            let machine = &self.machines[watch.machine];
+            machine.is_up() && machine.boot == watch.boot
+        });
+        if let Some(watch) = live {
+            if (now + number as u64).is_multiple_of(25)
+                && let Some(replica) = &self.machines[watch.machine].replica
+            {
+                let revision = replica.state().meta().revision;
+                self.agents[number].feed(now + 1, Update::InSync { revision });
+            }
+            return;
+        }
+        if !self.world.one_in(6) {
+            return;
+        }
+        let machine = usize::try_from(self.world.between(0, self.machines.len() as u64 - 1)).unwrap_or(0);
+        let Some(replica) = &self.machines[machine].replica else { return };
+        let state = replica.state();
+        let revision = state.meta().revision;
+        if state.fabric().is_none() || revision < self.agents[number].view.revision() {
+            return;
+        }
+        let items = state.items();
+        let part = Update::SnapshotPart { revision, first: true, last: true, items };
+        let watch = Watch { machine, boot: self.machines[machine].boot };
+        self.agents[number].follow(watch, now, [part, Update::InSync { revision }]);
+    }
+
+    fn operator_lives(&mut self) {
+        if !self.operator.is_replacing()
+            && let Some(lost) = self.machines.iter().find(|machine| machine.condition == Condition::Lost)
+        {
+            self.operator.replace(lost.id);
+        }
+        if let Some(member) = self.operator.step(&mut self.world, self.checks.newest) {
+            let known = self.machines.iter().map(|machine| machine.id).collect();
+            let machine = Machine::new(member.id, MemDisk::default(), known, self.mutant);
+            self.machines.push(machine);
+            let machine = self.machines.len() - 1;
+            self.world.after(1, Event::Restart { machine });
+        }
+    }
+
+    fn clients_ask(&mut self) {
+        let (now, mutant) = (self.world.now, self.mutant);
+        for number in 0..=self.agents.len() {
+            let Some((serial, ask)) = self.client(number).due(now, mutant) else { continue };
+            let leader = self.client(number).leader.take();
+            let Some(machine) = self.somebody(leader) else { continue };
+            if self.world.one_in(self.faults.loss) {
+                continue;
+            }
+            let delay = self.world.between(1, 3);
+            self.world.after(delay, Event::Asked { machine, client: number, serial, ask: Box::new(ask) });
+        }
+    }
+
+    /// The named replica if it is up, else any that is.
+    fn somebody(&mut self, named: Option<ReplicaId>) -> Option<usize> {
+        let up = |machine: &Machine| machine.is_up();
+        if let Some(machine) = self.machines.iter().position(|it| Some(it.id) == named && up(it)) {
+            return Some(machine);
+        }
+        let all: Vec<_> = (0..self.machines.len()).filter(|machine| up(&self.machines[*machine])).collect();
+        let any = self.world.between(0, (all.len() as u64).max(1) - 1);
+        all.get(usize::try_from(any).unwrap_or(0)).copied()
+    }
+
+    fn make_faults(&mut self) -> Step {
+        let faults = self.faults;
+        let count = self.machines.len() as u64;
+        let any = usize::try_from(self.world.between(0, count - 1)).unwrap_or(0);
+        if self.world.one_in(faults.crash) {
+            self.crash(any);
+        }
+        if self.world.one_in(faults.power_cut) {
+            (0..self.machines.len()).for_each(|machine| self.crash(machine));
+        }
+        if self.world.one_in(faults.partition) && self.net.is_whole() {
+            self.cut(any);
+        }
+        if self.world.one_in(faults.slow_disk) {
+            self.machines[any].slow = true;
+            let units = self.world.between(50, 300);
+            self.world.after(units, Event::Heal);
+        }
+        if self.world.one_in(faults.disk_loss) && self.may_lose_a_disk() {
+            self.lose_disk(any)?;
+        }
+        if self.world.one_in(faults.transfer) {
+            self.give(any, Input::Transfer(ReplicaId(0)))?;
+        }
+        if self.world.one_in(faults.pause) {
+            self.give(any, Input::Paused)?;
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, machine: usize) {
+        let it = &mut self.machines[machine];
+        if !it.is_up() {
+            return;
+        }
+        it.replica = None;
+        it.waiting.clear();
+        it.disk.crash(&mut self.world);
+        self.checks.report.crashes += 1;
+        let units = self.world.between(10, 250);
+        self.world.after(units, Event::Restart { machine });
+    }
+
+    /// One machine is cut off: wholly, or in one direction, or from one other.
+    fn cut(&mut self, machine: usize) {
+        self.checks.report.partitions += 1;
+        let kind = self.world.between(0, 3);
+        for other in (0..self.machines.len()).filter(|other| *other != machine) {
+            if kind != 1 {
+                self.net.cut(machine, other);
+            }
+            if kind != 2 {
+                self.net.cut(other, machine);
+            }
+            if kind == 3 {
+                break;
+            }
+        }
+        let units = self.world.between(50, 500);
+        self.world.after(units, Event::Heal);
+    }
+
+    /// Only what a majority of well replicas can make good.
+    fn may_lose_a_disk(&self) -> bool {
+        let usable = |machine: &&Machine| machine.condition == Condition::Usable;
+        let voters = |machine: &Machine| machine.replica.as_ref().map(|it| it.status().conf.voters.len());
+        self.operator.is_idle()
+            && self.net.is_whole()
+            && self.machines.iter().filter(usable).count() == 3
+            && self.machines.iter().filter(usable).all(|machine| voters(machine) == Some(3))
+    }
+
+    fn lose_disk(&mut self, machine: usize) -> Step {
+        if !self.machines[machine].is_up() {
+            return Ok(());
+        }
+        self.checks.report.disk_losses += 1;
+        let tail = self.world.one_in(2);
+        let seed = self.world.between(0, u64::MAX);
+        let it = &mut self.machines[machine];
+        it.replica = None;
+        it.waiting.clear();
+        if tail {
+            it.disk.crash(&mut self.world);
+            if it.disk.lose(2) {
+                match it.start(seed) {
+                    Err(Error::LogLost { .. }) => {}
+                    Err(error) => return Err(format!("a lost tail was taken for: {error}")),
+                    Ok(()) => return Err(format!("replica {} lost a synced tail and didn't notice", it.id)),
+                }
+            }
+        }
+        it.replica = None;
+        it.condition = Condition::Lost;
+        Ok(())
+    }
+
+    /// Whether everything is well and agrees; else what isn't.
+    fn agreement(&self) -> Step {
+        if !self.operator.is_idle() {
+            return Err("the operator is busy".to_owned());
+        }
+        let usable: Vec<_> = self.machines.iter().filter(|it| it.condition == Condition::Usable).collect();
+        let up: Vec<_> = usable.iter().filter_map(|it| it.replica.as_ref()).collect();
+        if up.len() != usable.len() || usable.len() != 3 {
+            return Err(format!("{} of {} machines are up", up.len(), usable.len()));
+        }
+        let leaders = up.iter().filter(|replica| replica.status().role.role == StateRole::Leader).count();
+        let Some(first) = up.first().map(|replica| replica.status()) else { return Ok(()) };
+        for replica in &up {
+            let status = replica.status();
+            if status.conf.voters.len() != 3 || !status.conf.learners.is_empty() {
+                return Err(format!("the configuration is {:?}", status.conf));
+            }
+            if status.applied != status.last || status.applied != first.applied || leaders != 1 {
+                return Err(format!("{leaders} leaders, {} applied of {}", status.applied, status.last));
+            }
+        }
+        let state = up.first().map(|replica| replica.state());
+        state.map_or(Ok(()), |state| self.agents.iter().try_for_each(|agent| agent.agrees(state)))
+    }
+
+    fn checks_at_rest(&self) -> Step {
+        let up: Vec<_> = self.machines.iter().filter_map(|machine| machine.replica.as_ref()).collect();
+        let digests: BTreeMap<_, _> =
+            up.iter().map(|replica| (replica.state().digest(), replica.status().applied)).collect();
+        if digests.len() > 1 {
+            return Err("the rows of the replicas differ".to_owned());
+        }
+        up.iter().try_for_each(|replica| self.checks.complete(replica.state()))
+    }
+}
+
+fn delta(published: &Published) -> Update {
+    let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+    for change in &published.changes {
+        match change {
+            ItemChange::Upsert(item) => upserts.push(item.clone()),
+            ItemChange::Delete(key) => deletes.push(key.clone()),
+        }
+    }
+    Update::Delta { revision: published.revision, upserts, deletes }
+}
+
+/// What the first replica begins with.
+fn first_snapshot() -> Seed {
+    let range = |text: &str| text.parse::<AddressRange>().expect("a range");
+    let fabric = Fabric {
+        families: Families::V4,
+        ranges: FabricRanges {
+            pods: vec![range("10.128.0.0/23")],
+            services: vec![range("10.96.0.0/20")],
+            nodes: vec![range("10.64.0.0/24")],
+            load_balancers: Vec::new(),
+        },
+        block_prefix_v4: 28,
+        overlay: Overlay::Wireguard,
+        domain: "cluster.local".to_owned(),
+        masquerade_exceptions: Vec::new(),
+        generation: 1,
+        revision: Revision(0),
+    };
+    let (name, address) = place(1);
+    let member = Member { id: ReplicaId(1), name, address, role: MemberRole::Voter, revision: Revision(0) };
+    let command = Command {
+        client: ClientId(*b"weft-sim-founder"),
+        sequence: Sequence(1),
+        stamp: Stamp { time: WallTime(1), random: [0; 16] },
+        action: Action::Found { cluster: CLUSTER, fabric, member },
+    };
+    weft_raft::found(&command, &codec(None)).expect("the founding command is valid")
+}
