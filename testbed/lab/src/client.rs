@@ -39,7 +39,14 @@ pub struct Output {
 
 /// Keeps the lab alive: when it is dropped, or its process dies, the lab ends.
 #[derive(Debug)]
-pub struct Tie(#[allow(dead_code, reason = "held open: its end is the lab's end")] UnixStream);
+pub struct Tie(UnixStream);
+
+impl Tie {
+    /// Lets the lab go on without this process.
+    pub fn release(mut self) -> Result {
+        self.0.write_all(b"keep\n").context("release the lab")
+    }
+}
 
 impl Client {
     /// The running lab in `layout`. Fails with [`Refusal::NotFound`] if it isn't running.
@@ -78,7 +85,7 @@ impl Client {
         let mut answer = String::new();
         BufReader::new(&stream).read_line(&mut answer).context("hear the lab")?;
         match serde_json::from_str(&answer).context("the lab ended while it was asked")? {
-            Response::Failed(why) => bail!("{why}"),
+            Response::Failed(why, exit) => Err(Refusal::from_exit(why, exit)),
             response => Ok((response, stream)),
         }
     }

@@ -5,7 +5,11 @@
 //! talk to it through `Client`; `Fabric` (fabric/) brings a whole fabric up. Not here: any knowledge of how Weft works inside.
 
 pub mod capture;
+pub mod checks;
 pub mod client;
+pub mod commands;
+pub mod enter;
+pub mod fabric;
 pub mod fault;
 pub mod inside;
 pub mod ip;
@@ -16,6 +20,7 @@ pub mod namespace;
 pub mod netfilter;
 pub mod plan;
 pub mod prerequisites;
+pub mod probe;
 pub mod protocol;
 pub mod record;
 pub mod substrate;
@@ -25,6 +30,7 @@ pub mod wait;
 
 mod refusal;
 
+pub use fabric::Fabric;
 pub use refusal::Refusal;
 
 /// Result of everything in the lab; a [`Refusal`] inside decides the exit status.

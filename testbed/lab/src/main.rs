@@ -1,22 +1,19 @@
 //! `cargo lab`: the commands of the testbed.
 
-use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
 
-/// Fabrics out of namespaces.
-#[derive(Debug, Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser;
+use weft_lab::{Refusal, commands};
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    #[command(hide = true, subcommand)]
-    Inside(weft_lab::inside::Role),
-}
-
-fn main() -> weft_lab::Result {
-    match Cli::parse().command {
-        Command::Inside(role) => weft_lab::inside::play(&role),
+fn main() -> ExitCode {
+    let Err(error) = commands::run(commands::Cli::parse()) else { return ExitCode::SUCCESS };
+    let refusal = error.downcast_ref::<Refusal>();
+    // A reader that has gone wants nothing more; a command that ran inside has said itself what was wrong.
+    let gone =
+        error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+    if !gone && !matches!(refusal, Some(Refusal::Ended(_))) {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
     }
+    ExitCode::from(refusal.map_or(1, Refusal::exit))
 }

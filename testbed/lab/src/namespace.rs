@@ -38,6 +38,11 @@ impl Namespaces {
         setns(&self.mount, CloneFlags::CLONE_NEWNS).context("enter the mount namespace")
     }
 
+    /// Enters the network namespace alone, with the calling thread.
+    pub fn enter_net(&self) -> Result {
+        setns(&self.net, CloneFlags::CLONE_NEWNET).context("enter the network namespace")
+    }
+
     /// Runs `work` in a thread inside these namespaces, and inside the network namespace mounted at `pod` if one is given.
     pub fn run<T: Send>(&self, pod: Option<&Path>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         in_thread(|| {

@@ -131,6 +131,20 @@ impl Plan {
         lines
     }
 
+    /// `ip` lines that give the switch's side of a machine's link its addresses again: the kernel takes IPv6 addresses from a link that
+    /// went down or whose MTU fell below 1280.
+    pub fn renew_port_lines(&self, machine: &Machine) -> Vec<String> {
+        match self.subnets {
+            Subnets::Shared => Vec::new(),
+            Subnets::PerNode => {
+                let own = self.own(machine.number, 1);
+                own.iter()
+                    .map(|a| add_address(a, &machine.name).replacen("address add", "address replace", 1))
+                    .collect()
+            }
+        }
+    }
+
     /// `ip` lines for the machine's own namespace.
     pub fn machine_lines(&self, machine: &Machine) -> Vec<String> {
         let host = match self.subnets {

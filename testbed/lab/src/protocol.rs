@@ -107,8 +107,8 @@ pub enum Request {
 pub enum Response {
     /// Done.
     Done,
-    /// It could not be done, in words.
-    Failed(String),
+    /// It could not be done: in words, and the exit status that says so.
+    Failed(String, u8),
     /// To `Describe`.
     Lab(Box<Description>),
     /// To `Spawn`.

@@ -29,4 +29,14 @@ impl Refusal {
             Self::Ended(status) => *status,
         }
     }
+
+    /// The error that a supervisor told in words and status.
+    pub(crate) fn from_exit(why: String, exit: u8) -> anyhow::Error {
+        match exit {
+            2 => Self::Usage(why).into(),
+            4 => Self::NotFound(why).into(),
+            7 => Self::Timeout(why).into(),
+            _ => anyhow::Error::msg(why),
+        }
+    }
 }

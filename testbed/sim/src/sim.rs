@@ -580,7 +580,8 @@ impl Sim {
         for replica in &up {
             let status = replica.status();
             if status.conf.voters.len() != 3 || !status.conf.learners.is_empty() {
-                return Err(format!("the configuration is {:?}", status.conf));
+                let others: Vec<_> = up.iter().map(|replica| replica.status()).collect();
+                return Err(format!("the configuration is {:?}: {others:#?}", status.conf));
             }
             if status.applied != status.last || status.applied != first.applied || leaders != 1 {
                 return Err(format!("{leaders} leaders, {} applied of {}", status.applied, status.last));

@@ -19,7 +19,8 @@ fn leases_stay_unique_and_no_acknowledged_write_is_lost_through_crashes_and_part
     let begin = Instant::now();
     let mut total = Report::default();
     let seeds = std::env::var("WEFT_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    for seed in 0..seeds {
+    let first = std::env::var("WEFT_SIM_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    for seed in first..first + seeds {
         match run(seed, None) {
             Ok(report) => total.add(&report),
             Err(violation) => panic!("{violation}"),

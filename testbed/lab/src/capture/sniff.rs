@@ -50,10 +50,10 @@ impl Tap {
         Ok(Self { socket, interface: interface.to_owned(), index: link.ifindex() })
     }
 
-    /// Calls `each` for every frame until it says no or `stop` is set and nothing is left. Returns how many the kernel dropped.
+    /// Calls `each` for every frame until it says no or `stop` does and nothing is left. Returns how many the kernel dropped.
     pub fn run(
         &self,
-        stop: &AtomicBool,
+        stop: &dyn Fn() -> bool,
         mut each: impl FnMut(SystemTime, &[u8]) -> Result<bool>,
     ) -> Result<u64> {
         let mut buffer = vec![0; SNAP_LENGTH];
@@ -68,7 +68,7 @@ impl Tap {
                 MsgFlags::empty(),
             ) {
                 Ok(received) => received,
-                Err(Errno::EAGAIN | Errno::EINTR) if !stop.load(Ordering::Relaxed) => continue,
+                Err(Errno::EAGAIN | Errno::EINTR) if !stop() => continue,
                 // The interface went away or down: the capture goes on if it comes back.
                 Err(Errno::ENETDOWN) => continue,
                 Err(Errno::EAGAIN | Errno::EINTR) => return Ok(missed),
@@ -107,7 +107,7 @@ impl Sniffer {
         let thread =
             std::thread::Builder::new().name(format!("capture {}", tap.interface)).spawn(move || {
                 let mut frames = 0;
-                let missed = tap.run(&flag, |at, bytes| {
+                let missed = tap.run(&|| flag.load(Ordering::Relaxed), |at, bytes| {
                     frames += 1;
                     writer.frame(at, bytes).map(|()| true)
                 })?;

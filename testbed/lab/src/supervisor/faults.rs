@@ -9,7 +9,7 @@ use super::machine::raw;
 use super::{State, Supervisor, no_machine};
 use crate::fault::{Fault, Link};
 use crate::netfilter::{Direction, Loss, Sender, flush_ruleset, set_losses};
-use crate::plan::{LINK_MTU, Machine};
+use crate::plan::Machine;
 use crate::protocol::{Act, Place, Response};
 use crate::topology::Subnets;
 use crate::{Refusal, Result, ip};
@@ -26,7 +26,11 @@ impl Supervisor {
             Fault::StopProcess(name, process) => drop(self.act(name, process, Act::Hold)?),
             Fault::Pause(name) => self.signal_all(name, Signal::SIGSTOP)?,
             Fault::Cut(Link { a, b: None }) => ip::batch(&[format!("link set dev {a} down")])?,
-            Fault::Mtu(link, bytes) => self.set_mtu(link, *bytes)?,
+            // The switch's side only; the machine isn't told, as with a smaller link far away.
+            Fault::Mtu(link, bytes) => {
+                let line = |end| format!("link set dev {end} mtu {bytes}");
+                ip::batch(&link.ends().map(line).collect::<Vec<_>>())?;
+            }
             Fault::FlushNft(name) => self.within(&Place::Machine(name.clone()), flush_ruleset)?,
             Fault::DeleteLink(name, link) => {
                 self.within(&Place::Machine(name.clone()), || {
@@ -68,8 +72,16 @@ impl Supervisor {
             Fault::KillMachine(name) => self.start_machines([name.clone()]),
             Fault::StopProcess(name, process) => self.act(name, process, Act::Release).map(drop),
             Fault::Pause(name) => self.signal_all(name, Signal::SIGCONT),
-            Fault::Cut(Link { a, b: None }) => ip::batch(&[format!("link set dev {a} up")]),
-            Fault::Mtu(link, _) => self.set_mtu(link, LINK_MTU),
+            Fault::Cut(link @ Link { a, b: None }) => {
+                ip::batch(&[format!("link set dev {a} up")])?;
+                self.renew_ports(link)
+            }
+            Fault::Mtu(link, _) => {
+                for end in link.ends() {
+                    ip::batch(&[format!("link set dev {end} mtu {}", self.link_mtu(end))])?;
+                }
+                self.renew_ports(link)
+            }
             Fault::Partition { .. }
             | Fault::Cut(_)
             | Fault::Drop(..)
@@ -92,9 +104,12 @@ impl Supervisor {
         crate::namespace::in_thread(|| set_losses(&losses))
     }
 
-    /// Lowers or restores the switch's side of a link; the machine isn't told, as with a smaller link far away.
-    fn set_mtu(&self, link: &Link, bytes: u32) -> Result {
-        let lines: Vec<String> = link.ends().map(|end| format!("link set dev {end} mtu {bytes}")).collect();
+    fn renew_ports(&self, link: &Link) -> Result {
+        let lines: Vec<String> = {
+            let state = self.state();
+            let ends = link.ends().filter_map(|end| state.plan.machine(end));
+            ends.flat_map(|machine| state.plan.renew_port_lines(machine)).collect()
+        };
         ip::batch(&lines)
     }
 

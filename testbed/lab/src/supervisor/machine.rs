@@ -155,15 +155,17 @@ impl Supervisor {
         };
         let Some(pid) = pid else { bail!("{name} is down already") };
         kill(raw(pid), Signal::SIGKILL).with_context(|| format!("kill {name}"))?;
-        ip::batch(&[format!("link delete dev {name}")])?;
+        // The port goes with the machine's namespace, at the latest: whoever comes first removes it.
+        let _ = ip::batch(&[format!("link delete dev {name}")]);
+        let (process, port) = (format!("/proc/{pid}"), format!("/proc/sys/net/ipv4/conf/{name}"));
         let gone = crate::wait::until(GONE, Duration::from_millis(2), || {
-            (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+            (!Path::new(&process).exists() && !Path::new(&port).exists()).then_some(())
         });
         gone.ok_or_else(|| anyhow!("{name} didn't die within {GONE:?}"))
     }
 
     /// MTU of a machine's own link: the topology's smallest path that ends there.
-    fn link_mtu(&self, name: &str) -> u32 {
+    pub(crate) fn link_mtu(&self, name: &str) -> u32 {
         let own = self.links.iter().filter(|link| link.between.iter().any(|end| end == name));
         own.filter_map(|link| link.mtu).min().unwrap_or(LINK_MTU)
     }

@@ -27,6 +27,8 @@ use crate::protocol::{Description, Place, PodRecord, Request, Response};
 use crate::topology::{Link, Subnets, Topology};
 use crate::{Refusal, Result, ip, mounts};
 
+pub(crate) use jobs::status_byte;
+
 use jobs::Jobs;
 use machine::Machine;
 use services::Service;
@@ -139,14 +141,17 @@ impl Supervisor {
         let request: Request = serde_json::from_str(&line).context("not a request")?;
         let tied = matches!(request, Request::Tie);
         let ends = matches!(request, Request::Down);
-        let response = self.answer(request).unwrap_or_else(|e| Response::Failed(format!("{e:#}")));
+        let response = self.answer(request).unwrap_or_else(|e| {
+            Response::Failed(format!("{e:#}"), e.downcast_ref::<Refusal>().map_or(1, Refusal::exit))
+        });
         let mut text = serde_json::to_string(&response)?;
         text.push('\n');
         (&mut &*stream).write_all(text.as_bytes())?;
         if tied {
+            line.clear();
             let _ = BufReader::new(stream).read_line(&mut line);
         }
-        if tied || ends {
+        if ends || (tied && line.trim() != "keep") {
             end();
         }
         Ok(())

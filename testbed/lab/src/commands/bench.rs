@@ -1,0 +1,188 @@
+//! `bench`: measurements against a comparison row from the same run, as JSON or a table.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Format, print, print_json, progress};
+use crate::checks::{BULK, TCP};
+use crate::fabric::product::{self, Profile};
+use crate::fabric::{COMMAND, on};
+use crate::layout::{Layout, workspace};
+use crate::topology::Topology;
+use crate::{Fabric, Refusal, Result, prerequisites};
+
+/// Interleaved rounds of each measurement.
+const ROUNDS: usize = 5;
+/// Bytes of one throughput round.
+const BYTES: &str = "100000000";
+/// Attachments of one round.
+const ATTACHMENTS: &str = "40";
+
+/// `cargo lab bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Which: tunnel or cni
+    name: Option<String>,
+    /// What is measured, against whom
+    #[arg(long)]
+    list: bool,
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+type Measure = fn(&Fabric) -> Result<Vec<Row>>;
+
+const ALL: [(&str, &str, Measure); 2] = [
+    (
+        "tunnel",
+        "TCP throughput and echo time between pods of two nodes, against the bare link between the nodes",
+        tunnel,
+    ),
+    ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", cni),
+];
+
+/// One line of the result: rounds of one system and metric.
+struct Row {
+    system: &'static str,
+    metric: &'static str,
+    unit: &'static str,
+    rounds: Vec<f64>,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result {
+        if self.list {
+            return ALL.iter().try_for_each(|(name, what, _)| print(format_args!("{name:<8} {what}")));
+        }
+        let wanted = self.name.as_deref().unwrap_or_default();
+        let Some((name, _, measure)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
+            bail!(Refusal::Usage(format!("no bench {wanted:?}; cargo lab bench --list names them")));
+        };
+        prerequisites::check()?;
+        let (product, _) = product::build(Profile::Release)?;
+        let layout = Layout::of(&format!("bench-{name}"))?;
+        crate::substrate::stop(&layout)?;
+        let fabric = Fabric::tied(&layout, Topology::of_nodes(2).checked()?, product, &mut progress)?;
+        let rows = measure(&fabric)?;
+        fabric.down()?;
+        match self.output {
+            Format::Json => print_json(&document(name, &rows)),
+            Format::Text => rows.iter().try_for_each(|row| {
+                let (median, least, most) = row.summary();
+                print(format_args!(
+                    "{:<6} {:<16} {median:>9.3} {} ({least:.3} to {most:.3})",
+                    row.system, row.metric, row.unit
+                ))
+            }),
+        }
+    }
+}
+
+impl Row {
+    fn new(system: &'static str, metric: &'static str, unit: &'static str) -> Self {
+        Self { system, metric, unit, rounds: Vec::new() }
+    }
+
+    /// Median, least and most of the rounds.
+    fn summary(&self) -> (f64, f64, f64) {
+        let mut sorted = self.rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |i: usize| sorted.get(i).copied().unwrap_or(f64::NAN);
+        (at(sorted.len() / 2), at(0), at(sorted.len().saturating_sub(1)))
+    }
+}
+
+fn document(name: &str, rows: &[Row]) -> Value {
+    let lines = rows.iter().map(|row| {
+        let (value, min, max) = row.summary();
+        json!({"system": row.system, "metric": row.metric, "unit": row.unit, "value": value, "n": row.rounds.len(), "min": min, "max": max})
+    });
+    let ratios = rows.iter().filter(|row| row.system == "weft").filter_map(|row| {
+        let other = rows.iter().find(|o| o.system != "weft" && o.metric == row.metric)?;
+        let pairs: Vec<f64> = row.rounds.iter().zip(&other.rounds).map(|(a, b)| a / b).collect();
+        let (value, min, max) = Row { rounds: pairs, ..Row::new("", "", "") }.summary();
+        Some(json!({"metric": row.metric, "of": "weft", "to": other.system, "value": value, "min": min, "max": max}))
+    });
+    json!({"name": name, "machine": machine(), "rows": lines.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>()})
+}
+
+fn machine() -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1).map(str::to_owned));
+    let kib = read("/proc/meminfo")
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    let git = Command::new("git").current_dir(workspace()).args(["rev-parse", "--short", "HEAD"]).output();
+    let commit = git.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
+    json!({
+        "cpus": std::thread::available_parallelism().map_or(0, usize::from), "cpu": cpu, "memory_gib": kib.map(|k| k >> 20),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(), "commit": commit,
+    })
+}
+
+fn tunnel(fabric: &Fabric) -> Result<Vec<Row>> {
+    let (a, b) = (fabric.pod("n1", "a", &[])?, fabric.pod("n2", "b", &["tcp:9000", "bulk:9002"])?);
+    let server = fabric.background(on("n2"), &["serve", "tcp:9000", "bulk:9002"], &[])?;
+    let link = fabric.machine("n2")?.addresses().first().context("no address")?.to_string();
+    let pod = b.addresses().first().context("no address")?.to_string();
+    let mut rows = vec![
+        Row::new("link", "tcp_throughput", "Gbit/s"),
+        Row::new("link", "echo_p50", "us"),
+        Row::new("weft", "tcp_throughput", "Gbit/s"),
+        Row::new("weft", "echo_p50", "us"),
+    ];
+    for round in 0..ROUNDS {
+        let mut order = [(0, on("n1"), &link), (2, a.place(), &pod)];
+        // A B B A: neither always runs first.
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for (first, place, to) in order {
+            let put =
+                fabric.probe(place.clone(), &["put", to, BULK, "--bytes", BYTES, "--within", "15000"])?;
+            let (bytes, us) =
+                (put["bytes"].as_f64().unwrap_or(0.0), put["us"].as_f64().context("the transfer failed")?);
+            rows[first].rounds.push(bytes * 8.0 / us / 1000.0);
+            let echo = fabric.probe(place, &["ping", to, "--count", "200", "--rate", "500"])?;
+            rows[first + 1].rounds.push(echo["p50_us"].as_f64().context("no echo")?);
+        }
+    }
+    let alive = fabric.probe(on("n1"), &["tcp", &link, TCP])?;
+    if alive["ok"] != true {
+        bail!("the server died during the measurement: {alive}");
+    }
+    server.stop().ok();
+    Ok(rows)
+}
+
+fn cni(fabric: &Fabric) -> Result<Vec<Row>> {
+    let mut rows = vec![
+        Row::new("start", "p50", "ms"),
+        Row::new("weft", "add_p50", "ms"),
+        Row::new("weft", "add_p99", "ms"),
+        Row::new("weft", "del_p50", "ms"),
+        Row::new("weft", "del_p99", "ms"),
+    ];
+    let (program, config) = (fabric.cni_program(), fabric.cni_config("n1", &[])?);
+    for _ in 0..ROUNDS {
+        let lab = crate::launch::own_program()?.to_string_lossy().into_owned();
+        let argv = [&lab, "probe", "attach", &program, "--count", ATTACHMENTS];
+        let output = fabric.client().run_with(on("n1"), &argv, &[], Some(config.clone()), COMMAND * 2)?;
+        let seen: Value = serde_json::from_str(output.success("probe attach")?.trim())?;
+        for (row, name) in
+            rows.iter_mut().zip(["start_p50_us", "add_p50_us", "add_p99_us", "del_p50_us", "del_p99_us"])
+        {
+            row.rounds.push(seen[name].as_f64().context("no time")? / 1000.0);
+        }
+        // The kernel's own removal of the links goes on behind the answers.
+        crate::wait::pass(Duration::from_millis(500));
+    }
+    Ok(rows)
+}

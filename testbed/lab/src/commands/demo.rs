@@ -1,0 +1,141 @@
+//! `demo`: shows and proves the product; every line is a thing that was checked.
+
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+
+use super::{print, progress};
+use crate::checks::{Cast, control, faults, outside, paths, wire};
+use crate::fabric::product::{self, Profile};
+use crate::layout::Layout;
+use crate::topology::Topology;
+use crate::{Fabric, Refusal, Result, prerequisites};
+
+/// `cargo lab demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Only this chapter
+    #[arg(long, value_enum)]
+    chapter: Option<Chapter>,
+    /// Leave the lab running at the end
+    #[arg(long)]
+    keep: bool,
+    /// Programs built without optimisation
+    #[arg(long)]
+    debug: bool,
+}
+
+/// A chapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Chapter {
+    /// Pods reach pods.
+    Paths,
+    /// Nothing in clear between nodes.
+    Wire,
+    /// The world outside.
+    Outside,
+    /// Processes die.
+    Faults,
+    /// The control plane dies.
+    Control,
+}
+
+type Check = fn(&Fabric, &Cast) -> Result<String>;
+
+/// Requirement, what is proved, and the proof, chapter by chapter.
+const STORY: [(Chapter, &str, &str, Check); 17] = [
+    (Chapter::Paths, "M1", "every pod reaches every pod without NAT", paths::every_pair),
+    (Chapter::Paths, "M1", "large transfers arrive whole", paths::bulk),
+    (Chapter::Paths, "M2", "one pod shares localhost", paths::localhost),
+    (Chapter::Paths, "M12", "two pods, one port", paths::same_port),
+    (Chapter::Paths, "M3", "pods of a node talk over its bridge", paths::through_the_bridge),
+    (Chapter::Paths, "M3", "no redirects", paths::no_redirects),
+    (Chapter::Paths, "M1", "nodes and pods", paths::nodes),
+    (Chapter::Wire, "M4", "nothing in clear between nodes", encrypted),
+    (Chapter::Outside, "M1", "pods reach the outside", outside::reached),
+    (Chapter::Outside, "M1", "errors from outside come back", outside::errors_come_back),
+    (Chapter::Outside, "M1", "the outside reaches no pod", outside::refused),
+    (Chapter::Faults, "M4", "the tunnel process dies", faults::tunnel_dies),
+    (Chapter::Faults, "M1", "the agent dies", faults::agent_dies),
+    (Chapter::Faults, "M4", "the ruleset is flushed", faults::ruleset_flushed),
+    (Chapter::Control, "M5", "the leader dies", |fabric, _| control::leader_dies(fabric)),
+    (Chapter::Control, "M7", "the whole control plane dies", control::all_replicas_die),
+    (Chapter::Control, "M5", "addresses add up", |fabric, _| control::addresses_add_up(fabric)),
+];
+
+fn encrypted(fabric: &Fabric, cast: &Cast) -> Result<String> {
+    wire::captured(fabric, cast, "demo", || {
+        wire::traffic(fabric, cast)?;
+        paths::other_node(fabric, cast).map(drop)
+    })
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> Result {
+        prerequisites::check()?;
+        let (product, _) = product::build(if self.debug { Profile::Debug } else { Profile::Release })?;
+        let layout = Layout::of("demo")?;
+        crate::substrate::stop(&layout)?;
+        let mut topology = Topology::of_nodes(3);
+        topology.control_planes.count = 3;
+        let began = Instant::now();
+        let mut fabric = Fabric::tied(&layout, topology.checked()?, product, &mut progress)?;
+        let mut table = Table::default();
+        table.add(
+            "-",
+            "a fabric of 3 replicas and 3 nodes",
+            began,
+            Ok("ready, dual-stack, WireGuard".to_owned()),
+        )?;
+        let attached = Instant::now();
+        let cast = Cast::attach(&fabric);
+        let sentence = cast
+            .as_ref()
+            .map(|c| format!("{} pods attached by weft-cni", c.all.len()))
+            .map_err(|e| anyhow::anyhow!("{e:#}"));
+        table.add("M7", "pods through the CNI plugin", attached, sentence)?;
+        let cast = cast?;
+        for (chapter, requirement, what, check) in STORY {
+            if self.chapter.is_none_or(|only| only == chapter) {
+                let started = Instant::now();
+                table.add(requirement, what, started, check(&fabric, &cast))?;
+            }
+        }
+        if self.keep {
+            fabric.keep()?;
+            progress("the lab goes on: cargo lab ls demo; cargo lab down demo");
+        } else {
+            let ended = Instant::now();
+            let down = fabric.down().map(|()| "no process, namespace, mount or link remains".to_owned());
+            table.add("-", "taken down", ended, down)?;
+        }
+        table.close(began)
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    proved: usize,
+    failed: usize,
+}
+
+impl Table {
+    fn add(&mut self, requirement: &str, what: &str, began: Instant, seen: Result<String>) -> Result {
+        let seconds = began.elapsed().as_secs_f64();
+        let (sign, sentence) = match &seen {
+            Ok(sentence) => ("ok", sentence.clone()),
+            Err(e) => ("FAILED", format!("{e:#}")),
+        };
+        match seen {
+            Ok(_) => self.proved += 1,
+            Err(_) => self.failed += 1,
+        }
+        print(format_args!("{sign:<6} {requirement:<4} {seconds:>6.1}s  {what:<40} {sentence}"))
+    }
+
+    fn close(&self, began: Instant) -> Result {
+        let all = self.proved + self.failed;
+        print(format_args!("\n{} of {all} proved in {:.1} s", self.proved, began.elapsed().as_secs_f64()))?;
+        if self.failed == 0 { Ok(()) } else { Err(Refusal::Ended(1).into()) }
+    }
+}

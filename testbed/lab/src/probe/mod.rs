@@ -1,0 +1,212 @@
+//! Programs that run inside pods and on machines and say in one JSON document what they saw.
+//!
+//! Every client has a deadline. Exit status 0: it worked; 1: it ran and did not; the document says why.
+
+mod attach;
+mod bulk;
+mod ping;
+mod serve;
+mod stream;
+mod talk;
+mod watch;
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use clap::Subcommand;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde_json::{Value, json};
+
+use crate::{Refusal, Result};
+
+/// What every payload of a probe carries, so that a capture can be searched for it.
+pub const MARKER: &[u8] = b"<weft-lab-marker:b4d1c0ffee5e:end>";
+
+/// A probe.
+#[derive(Debug, Subcommand)]
+pub enum Probe {
+    /// Servers until SIGTERM: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, icmp (hears echo requests).
+    Serve {
+        /// What to serve.
+        #[arg(required = true)]
+        what: Vec<String>,
+    },
+    /// Connects, hears which address the server saw, sends the marker and hears it back.
+    Tcp(Target),
+    /// The same over UDP, with a few tries.
+    Udp(Target),
+    /// One GET request.
+    Http(Target),
+    /// Echo requests at a fixed rate; without --count until SIGTERM.
+    Ping {
+        /// Whom.
+        address: IpAddr,
+        /// How many.
+        #[arg(long)]
+        count: Option<u32>,
+        /// Requests per second.
+        #[arg(long, default_value_t = 100)]
+        rate: u32,
+        /// Bytes of payload.
+        #[arg(long, default_value_t = 56)]
+        size: usize,
+        /// Milliseconds to wait for the last answers.
+        #[arg(long, default_value_t = 1000)]
+        within: u64,
+    },
+    /// Sends bytes to a bulk server and compares hashes.
+    Put {
+        /// Whom.
+        #[command(flatten)]
+        target: Target,
+        /// How many.
+        #[arg(long, default_value_t = 10_000_000)]
+        bytes: u64,
+    },
+    /// One TCP connection to a tcp server that carries numbers there and back until SIGTERM.
+    Stream {
+        /// Whom.
+        #[command(flatten)]
+        target: Target,
+        /// Numbers per second.
+        #[arg(long, default_value_t = 200)]
+        rate: u32,
+    },
+    /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
+    Watch,
+    /// ICMP redirects received here.
+    Redirects,
+    /// Times a CNI plugin over many namespaces; its configuration stands on standard input.
+    Attach {
+        /// The plugin.
+        program: std::path::PathBuf,
+        /// How many namespaces.
+        #[arg(long, default_value_t = 40)]
+        count: u32,
+    },
+}
+
+/// A server.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Target {
+    /// Address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Milliseconds until it gives up.
+    #[arg(long, default_value_t = 3000)]
+    pub within: u64,
+}
+
+/// Runs the probe and prints its document.
+pub fn run(probe: &Probe) -> Result {
+    // Before any thread exists, so that every thread inherits it.
+    let stop = Stop::new()?;
+    let seen = match probe {
+        Probe::Serve { what } => return serve::run(what, &stop),
+        Probe::Tcp(target) => talk::tcp(target),
+        Probe::Udp(target) => talk::udp(target),
+        Probe::Http(target) => talk::http(target),
+        Probe::Ping { address, count, rate, size, within } => {
+            let plan = ping::Plan {
+                count: *count,
+                rate: *rate,
+                size: *size,
+                within: Duration::from_millis(*within),
+            };
+            ping::run(*address, &plan, &stop)
+        }
+        Probe::Put { target, bytes } => bulk::put(target, *bytes),
+        Probe::Stream { target, rate } => stream::run(target, *rate, &stop),
+        Probe::Watch => watch::run(&stop),
+        Probe::Redirects => redirects(),
+        Probe::Attach { program, count } => attach::run(program, *count),
+    };
+    let (ok, document) = match seen {
+        Ok(document) => (document["ok"] != json!(false), document),
+        Err(e) => (false, json!({"ok": false, "why": format!("{e:#}"), "kind": kind(&e)})),
+    };
+    print(&document)?;
+    if ok { Ok(()) } else { Err(Refusal::Ended(1).into()) }
+}
+
+/// One line on standard output.
+pub(crate) fn print(document: &Value) -> Result {
+    let mut out = std::io::stdout();
+    writeln!(out, "{document}")?;
+    Ok(out.flush()?)
+}
+
+/// One word for what went wrong, where tests tell cases apart.
+fn kind(error: &anyhow::Error) -> &'static str {
+    use std::io::ErrorKind;
+    match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => "refused",
+        Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => "timeout",
+        Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "unreachable",
+        Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => "reset",
+        _ => "other",
+    }
+}
+
+fn redirects() -> Result<Value> {
+    let v4 = std::fs::read_to_string("/proc/self/net/snmp")?;
+    let mut icmp = v4.lines().filter_map(|line| line.strip_prefix("Icmp: "));
+    let (names, values) = (icmp.next().unwrap_or_default(), icmp.next().unwrap_or_default());
+    let v4 = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "InRedirects");
+    let v4: u64 = v4.and_then(|(_, n)| n.parse().ok()).unwrap_or(0);
+    let v6 = std::fs::read_to_string("/proc/self/net/snmp6").unwrap_or_default();
+    let v6 = v6.lines().find_map(|line| line.strip_prefix("Icmp6InRedirects"));
+    let v6: u64 = v6.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+    Ok(json!({"v4": v4, "v6": v6}))
+}
+
+/// SIGTERM and SIGINT as something that can be waited for.
+pub(crate) struct Stop(SignalFd);
+
+impl Stop {
+    fn new() -> Result<Self> {
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGTERM);
+        signals.add(Signal::SIGINT);
+        signals.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// Waits until `other` can be read, a signal comes, or `within` has passed; says which.
+    pub(crate) fn or_readable(&self, other: &impl AsFd, within: Duration) -> Result<Event> {
+        let mut fds =
+            [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(other.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, so that a caller that waits for a moment doesn't wake before it.
+        let ms = u16::try_from(within.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
+        poll(&mut fds, PollTimeout::from(ms))?;
+        let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        if ready(&fds[0]) {
+            self.0.read_signal()?;
+            return Ok(Event::Stop);
+        }
+        Ok(if ready(&fds[1]) { Event::Readable } else { Event::Time })
+    }
+
+    /// Waits for a signal.
+    pub(crate) fn wait(&self) -> Result {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut fds, PollTimeout::NONE)? == 0 {}
+        Ok(())
+    }
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A signal.
+    Stop,
+    /// Data.
+    Readable,
+    /// Nothing in time.
+    Time,
+}
