@@ -21,8 +21,7 @@ pub(crate) fn alone(test: &str, body: fn()) {
         return;
     }
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open(weft_kernel::TUN_CONTROL) {
-        eprintln!("{test}: not run: /dev/net/tun: {error}");
-        return;
+        panic!("{test} can't run: /dev/net/tun: {error}; it must be open to this user: chmod 0666 /dev/net/tun");
     }
     let mut child = again(test, "world").env("WG_USERSPACE_IMPLEMENTATION", "/bin/false").spawn().unwrap();
     let ended =
@@ -34,7 +33,15 @@ pub(crate) fn alone(test: &str, body: fn()) {
 
 /// This program again, running one test in a role.
 pub(crate) fn again(test: &str, role: &str) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
+    let program = env::current_exe().unwrap();
+    // An ordinary user becomes root of a user namespace first; only a process with one thread may enter one.
+    let mut command = if nix::unistd::geteuid().is_root() {
+        Command::new(program)
+    } else {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--"]).arg(program);
+        command
+    };
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ROLE, role).stdin(Stdio::null());
     command
 }
