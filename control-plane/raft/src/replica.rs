@@ -250,6 +250,11 @@ impl Replica {
         &self.state
     }
 
+    /// What a command would do if it were the next entry; the state stays as it is.
+    pub fn dry_run(&mut self, command: &weft_model::Command) -> weft_core::Outcome {
+        weft_core::dry_run(&mut self.state, command)
+    }
+
     /// How it is doing.
     pub fn status(&self) -> Status {
         let log = &self.raw.raft.raft_log;

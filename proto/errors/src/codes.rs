@@ -89,6 +89,10 @@ codes! {
         "The data directory already holds a replica or node"
         "init or join ran here before"
         "to begin anew, stop the service and remove the directory by hand";
+    REPLICA_REMOVED = 1108 "ReplicaRemoved" NotAllowed false
+        "This replica was removed from the cluster"
+        "An admin removed it; its id is never used again"
+        "keep the directory for a report if you like, then empty it and join again";
 
     RANGE_INVALID = 2201 "RangeInvalid" Refused false
         "A range is malformed"
