@@ -20,8 +20,9 @@ pub use client::{Channel, ChannelOptions, Connected, with_deadline};
 pub use error::{Attempt, Error};
 pub use frames::{EncodedFrame, FrameStream, SyncService};
 pub use identity::{
-    CertificateFacts, FileNames, Identity, SecretKey, SharedIdentity, SigningRequest, Usage, authority_hash,
-    pem_certificates, pem_encode, read_authority, read_certificate, verify_chain,
+    CertificateFacts, FileNames, Identity, Renewal, SecretKey, SharedIdentity, SigningRequest, Usage,
+    authority_hash, pem_certificates, pem_encode, read_authority, read_certificate, renewal_message,
+    verify_chain,
 };
 pub use limits::{DETAILS_LIMIT, Limits, MESSAGE_LIMIT};
 pub use local::{local_channel, serve_local};
@@ -34,6 +35,3 @@ pub use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 /// What clients made by [`Channel`] are generic over.
 pub type Transport = tonic::transport::Channel;
-
-#[cfg(test)]
-mod tests;

@@ -97,7 +97,9 @@ fn chain_error(error: webpki::Error) -> Error {
         webpki::Error::CertExpired { not_after, .. } => {
             Error::IdentityExpired { expired: WallTime(not_after.as_secs().saturating_mul(1000)) }
         }
-        webpki::Error::UnknownIssuer => Error::identity("the certificate belongs to another authority"),
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            Error::identity("the certificate belongs to another authority")
+        }
         other => Error::identity(format!("the certificate is refused: {other}")),
     }
 }

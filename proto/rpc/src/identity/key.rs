@@ -21,6 +21,25 @@ pub struct SecretKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningRequest(pub Vec<u8>);
 
+/// What is signed with a renewal, before the request: a signature made for one purpose serves no other.
+const RENEWAL_CONTEXT: &[u8] = b"weft renew v1";
+
+/// The message that a renewal signs (ECDSA P-256, which hashes it with SHA-256).
+pub fn renewal_message(request: &[u8]) -> Vec<u8> {
+    [RENEWAL_CONTEXT, request].concat()
+}
+
+/// What `Join.Renew` asks with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The present certificate (DER); it may have expired.
+    pub certificate: Vec<u8>,
+    /// The request for the new one.
+    pub request: SigningRequest,
+    /// Signature by the present certificate's key over [`renewal_message`].
+    pub signature: Vec<u8>,
+}
+
 impl SecretKey {
     /// Makes a new key.
     pub fn generate() -> Result<Self, Error> {

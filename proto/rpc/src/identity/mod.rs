@@ -15,7 +15,7 @@ use weft_model::{AuthorityHash, Holder, WallTime};
 
 pub use certificate::{CertificateFacts, Usage, authority_hash, read_certificate, verify_chain};
 pub use files::{FileNames, read_authority};
-pub use key::{SecretKey, SigningRequest};
+pub use key::{Renewal, SecretKey, SigningRequest, renewal_message};
 pub use pem::{pem_certificates, pem_encode};
 
 use crate::Error;
@@ -89,6 +89,13 @@ impl Identity {
     /// The private key.
     pub const fn key(&self) -> &SecretKey {
         &self.key
+    }
+
+    /// Asks for a new certificate for the same key.
+    pub fn renewal(&self) -> Result<Renewal, Error> {
+        let request = self.key.request()?;
+        let signature = self.key.sign(&renewal_message(&request.0))?;
+        Ok(Renewal { certificate: self.certificate.to_vec(), request, signature })
     }
 
     /// What is shown at a handshake: the certificate, then the authority, so that a peer can check a pinned hash.
