@@ -6,6 +6,7 @@
 use std::{
     io::{self, Read},
     net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,10 +22,14 @@ use crate::error::{Area, Error};
 
 /// Header of an echo message: type, code, checksum, identifier, sequence.
 const ECHO_HEADER: usize = 8;
-/// What marks a probe as ours, after the header.
-const MAGIC: [u8; 8] = *b"weftping";
+/// What follows it in ours: these letters, process, number of the pinger, number of the request, four bytes each.
+const MAGIC: [u8; 4] = *b"weft";
+const MARKS: usize = 16;
 /// Least packet: IPv6 header, echo header and the marks of a probe.
 pub const LEAST_PROBE: u32 = 40 + 8 + 16;
+
+/// Number of the next pinger of this process: raw sockets hear the replies to everybody.
+static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// What came of one echo request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +56,10 @@ pub struct Pinger {
     socket: Socket,
     family: Family,
     destination: IpAddr,
-    identifier: u16,
-    sequence: u16,
-    raw: bool,
+    number: u32,
+    sequence: u32,
+    /// An IPv4 header precedes what is heard.
+    with_header: bool,
 }
 
 impl Pinger {
@@ -79,8 +85,15 @@ impl Pinger {
             let source = SocketAddr::new(source, 0);
             socket.bind(&source.into()).map_err(failed("binding to the source of echo requests"))?;
         }
-        let identifier = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
-        Ok(Self { socket, family, destination, identifier, sequence: 0, raw })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self {
+            socket,
+            family,
+            destination,
+            number,
+            sequence: 0,
+            with_header: raw && family == Family::V4,
+        })
     }
 
     /// Sends one request whose IP packet has `size` bytes and waits for its reply until `limit` has passed.
@@ -91,7 +104,8 @@ impl Pinger {
         self.sequence = self.sequence.wrapping_add(1);
         let packet = self.packet(size);
         let to = SocketAddr::new(self.destination, 0);
-        if let Err(error) = self.socket.send_to(&packet, &to.into()) {
+        // Connected sockets hear this destination only, and errors about it.
+        if let Err(error) = self.socket.connect(&to.into()).and_then(|()| self.socket.send(&packet)) {
             return self.outcome_of(error);
         }
         let mut room = vec![0_u8; packet.len() + 128];
@@ -124,17 +138,11 @@ impl Pinger {
         }
     }
 
-    /// What the kernel knows of the path: asked on a connected socket of its own, as the pinging one isn't.
+    /// What the kernel knows of the path.
     fn known_mtu(&self) -> Option<u32> {
-        let domain = Domain::for_address(SocketAddr::new(self.destination, 0));
-        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).ok()?;
-        if let Some(own) = self.socket.local_addr().ok().and_then(|a| a.as_socket()) {
-            socket.bind(&SocketAddr::new(own.ip(), 0).into()).ok()?;
-        }
-        socket.connect(&SocketAddr::new(self.destination, 9).into()).ok()?;
         match self.family {
-            Family::V4 => ip_mtu(&socket).ok(),
-            Family::V6 => ipv6_mtu(&socket).ok(),
+            Family::V4 => ip_mtu(&self.socket).ok(),
+            Family::V6 => ipv6_mtu(&self.socket).ok(),
         }
     }
 
@@ -144,10 +152,11 @@ impl Pinger {
         let length = size.min(65_535) - ip_header(self.family) as usize;
         let mut packet = vec![0; length];
         packet[0] = kind;
-        packet[4..6].copy_from_slice(&self.identifier.to_be_bytes());
-        packet[6..8].copy_from_slice(&self.sequence.to_be_bytes());
-        packet[ECHO_HEADER..ECHO_HEADER + 8].copy_from_slice(&MAGIC);
-        packet[ECHO_HEADER + 8..ECHO_HEADER + 10].copy_from_slice(&self.sequence.to_be_bytes());
+        // Identifier and sequence are for others to look at; a ping socket writes an identifier of its own.
+        let [_, _, a, b] = self.number.to_be_bytes();
+        let [_, _, c, d] = self.sequence.to_be_bytes();
+        packet[4..8].copy_from_slice(&[a, b, c, d]);
+        packet[ECHO_HEADER..ECHO_HEADER + MARKS].copy_from_slice(&self.marks());
         if self.family == Family::V4 {
             // ICMPv6's checksum covers a pseudo header: the kernel fills it in (RFC 3542 section 3.1).
             let sum = checksum(&packet);
@@ -156,19 +165,24 @@ impl Pinger {
         packet
     }
 
-    /// Whether it answers the request under way. A raw IPv4 socket hears the IP header, and both raw kinds hear everybody's.
+    fn marks(&self) -> [u8; MARKS] {
+        let mut marks = [0; MARKS];
+        let parts =
+            [MAGIC, std::process::id().to_be_bytes(), self.number.to_be_bytes(), self.sequence.to_be_bytes()];
+        marks.copy_from_slice(parts.as_flattened());
+        marks
+    }
+
+    /// Whether it answers the request under way.
     fn is_reply(&self, heard: &[u8]) -> bool {
-        let skip = match (self.raw, self.family, heard.first()) {
-            (true, Family::V4, Some(first)) => usize::from(first & 0x0f) * 4,
-            (true, Family::V6, _) | (false, _, _) | (_, _, None) => 0,
+        let skip = match heard.first() {
+            Some(first) if self.with_header => usize::from(first & 0x0f) * 4,
+            Some(_) | None => 0,
         };
         let Some(message) = heard.get(skip..) else { return false };
         let (_, reply) = kinds(self.family);
         message.first() == Some(&reply)
-            && message.get(6..8) == Some(&self.sequence.to_be_bytes()[..])
-            && message.get(ECHO_HEADER..ECHO_HEADER + 8) == Some(&MAGIC[..])
-            // A ping socket chooses the identifier itself and filters by it.
-            && (!self.raw || message.get(4..6) == Some(&self.identifier.to_be_bytes()[..]))
+            && message.get(ECHO_HEADER..ECHO_HEADER + MARKS) == Some(&self.marks()[..])
     }
 }
 

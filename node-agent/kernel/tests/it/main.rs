@@ -7,6 +7,8 @@
 mod attach;
 #[path = "contract.rs"]
 mod contract;
+#[path = "datapath.rs"]
+mod datapath;
 #[path = "namespaces.rs"]
 mod namespaces;
 #[path = "nft.rs"]

@@ -92,22 +92,32 @@ pub(crate) fn view(overlay: Overlay) -> View {
     View::restored(Revision(7), items)
 }
 
+/// What n1 is.
 pub(crate) fn facts(pods: &[LocalPod]) -> Facts {
-    let mut facts = Facts::new(node(1));
+    facts_of(1, pods)
+}
+
+pub(crate) fn facts_of(index: u8, pods: &[LocalPod]) -> Facts {
+    let mut facts = Facts::new(node(index));
     facts.host = Host::default();
     facts.underlay = Some(Underlay {
         interface: "eth0".to_owned(),
         index: 2,
         mac: None,
         mtu: 1500,
-        addresses: vec!["192.168.1.11".parse().unwrap(), "fd99::11".parse().unwrap()],
+        addresses: peer(index).underlay,
     });
     facts.mesh = vec![MeshDevice { name: "weft0".to_owned(), index: 3, mtu: 1440, up: true }];
     facts.pods = pods.iter().map(|pod| (pod.uid, pod.clone())).collect::<BTreeMap<_, _>>();
     facts
 }
 
+/// A pod of n1.
 pub(crate) fn pod(index: u8) -> LocalPod {
+    pod_of(1, index)
+}
+
+pub(crate) fn pod_of(node: u8, index: u8) -> LocalPod {
     let uid = PodUid([index; 16]);
     LocalPod {
         uid,
@@ -115,8 +125,8 @@ pub(crate) fn pod(index: u8) -> LocalPod {
         link: pod_link_name(uid, 0),
         mac: pod_mac(uid),
         addresses: vec![
-            format!("10.1.1.{index}").parse().unwrap(),
-            format!("fd00:0:0:1::{index}").parse().unwrap(),
+            format!("10.1.{node}.{index}").parse().unwrap(),
+            format!("fd00:0:0:{node}::{index}").parse().unwrap(),
         ],
         mtu: 1440,
     }
