@@ -1,1 +1,97 @@
-//! Real packets through real processes, a module per requirement.
+//! Stages for the end-to-end suite: fabrics of the lab with pods in them, shared by the tests of one process.
+//!
+//! A fabric is started by the first test that needs it and ends with the process. A test that fails leaves a broken stage, which is taken
+//! down (or left up with `WEFT_LAB_KEEP=1`), so the next test starts a new one; logs and captures stay in `target/lab/e2e-*`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anyhow::Context;
+use weft_lab::checks::Cast;
+use weft_lab::fabric::product::{self, Profile};
+use weft_lab::layout::{Layout, workspace};
+use weft_lab::record::Product;
+use weft_lab::topology::{Family, Topology};
+use weft_lab::{Fabric, Result, launch, prerequisites};
+
+/// Runs `check` on the topology `name` of `testbed/topologies` in each of the four kinds of families.
+pub fn each_family(name: &str, check: impl Fn(&Fabric, &Cast) -> Result) -> Result {
+    Family::ALL.into_iter().try_for_each(|family| in_family(name, family, &check))
+}
+
+/// Runs `check` on the topology `name` with this kind of families.
+pub fn in_family(name: &str, family: Family, check: impl Fn(&Fabric, &Cast) -> Result) -> Result {
+    let slot = slot(name, family);
+    let mut stage = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if stage.is_none() {
+        *stage = Some(Stage::start(name, family).with_context(|| format!("start {name} {}", family.word()))?);
+    }
+    let Some(ready) = stage.as_ref() else { return Ok(()) };
+    let seen = check(&ready.fabric, &ready.cast);
+    if let Err(e) = seen {
+        let layout = ready.fabric.client().layout().clone();
+        if let Some(broken) = stage.take() {
+            broken.end()?;
+        }
+        return Err(e.context(format!("{name} {}; logs in {}", family.word(), layout.logs().display())));
+    }
+    Ok(())
+}
+
+struct Stage {
+    fabric: Fabric,
+    cast: Cast,
+    /// Held while the lab exists: two processes don't use one name.
+    _lock: File,
+}
+
+impl Stage {
+    fn start(name: &str, family: Family) -> Result<Self> {
+        let product = product()?;
+        let layout = Layout::of(&format!("e2e-{name}-{}", family.word()))?;
+        let parent = layout.root().parent().context("the lab has no folder")?;
+        std::fs::create_dir_all(parent)?;
+        let lock = File::create(parent.join(format!("{}.lock", layout.name())))?;
+        lock.lock().context("wait for another run of the suite")?;
+        weft_lab::substrate::stop(&layout)?;
+        let file = workspace().join("testbed/topologies").join(format!("{name}.toml"));
+        let mut topology = Topology::read(&file)?;
+        topology.family = family;
+        let fabric = Fabric::tied(&layout, topology.checked()?, product, &mut |_| {})?;
+        let cast = Cast::attach(&fabric)?;
+        Ok(Self { fabric, cast, _lock: lock })
+    }
+
+    /// Takes the lab down, or leaves it for a look inside.
+    fn end(mut self) -> Result {
+        if std::env::var_os("WEFT_LAB_KEEP").is_none() {
+            return self.fabric.down();
+        }
+        let name = self.fabric.client().layout().name().to_owned();
+        self.fabric.keep()?;
+        anyhow::bail!(
+            "the lab goes on: cargo lab ls {name}; cargo lab shell --name {name} n1; cargo lab down {name}"
+        )
+    }
+}
+
+type Slot = Arc<Mutex<Option<Stage>>>;
+
+fn slot(name: &str, family: Family) -> Slot {
+    static STAGES: Mutex<BTreeMap<(String, &str), Slot>> = Mutex::new(BTreeMap::new());
+    let mut stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(stages.entry((name.to_owned(), family.word())).or_default())
+}
+
+/// The product, built once per process.
+fn product() -> Result<Product> {
+    static BUILT: OnceLock<core::result::Result<Product, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let (product, lab) = product::build(Profile::Debug).map_err(|e| format!("{e:#}"))?;
+        launch::use_program(lab);
+        prerequisites::check().map_err(|e| format!("{e:#}"))?;
+        Ok(product)
+    });
+    built.clone().map_err(anyhow::Error::msg)
+}

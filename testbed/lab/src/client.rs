@@ -84,10 +84,11 @@ impl Client {
         stream.write_all(line.as_bytes()).context("ask the lab")?;
         let mut answer = String::new();
         BufReader::new(&stream).read_line(&mut answer).context("hear the lab")?;
-        match serde_json::from_str(&answer).context("the lab ended while it was asked")? {
-            Response::Failed(why, exit) => Err(Refusal::from_exit(why, exit)),
-            response => Ok((response, stream)),
+        let response: Response = serde_json::from_str(&answer).context("the lab ended while it was asked")?;
+        if let Response::Failed(why, exit) = response {
+            return Err(Refusal::from_exit(why, exit));
         }
+        Ok((response, stream))
     }
 
     /// Binds the lab's life to the returned value.
@@ -97,18 +98,16 @@ impl Client {
 
     /// What is there.
     pub fn describe(&self) -> Result<Description> {
-        match self.call(&Request::Describe)? {
-            Response::Lab(description) => Ok(*description),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.call(&Request::Describe)?;
+        let Response::Lab(description) = response else { return Err(unexpected(&response)) };
+        Ok(*description)
     }
 
     /// Starts a process inside.
     pub fn spawn(&self, spec: JobSpec) -> Result<Job> {
-        match self.call(&Request::Spawn(spec))? {
-            Response::Job(number) => Ok(Job { client: self.clone(), number }),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.call(&Request::Spawn(spec))?;
+        let Response::Job(number) = response else { return Err(unexpected(&response)) };
+        Ok(Job { client: self.clone(), number })
     }
 
     /// Runs a process inside to its end, which must come `within`.
@@ -145,20 +144,19 @@ impl Client {
     /// Waits until a service has said that it is ready.
     pub fn ready(&self, machine: &str, service: &str, within: Duration) -> Result {
         let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        match self.call(&Request::Ready(machine.to_owned(), service.to_owned(), ms))? {
-            Response::Ready(true) => Ok(()),
-            Response::Ready(false) => {
-                let log = self.layout.log(machine, service);
-                let text = std::fs::read_to_string(&log).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
-                bail!(Refusal::Timeout(format!(
-                    "{service} on {machine} is not ready after {within:?}; the end of {}:\n  {tail}",
-                    log.display()
-                )))
-            }
-            other => Err(unexpected(&other)),
+        let response = self.call(&Request::Ready(machine.to_owned(), service.to_owned(), ms))?;
+        let Response::Ready(ready) = response else { return Err(unexpected(&response)) };
+        if ready {
+            return Ok(());
         }
+        let log = self.layout.log(machine, service);
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(12)..].join("\n  ");
+        bail!(Refusal::Timeout(format!(
+            "{service} on {machine} is not ready after {within:?}; the end of {}:\n  {tail}",
+            log.display()
+        )))
     }
 }
 
@@ -166,10 +164,9 @@ impl Job {
     /// Waits for its end; `None` when it still runs after `within`.
     pub fn wait(&self, within: Duration) -> Result<Option<Ending>> {
         let ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        match self.client.call(&Request::Await(self.number, ms))? {
-            Response::Ended(ending) => Ok(ending),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.client.call(&Request::Await(self.number, ms))?;
+        let Response::Ended(ending) = response else { return Err(unexpected(&response)) };
+        Ok(ending)
     }
 
     /// Sends a signal.

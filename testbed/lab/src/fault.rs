@@ -61,7 +61,9 @@ impl Fault {
             ["pause", name] => Self::Pause((*name).to_owned()),
             ["partition", sides] => partition(sides, one_way)?,
             ["cut", link] => Self::Cut(Link::parse(link)?),
-            ["drop", link, percent] => Self::Drop(Link::parse(link)?, number(percent, 1, 100)? as u8),
+            ["drop", link, percent] => {
+                Self::Drop(Link::parse(link)?, u8::try_from(number(percent, 1, 100)?)?)
+            }
             ["mtu", link, bytes] => Self::Mtu(Link::parse(link)?, number(bytes, 576, 65535)?),
             ["flush-nft", name] => Self::FlushNft((*name).to_owned()),
             ["delete-link", name, link] => Self::DeleteLink((*name).to_owned(), (*link).to_owned()),

@@ -106,7 +106,7 @@ pub enum Tunnel {
 }
 
 /// A whole lab, checked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Topology {
     /// Name of the lab unless a flag gives one.
@@ -227,23 +227,6 @@ pub struct Apply {
     /// Files, relative to the topology file.
     #[serde(default)]
     pub files: Vec<PathBuf>,
-}
-
-impl Default for Topology {
-    fn default() -> Self {
-        Self {
-            name: None,
-            family: Family::default(),
-            overlay: Overlay::default(),
-            underlay: Underlay::default(),
-            control_planes: ControlPlanes::default(),
-            node: Vec::new(),
-            link: Vec::new(),
-            outside: Vec::new(),
-            pod: Vec::new(),
-            apply: Apply::default(),
-        }
-    }
 }
 
 impl Topology {

@@ -1,5 +1,7 @@
 //! The lab without the product: namespaces, links, services, faults and their end, with real kernels underneath.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may stop a test")]
+
 use std::time::Duration;
 
 use weft_lab::capture::{self, verdict};
@@ -145,8 +147,8 @@ fn faults_take_effect_and_heal() {
             let some = lab.ping("n1", to);
             assert!(some > 0 && some < 20, "{some} of 20 with 40 % lost each way");
             lab.heal();
-            lab.fail("mtu n2 600");
-            let large = lab.probe(on("n1"), &format!("ping {to} --count 3 --size 1200 --within 200"));
+            lab.fail("mtu n2 1300");
+            let large = lab.probe(on("n1"), &format!("ping {to} --count 3 --size 1400 --within 200"));
             let small = lab.probe(on("n1"), &format!("ping {to} --count 3 --size 400 --within 200"));
             assert_eq!((&large["received"], &small["received"]), (&0.into(), &3.into()), "{to}");
             lab.heal();

@@ -1,8 +1,9 @@
 //! A simulated node: its View, its ledger and journal, pods that come and go, and what it tells the control plane.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_core::Outcome;
+use weft_errors::{BLOCKS_EXHAUSTED, Coded, LEASE_STALE, RANGE_IN_USE};
 use weft_ipam::{Entry, Ledger, Origin, Request, Settings, Uptime};
 use weft_model::{
     Action, Answer, AttachmentId, Block, Epoch, Families, Family, Labels, LogIndex, Name, NamespaceName,
@@ -19,8 +20,8 @@ use crate::{
 
 /// Addresses rest shortly: they shall come back within a run.
 const SETTINGS: Settings = Settings {
-    quarantine_ms: 120,
-    least_rest_ms: 30,
+    quarantine_ms: 60,
+    least_rest_ms: 20,
     nearly_full_percent: 80,
     surplus_percent: 50,
     fresh_first: 4096,
@@ -43,8 +44,13 @@ pub(crate) struct Agent {
     pub(crate) view: View,
     pub(crate) watch: Option<Watch>,
     pub(crate) ledger: Ledger,
-    /// Pods changed since the last report.
-    dirty: bool,
+    /// The next report is of everything.
+    complete: bool,
+    /// Pods that came and went since the last report.
+    came: BTreeSet<AttachmentId>,
+    went: BTreeSet<PodUid>,
+    /// The View changed since the leases were taken from it.
+    stale_leases: bool,
     feed: VecDeque<(u64, Update)>,
     journal: Vec<Entry>,
     /// Blocks that the control plane took back, and the View that will no longer show them.
@@ -69,7 +75,10 @@ impl Agent {
             view: View::default(),
             watch: None,
             ledger: Ledger::new(SETTINGS),
-            dirty: false,
+            complete: false,
+            came: BTreeSet::new(),
+            went: BTreeSet::new(),
+            stale_leases: false,
             feed: VecDeque::new(),
             journal: Vec::new(),
             returned: BTreeMap::new(),
@@ -86,7 +95,12 @@ impl Agent {
         self.watch = None;
         self.feed.clear();
         self.returned.clear();
-        self.dirty = true;
+        self.complete = true;
+        self.stale_leases = true;
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.complete || !self.came.is_empty() || !self.went.is_empty()
     }
 
     /// The stream begins anew.
@@ -113,11 +127,14 @@ impl Agent {
     ) -> Result<(), String> {
         while let Some((_, update)) = self.feed.pop_front_if(|(time, _)| *time <= world.now) {
             self.view.fold(update).map_err(|e| format!("node {}: {e}", self.name))?;
+            self.stale_leases = true;
         }
-        self.take_leases(mutant);
+        if std::mem::take(&mut self.stale_leases) {
+            self.take_leases(mutant);
+        }
         if self.joined && !quiet {
             self.pods_come_and_go(world, checks)?;
-            if world.one_in(40) {
+            if world.one_in(15) {
                 self.give_up_a_block(world.now, checks.newest, world, mutant);
             }
         }
@@ -147,7 +164,7 @@ impl Agent {
 
     fn pods_come_and_go(&mut self, world: &mut World, checks: &mut Invariants) -> Result<(), String> {
         let now = Uptime(world.now);
-        let wanted = 2 + (world.now / 700 + self.number) % 3 * 11;
+        let wanted = 1 + (world.now / 400 + self.number) % 3 * 11;
         let held = self.ledger.holdings().count() as u64;
         if held < wanted && world.one_in(5) {
             self.pods += 1;
@@ -155,18 +172,20 @@ impl Agent {
             if let Ok((holding, entry)) = self.ledger.allocate(request, now) {
                 self.journal.push(entry);
                 self.journal.extend(self.ledger.confirm(&holding.attachment));
-                self.dirty = true;
+                self.came.insert(holding.attachment.clone());
                 for address in &holding.addresses {
                     checks.hold(*address, format!("{} of {}", holding.pod, self.name))?;
                 }
             }
         }
-        if held > 0 && world.one_in(if held > wanted { 3 } else { 30 }) {
+        if held > 0 && world.one_in(if held > wanted { 2 } else { 150 }) {
             let skip = usize::try_from(world.between(0, held - 1)).unwrap_or(0);
             let victim = self.ledger.holdings().nth(skip).map(|holding| holding.attachment.clone());
             if let Some((holding, entry)) = victim.and_then(|victim| self.ledger.release(&victim, now)) {
                 self.journal.push(entry);
-                self.dirty = true;
+                // A report that is on its way may name it: then it must be told that it went.
+                self.came.remove(&holding.attachment);
+                self.went.insert(holding.uid);
                 holding.addresses.iter().for_each(|address| checks.release(*address));
             }
         }
@@ -198,7 +217,7 @@ impl Agent {
         let Some((block, epoch)) = self.ledger.surplus(Family::V4, Uptime(now)) else { return };
         if mutant != Some(Mutant::KeepReturnedBlock) {
             self.journal.extend(self.ledger.retire(block));
-        } else if self.client.pending.is_none() && !self.dirty {
+        } else if self.client.pending.is_none() && !self.is_dirty() {
             self.give_back(world, block, epoch, floor);
         }
     }
@@ -216,8 +235,7 @@ impl Agent {
             self.client.begin(world, Action::JoinNode { token, name, uid, labels, facts }, floor);
             return;
         }
-        if self.dirty {
-            self.dirty = false;
+        if self.is_dirty() {
             let report = self.report();
             self.client.begin(world, Action::PublishPods(report), floor);
             return;
@@ -237,8 +255,13 @@ impl Agent {
         }
     }
 
-    fn report(&self) -> PodReport {
-        let upserts = self.ledger.holdings().map(|holding| Pod {
+    fn report(&mut self) -> PodReport {
+        let complete = std::mem::take(&mut self.complete);
+        let came = std::mem::take(&mut self.came);
+        let deletes = std::mem::take(&mut self.went);
+        let deletes = if complete { Vec::new() } else { deletes.into_iter().collect() };
+        let told = self.ledger.holdings().filter(|holding| complete || came.contains(&holding.attachment));
+        let upserts = told.map(|holding| Pod {
             uid: holding.uid,
             name: holding.pod.clone(),
             labels: holding.labels.clone(),
@@ -252,7 +275,7 @@ impl Agent {
             revision: Revision(0),
         });
         let upserts = upserts.collect();
-        PodReport { node: self.name.clone(), uid: self.uid, complete: true, upserts, deletes: Vec::new() }
+        PodReport { node: self.name.clone(), uid: self.uid, complete, upserts, deletes }
     }
 
     /// A mutation was answered.
@@ -263,23 +286,28 @@ impl Agent {
         checks: &mut Invariants,
         mutant: Option<Mutant>,
     ) -> Result<(), String> {
+        // A refusal that is repeated has another shape, but the same code.
+        let refusal = outcome.answer.as_ref().err().map(|error| error.code().number);
+        let exhausted = refusal == Some(BLOCKS_EXHAUSTED.number);
         match (action, &outcome.answer) {
             (Action::JoinNode { .. }, Ok(Answer::Node(..))) => {
                 self.joined = true;
                 self.granted = outcome.revision;
             }
             (Action::LeaseBlock { .. }, Ok(Answer::Lease(_))) => self.granted = outcome.revision,
-            (
-                Action::LeaseBlock { .. } | Action::JoinNode { .. },
-                Err(weft_core::Error::BlocksExhausted { .. }),
-            ) => {}
-            (Action::ReturnBlock { .. }, Err(weft_core::Error::RangeInUse { .. })) => self.dirty = true,
-            (Action::ReturnBlock { block, .. }, answer) => {
+            (Action::LeaseBlock { .. } | Action::JoinNode { .. }, Err(_)) if exhausted => {}
+            (Action::ReturnBlock { .. }, Err(_)) if refusal == Some(RANGE_IN_USE.number) => {
+                self.complete = true
+            }
+            (Action::ReturnBlock { block, .. }, answer)
+                if answer.is_ok() || refusal == Some(LEASE_STALE.number) =>
+            {
                 checks.report.returns += u64::from(answer.is_ok());
                 if mutant == Some(Mutant::ForgetReturnedEarly) {
                     self.journal.extend(self.ledger.returned(*block));
                 } else {
                     self.returned.insert(*block, outcome.revision);
+                    self.stale_leases = true;
                 }
             }
             (Action::PublishPods(_), Ok(Answer::Done)) => {}
@@ -293,7 +321,7 @@ impl Agent {
     /// Whether nothing is left to do and everything agrees with the control plane; else what doesn't.
     pub(crate) fn agrees(&self, state: &weft_core::State) -> Result<(), String> {
         let complain = |what: &str| Err(format!("node {}: {what}", self.name));
-        if self.client.pending.is_some() || self.dirty || !self.joined || !self.feed.is_empty() {
+        if self.client.pending.is_some() || self.is_dirty() || !self.joined || !self.feed.is_empty() {
             return complain("it still has something to do");
         }
         if self.view.items().collect::<Vec<_>>() != state.items() {

@@ -52,13 +52,7 @@ impl Client {
     pub(crate) fn new(number: u64) -> Self {
         let mut id = [0; 16];
         id[8..].copy_from_slice(&(number + 1).to_be_bytes());
-        Self {
-            id: ClientId(id),
-            sequence: Sequence(0),
-            pending: None,
-            leader: None,
-            serial: 0,
-        }
+        Self { id: ClientId(id), sequence: Sequence(0), pending: None, leader: None, serial: 0 }
     }
 
     pub(crate) fn begin(&mut self, world: &mut World, action: Action, floor: LogIndex) {

@@ -581,7 +581,7 @@ impl Sim {
             let status = replica.status();
             if status.conf.voters.len() != 3 || !status.conf.learners.is_empty() {
                 let others: Vec<_> = up.iter().map(|replica| replica.status()).collect();
-                return Err(format!("the configuration is {:?}: {others:#?}", status.conf));
+                return Err(format!("the configuration is {:?}: {others:?}", status.conf));
             }
             if status.applied != status.last || status.applied != first.applied || leaders != 1 {
                 return Err(format!("{leaders} leaders, {} applied of {}", status.applied, status.last));
@@ -619,7 +619,7 @@ fn first_snapshot() -> Seed {
     let fabric = Fabric {
         families: Families::V4,
         ranges: FabricRanges {
-            pods: vec![range("10.128.0.0/23")],
+            pods: vec![range("10.128.0.0/24")],
             services: vec![range("10.96.0.0/20")],
             nodes: vec![range("10.64.0.0/24")],
             load_balancers: Vec::new(),

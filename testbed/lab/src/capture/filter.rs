@@ -22,11 +22,11 @@ pub enum Filter {
     /// Protocol above IP.
     Protocol(u8),
     /// Not so.
-    Not(Box<Filter>),
+    Not(Box<Self>),
     /// Both.
-    And(Box<Filter>, Box<Filter>),
+    And(Box<Self>, Box<Self>),
     /// One of the two.
-    Or(Box<Filter>, Box<Filter>),
+    Or(Box<Self>, Box<Self>),
 }
 
 impl Filter {

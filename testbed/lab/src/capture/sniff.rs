@@ -76,10 +76,10 @@ impl Tap {
             };
             let mut at = SystemTime::now();
             for message in received.cmsgs()? {
-                match message {
-                    ControlMessageOwned::RxqOvfl(count) => missed = u64::from(count),
-                    ControlMessageOwned::ScmTimestampns(t) => at = SystemTime::UNIX_EPOCH + Duration::from(t),
-                    _ => {}
+                if let ControlMessageOwned::RxqOvfl(count) = message {
+                    missed = u64::from(count);
+                } else if let ControlMessageOwned::ScmTimestampns(t) = message {
+                    at = SystemTime::UNIX_EPOCH + Duration::from(t);
                 }
             }
             let (length, from) = (received.bytes, received.address.map(|a| a.ifindex()));

@@ -82,9 +82,10 @@ impl Judge {
             return self.offender("a frame shorter than its header".to_owned());
         };
         let class = self.classify(&frame);
-        match class {
-            Class::Offender => self.offender(describe(&frame)),
-            class => *self.verdict.classes.entry(class).or_default() += 1,
+        if class == Class::Offender {
+            self.offender(describe(&frame));
+        } else {
+            *self.verdict.classes.entry(class).or_default() += 1;
         }
         for address in self.wanted.addresses.clone() {
             if holds_address(&frame, bytes, address) {

@@ -69,7 +69,7 @@ fn later_fragments_belong_to_their_first() {
     let fragment = |offset: u16, id: u8, payload: &[u8]| {
         let mut bytes = build("192.168.66.101", "192.168.66.102", UDP, payload);
         bytes[14 + 5] = id;
-        bytes[14 + 6..14 + 8].copy_from_slice(&(offset / 8 | 0x2000).to_be_bytes());
+        bytes[14 + 6..14 + 8].copy_from_slice(&((offset / 8) | 0x2000).to_be_bytes());
         bytes
     };
     let verdict = judge(&[fragment(0, 1, &udp(51820, 51820, b"cipher")), fragment(16, 1, b"more")]);

@@ -31,11 +31,13 @@ impl Logs {
             bail!(Refusal::NotFound(format!("no logs in {}", self.which.layout()?.logs().display())));
         }
         show(first)?;
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             wait::pass(Duration::from_millis(200));
             show(self.news(&mut read)?)?;
         }
-        Ok(())
     }
 
     /// Lines written since the last call, by file.

@@ -32,10 +32,9 @@ impl Fabric {
     /// Starts to capture `interface` at `place` into a file named `label`.
     pub fn capture(&self, place: Place, interface: &str, label: &str) -> Result<Capture> {
         let file = self.client.layout().captures().join(format!("{label}.pcapng"));
-        match self.client.call(&Request::Capture(place, interface.to_owned(), file.clone()))? {
-            Response::Capturing(number) => Ok(Capture { client: self.client.clone(), number, file }),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.client.call(&Request::Capture(place, interface.to_owned(), file.clone()))?;
+        let Response::Capturing(number) = response else { return Err(unexpected(&response)) };
+        Ok(Capture { client: self.client.clone(), number, file })
     }
 
     /// Starts to capture the links of these machines, at the switch.
@@ -48,10 +47,9 @@ impl Fabric {
 impl Capture {
     /// Ends it.
     pub fn stop(&self) -> Result<Captured> {
-        match self.client.call(&Request::CaptureEnd(self.number))? {
-            Response::Captured(captured) => Ok(captured),
-            other => Err(unexpected(&other)),
-        }
+        let response = self.client.call(&Request::CaptureEnd(self.number))?;
+        let Response::Captured(captured) = response else { return Err(unexpected(&response)) };
+        Ok(captured)
     }
 
     /// Ends it and reads the frames.

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::launch::own_program;
 use crate::layout::Layout;
 use crate::plan::{Kind, Machine, Plan};
-use crate::protocol::{Act, JobSpec, Place, Request, Response};
+use crate::protocol::{Act, JobSpec, Place, Request};
 use crate::record::{Product, Record};
 use crate::topology::Topology;
 use crate::wait::until;
@@ -225,10 +225,7 @@ impl Fabric {
 
     /// A node that joins now, as a machine of its own.
     pub fn add_node(&self, name: &str) -> Result {
-        match self.client.call(&Request::Grow(name.to_owned(), Kind::Node))? {
-            Response::Machine(_) => {}
-            other => return Err(crate::client::unexpected(&other)),
-        }
+        self.client.call(&Request::Grow(name.to_owned(), Kind::Node))?;
         let token = bringup::token(self, "node")?;
         let node = crate::topology::Node {
             name: name.to_owned(),

@@ -136,6 +136,11 @@ impl Fabric {
         self.client.run_with(on(&record.node), &[&program], &env, Some(config), COMMAND)
     }
 
+    /// File of `weftd`.
+    pub fn weftd_program(&self) -> String {
+        self.product.weftd.to_string_lossy().into_owned()
+    }
+
     /// File of the plugin.
     pub fn cni_program(&self) -> String {
         self.product.cni.to_string_lossy().into_owned()

@@ -103,6 +103,13 @@ fn prepare_switch(plan: &Plan) -> Result {
         ip::sysctl("net.ipv4.ip_forward", "1")?;
         ip::sysctl("net.ipv6.conf.all.forwarding", "1")?;
     }
+    // A port that was down speaks at once again, without a second of duplicate address detection.
+    for scope in ["all", "default"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad");
+        if Path::new(&path).exists() {
+            std::fs::write(&path, "0").with_context(|| format!("write {path}"))?;
+        }
+    }
     ip::batch(&plan.switch_lines())
 }
 

@@ -1,0 +1,12 @@
+//! The end-to-end suite: a module per requirement of the mission, and one for what survives which failure.
+
+mod failures;
+mod m1;
+mod m12;
+mod m2;
+mod m3;
+mod m4;
+mod m5;
+mod m6;
+mod m7;
+mod nodes;
