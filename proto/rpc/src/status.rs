@@ -49,10 +49,10 @@ pub fn error_of(status: &Status) -> Error {
     let message = status.message();
     match status.code() {
         Code::DeadlineExceeded => Error::new(&DEADLINE, "the time limit passed"),
-        // What tonic's own time limit gives.
-        Code::Cancelled if status.source().is_some() => Error::new(&DEADLINE, "the time limit passed"),
+        // What tonic's own time limit gives, on either end.
+        Code::Cancelled if message == "Timeout expired" => Error::new(&DEADLINE, "the time limit passed"),
         Code::Unavailable => Error::new(&UNREACHABLE, "no replica of the control plane can be reached"),
-        Code::Unknown | Code::Internal if status.source().is_some() => {
+        Code::Unknown | Code::Internal | Code::Cancelled if status.source().is_some() => {
             Error::new(&UNREACHABLE, "the connection to the control plane broke")
         }
         Code::ResourceExhausted | Code::OutOfRange => Error::new(&TOO_LARGE, "a message is too large"),

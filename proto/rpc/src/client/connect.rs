@@ -133,10 +133,8 @@ async fn shake_hands(shared: &Shared, endpoint: &str) -> Result<(Stream, Holder)
 fn together(failures: Vec<Error>) -> Error {
     let mut attempts = Vec::new();
     for failure in failures {
-        match failure {
-            Error::Unreachable { attempts: more } => attempts.extend(more),
-            other => return other,
-        }
+        let Error::Unreachable { attempts: more } = failure else { return failure };
+        attempts.extend(more);
     }
     Error::Unreachable { attempts }
 }

@@ -110,32 +110,27 @@ impl Channel {
         Ok(Self { transport, shared })
     }
 
-    /// A client of service Admin with both message limits set.
+    /// A client of service Admin.
+    ///
+    /// Like all clients here it takes messages of at most 4 MiB. What it sends is limited by the server, which answers
+    /// with `TOO_LARGE`; the client's own limit would only break the stream without a reason.
     pub fn admin(&self) -> AdminClient<Transport> {
-        AdminClient::new(self.transport.clone())
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT)
+        AdminClient::new(self.transport()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// A client of service Join.
     pub fn join(&self) -> JoinClient<Transport> {
-        JoinClient::new(self.transport.clone())
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT)
+        JoinClient::new(self.transport()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// A client of service Sync.
     pub fn sync(&self) -> SyncClient<Transport> {
-        SyncClient::new(self.transport.clone())
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT)
+        SyncClient::new(self.transport()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// A client of service Raft.
     pub fn raft(&self) -> RaftClient<Transport> {
-        RaftClient::new(self.transport.clone())
-            .max_decoding_message_size(MESSAGE_LIMIT)
-            .max_encoding_message_size(MESSAGE_LIMIT)
+        RaftClient::new(self.transport()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// The bare transport, for other clients.
@@ -242,11 +237,9 @@ pub fn with_deadline<T>(message: T, deadline: Duration) -> Request<T> {
     request
 }
 
-/// A client of service Local over any transport, with both limits.
+/// A client of service Local over any transport.
 pub(crate) fn local_client(transport: Transport) -> LocalClient<Transport> {
-    LocalClient::new(transport)
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT)
+    LocalClient::new(transport).max_decoding_message_size(MESSAGE_LIMIT)
 }
 
 /// The settings that all channels share. The URI is never resolved: our connectors know where to go.
