@@ -1,7 +1,7 @@
 //! Who asks, and may they: default deny, one row per call.
 
 use tonic::Request;
-use weft_errors::{Error, NO_CERTIFICATE, ROLE_DENIED};
+use weft_errors::{Error, ROLE_DENIED};
 use weft_model::{Holder, NodeName, NodeUid, Part, ReplicaId, Role};
 
 /// What a call needs.
@@ -15,9 +15,7 @@ pub(crate) enum Need {
 
 /// The holder of the caller's certificate.
 pub(crate) fn holder<T>(request: &Request<T>) -> Result<Holder, Error> {
-    weft_rpc::caller(request).ok_or_else(|| {
-        Error::new(&NO_CERTIFICATE, "this call needs a client certificate of the cluster's authority")
-    })
+    weft_rpc::caller(request).map(|caller| caller.holder).map_err(|status| weft_rpc::error_of(&status))
 }
 
 /// A person or program for `Admin`; replicas may ask on behalf of one.

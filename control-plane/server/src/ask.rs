@@ -57,9 +57,11 @@ impl Asks {
         let outcome = if fanout.send_to(node, &frame) {
             match tokio::time::timeout(time, answer).await {
                 Ok(Ok(answer)) => Some(Ok(answer)),
-                Ok(Err(_)) | Err(_) => Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
-                    .object("node", "", node)
-                    .try_this("see how the node is", format!("weft node show {node}")))),
+                Ok(Err(_)) | Err(_) => {
+                    Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
+                        .object("node", "", node)
+                        .try_this("see how the node is", format!("weft node show {node}"))))
+                }
             }
         } else {
             None
@@ -73,7 +75,9 @@ impl Asks {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match waiting.get(&answer.id) {
             Some((asked, _)) if asked == node => {}
-            Some(_) | None => return Err(Error::new(&NOT_FOUND, format!("nobody waits for answer {}", answer.id))),
+            Some(_) | None => {
+                return Err(Error::new(&NOT_FOUND, format!("nobody waits for answer {}", answer.id)));
+            }
         }
         if let Some((_, sender)) = waiting.remove(&answer.id) {
             // The asker may have given up; then nobody needs it.
@@ -110,7 +114,9 @@ mod tests {
         let (follower, _) = fanout.follow(&node("n1"), None);
         let task = tokio::spawn({
             let (fanout, asks) = (Arc::clone(&fanout), Arc::clone(&asks));
-            async move { asks.ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 5_000, ..v1::Ask::default() }).await }
+            async move {
+                asks.ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 5_000, ..v1::Ask::default() }).await
+            }
         });
         follower.next().await.unwrap();
         let answer = v1::AnswerRequest { id: 1, ..v1::AnswerRequest::default() };
@@ -125,7 +131,11 @@ mod tests {
         let fanout = Fanout::new(Revision(1));
         let (_follower, _) = fanout.follow(&node("n1"), None);
         let asks = Asks::default();
-        let error = asks.ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 50, ..v1::Ask::default() }).await.unwrap().unwrap_err();
+        let error = asks
+            .ask(&fanout, &node("n1"), v1::Ask { timeout_ms: 50, ..v1::Ask::default() })
+            .await
+            .unwrap()
+            .unwrap_err();
         assert!(error.code == "W1004" && error.message.contains("n1"), "{error}");
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Context {
     /// The stream of items.
     pub(crate) fanout: Arc<Fanout>,
     /// What agents said last.
-    pub(crate) reports: Reports,
+    pub(crate) reports: Arc<Reports>,
     /// Questions to agents.
     pub(crate) asks: Asks,
     /// The certificate authority.
@@ -77,7 +77,8 @@ pub(crate) fn wall_time() -> WallTime {
 /// Random bytes of the kernel.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| Error::new(&INTERNAL, format!("the kernel gave no random bytes: {e}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Error::new(&INTERNAL, format!("the kernel gave no random bytes: {e}")))?;
     Ok(bytes)
 }
 

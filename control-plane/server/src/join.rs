@@ -1,35 +1,66 @@
 //! Service Join: how a machine or person without a valid certificate gets one.
 
-use std::sync::Arc;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
-use weft_errors::{Coded, Error, INTERNAL, REQUEST_INVALID};
+use weft_errors::{BUSY, Coded, Error, INTERNAL, REQUEST_INVALID};
 use weft_model::{Action, Answer, Holder, Name, NodeName, NodeUid, Part, ReplicaName, Role};
 use weft_proto::{
     convert::{role_from_wire, socket_from_wire},
     v1::{self, join_server::Join},
 };
-use weft_trust::token_hash;
+use weft_rpc::{Renewal, SigningRequest};
+use weft_trust::{JoinToken, Tries};
 
 use crate::context::{Context, deadline, random, refuse, wall_time};
 
 /// Service Join of one replica.
 pub(crate) struct JoinService {
     context: Arc<Context>,
+    tries: Mutex<Tries>,
 }
 
 impl JoinService {
-    pub(crate) const fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context, tries: Mutex::new(Tries::new()) }
+    }
+
+    /// The hash of a token. Each address may guess a few times a minute; tokens that are known here aren't counted, so
+    /// that many machines may join at once from behind one address.
+    async fn token(&self, text: &str, peer: Option<IpAddr>) -> Result<[u8; 32], Error> {
+        let token = text.parse::<JoinToken>().map(|token| token.hash());
+        let known = match &token {
+            Ok(hash) => {
+                let hash = *hash;
+                self.context
+                    .handle
+                    .query(move |state| state.tokens().values().any(|token| token.hash == hash))
+                    .await?
+            }
+            Err(_) => false,
+        };
+        if !known && let Some(peer) = peer {
+            let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+            if !tries.admit(peer, wall_time()) {
+                return Err(Error::new(&BUSY, format!("{peer} has tried too many tokens; wait a minute")));
+            }
+        }
+        token.map_err(|e| e.envelope())
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<v1::JoinResponse, Error> {
         let deadline = deadline(&request);
+        let peer = weft_rpc::peer_address(&request).map(|address| address.ip());
         let wire = request.into_inner();
         let role = role_from_wire("role", wire.role).map_err(|e| e.envelope())?;
         // The request is checked before the token is spent on it.
         self.context.authority.check_request(&wire.csr).map_err(|e| e.envelope())?;
-        let token = token_hash(&wire.token);
+        let token = self.token(&wire.token, peer).await?;
         let action = match role {
             Role::Node => Action::JoinNode {
                 token,
@@ -37,7 +68,9 @@ impl JoinService {
                 uid: NodeUid(random()?),
                 labels: wire.labels.clone(),
                 facts: match wire.facts.clone() {
-                    Some(facts) => facts.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())?,
+                    Some(facts) => {
+                        facts.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())?
+                    }
                     None => weft_model::NodeFacts::default(),
                 },
             },
@@ -50,17 +83,28 @@ impl JoinService {
                 Action::JoinPerson { token, name: named(Name::new(wire.name.clone()))?.to_string() }
             }
         };
-        let applied = self.context.propose(wire.mutation, action, deadline).await?;
+        let applied = self.context.propose(Some(attempt(&token, &wire)), action, deadline).await?;
         let answer = applied.answer?;
         self.welcome(&wire, role, answer).await
     }
 
     /// The certificate for what the state machine granted, and what the newcomer needs to begin.
-    async fn welcome(&self, wire: &v1::JoinRequest, role: Role, answer: Answer) -> Result<v1::JoinResponse, Error> {
+    async fn welcome(
+        &self,
+        wire: &v1::JoinRequest,
+        role: Role,
+        answer: Answer,
+    ) -> Result<v1::JoinResponse, Error> {
         let (cluster, fabric, members) = self
             .context
             .handle
-            .query(|state| (state.meta().cluster, state.fabric().cloned(), state.members().values().cloned().collect::<Vec<_>>()))
+            .query(|state| {
+                (
+                    state.meta().cluster,
+                    state.fabric().cloned(),
+                    state.members().values().cloned().collect::<Vec<_>>(),
+                )
+            })
             .await?;
         let mut response = v1::JoinResponse {
             cluster: cluster.0.to_vec().into(),
@@ -77,28 +121,37 @@ impl JoinService {
             (Role::Replica, Answer::Member(member)) => {
                 response.member = Some((&member).into());
                 response.members = members.iter().map(Into::into).collect();
-                response.authority_key = self.context.authority.private_key_der().expose().clone().into();
+                response.authority_key = Bytes::copy_from_slice(self.context.authority.expose_key_der());
                 Part::Replica { name: member.name, id: member.id }
             }
-            (Role::Admin, Answer::Person(Role::Admin)) => Part::Admin { name: named(Name::new(wire.name.clone()))? },
-            (Role::Viewer, Answer::Person(Role::Viewer)) => Part::Viewer { name: named(Name::new(wire.name.clone()))? },
+            (Role::Admin, Answer::Person(Role::Admin)) => {
+                Part::Admin { name: named(Name::new(wire.name.clone()))? }
+            }
+            (Role::Viewer, Answer::Person(Role::Viewer)) => {
+                Part::Viewer { name: named(Name::new(wire.name.clone()))? }
+            }
             (role, answer) => {
                 return Err(Error::new(&INTERNAL, format!("joining as {role} was answered by {answer:?}")));
             }
         };
         let holder = Holder { cluster, part };
         let authority = &self.context.authority;
-        response.certificate = authority.issue(&wire.csr, &holder, wall_time()).map_err(|e| e.envelope())?.into();
-        response.authority = vec![authority.certificate_der().to_vec().into()];
+        response.certificate = Bytes::copy_from_slice(
+            authority.issue(&wire.csr, &holder, wall_time()).map_err(|e| e.envelope())?.as_ref(),
+        );
+        response.authority = vec![Bytes::copy_from_slice(authority.certificate())];
         tracing::info!(role = %role, name = wire.name, "joined");
         Ok(response)
     }
 
     async fn renew(&self, wire: v1::RenewRequest) -> Result<v1::RenewResponse, Error> {
         let authority = &self.context.authority;
-        let holder = authority
-            .check_renewal(&wire.certificate, &wire.csr, &wire.signature, wall_time())
-            .map_err(|e| e.envelope())?;
+        let renewal = Renewal {
+            certificate: wire.certificate.to_vec(),
+            request: SigningRequest(wire.csr.to_vec()),
+            signature: wire.signature.to_vec(),
+        };
+        let holder = authority.check_renewal(&renewal, wall_time()).map_err(|e| e.envelope())?;
         let asked = holder.clone();
         let still = self
             .context
@@ -106,17 +159,31 @@ impl JoinService {
             .query(move |state| match &asked.part {
                 _ if asked.cluster != state.meta().cluster => Err(weft_core::Error::TokenInvalid),
                 Part::Node { name, uid } => state.active_node(name, *uid).map(|_| ()),
-                Part::Replica { id, .. } if !state.members().contains_key(id) => Err(weft_core::Error::TokenInvalid),
+                Part::Replica { id, .. } if !state.members().contains_key(id) => {
+                    Err(weft_core::Error::TokenInvalid)
+                }
                 Part::Replica { .. } | Part::Admin { .. } | Part::Viewer { .. } => Ok(()),
             })
             .await?;
         still.map_err(|e| e.envelope())?;
         let certificate = authority.issue(&wire.csr, &holder, wall_time()).map_err(|e| e.envelope())?;
         Ok(v1::RenewResponse {
-            certificate: certificate.into(),
-            authority: vec![authority.certificate_der().to_vec().into()],
+            certificate: Bytes::copy_from_slice(&certificate),
+            authority: vec![Bytes::copy_from_slice(authority.certificate())],
         })
     }
+}
+
+/// Names a join by what it brings: repeated with the same request it gets the same answer, whoever serves it.
+fn attempt(token: &[u8; 32], wire: &v1::JoinRequest) -> v1::MutationId {
+    let mut hasher = Sha256::new();
+    hasher.update(b"weft join v1");
+    hasher.update(token);
+    hasher.update(Sha256::digest(&wire.csr));
+    hasher.update(Sha256::digest(wire.name.as_bytes()));
+    hasher.update(wire.role.to_be_bytes());
+    let digest = hasher.finalize();
+    v1::MutationId { client: Bytes::copy_from_slice(&digest[..16]), sequence: 1 }
 }
 
 fn named<T>(name: Result<T, weft_model::NameError>) -> Result<T, Error> {

@@ -32,3 +32,40 @@ pub(crate) const TOKEN_TTL_S: std::ops::RangeInclusive<u32> = 60..=86_400;
 pub(crate) const TOKEN_TTL_DEFAULT_S: u32 = 1_800;
 /// Objects watched by one stream of `Admin.WatchObjects` are compared at most this often.
 pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(50);
+/// Mutations that wait for the replica task; at the bound a caller waits to its deadline, then is told "busy".
+pub(crate) const PROPOSALS: usize = 1_024;
+/// Reads, waits and looks at the state that wait for the replica task; at the bound callers wait to their deadline.
+pub(crate) const QUESTIONS: usize = 1_024;
+/// Messages of other replicas that wait for the replica task; at the bound their streams stand still.
+pub(crate) const EVENTS: usize = 256;
+/// Inputs that the replica takes at once: they share drafts and messages.
+pub(crate) const INPUTS_AT_ONCE: usize = 256;
+/// Writes that wait for the disk; above, no new mutation is taken until some are done.
+pub(crate) const DISK_WAITING: usize = 512;
+/// Bytes of a command; the gate of other replicas refuses larger entries.
+pub(crate) const COMMAND_BYTES: usize = 2 << 20;
+/// Pause before a mutation or read is tried again when nobody could take it.
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Messages that wait for one replica; beyond, the oldest go (Raft sends again what matters).
+pub(crate) const OUTBOX_MESSAGES: usize = 1_024;
+/// Bytes of entries that wait for one replica; beyond, the oldest messages go.
+pub(crate) const OUTBOX_BYTES: usize = 16 << 20;
+/// Bytes of entries in one message on the wire, unless one entry alone has more.
+pub(crate) const APPEND_BYTES: usize = 1 << 20;
+/// Messages taken from a replica between two acknowledgements.
+pub(crate) const ACK_EVERY: u64 = 64;
+/// Bytes of one part of a snapshot.
+pub(crate) const SNAPSHOT_CHUNK: usize = 256 << 10;
+/// Bytes of a whole snapshot; a longer one is refused.
+pub(crate) const SNAPSHOT_BYTES: u64 = 1 << 30;
+/// Longest time that one part of a snapshot may take; then the transfer has failed.
+pub(crate) const SNAPSHOT_PART_TIME: Duration = Duration::from_secs(10);
+/// First and longest pause before a lost replica is called again.
+pub(crate) const RECONNECT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(1);
+/// Longest time that a stopping leader waits for another one to take over.
+pub(crate) const HAND_OVER: Duration = Duration::from_millis(300);
+/// How often a replica looks whether its certificate is due.
+pub(crate) const RENEWAL_CHECK: Duration = Duration::from_mins(1);
+/// Connections that wait to be accepted.
+pub(crate) const ACCEPT_QUEUE: u32 = 1_024;

@@ -27,16 +27,22 @@ pub(crate) async fn apply(
     let admitted = context
         .handle
         .query(move |state| {
-            let objects = drafts.into_iter().map(|draft| whole(state, draft)).collect::<Result<Vec<_>, _>>()?;
-            let before: Vec<Option<Object>> = objects.iter().map(|object| state.object(&object.key())).collect();
+            let objects =
+                drafts.into_iter().map(|draft| whole(state, draft)).collect::<Result<Vec<_>, _>>()?;
+            let before: Vec<Option<Object>> =
+                objects.iter().map(|object| state.object(&object.key())).collect();
             let action = weft_core::admit(state, Action::Write { objects }).map_err(|e| e.envelope())?;
             Ok::<_, Error>((action, before))
         })
         .await?;
     let (action, before) = admitted?;
     let (answer, revision) = if wire.dry_run {
-        let command =
-            Command { client: weft_model::ClientId(random()?), sequence: Sequence(1), stamp: stamp()?, action };
+        let command = Command {
+            client: weft_model::ClientId(random()?),
+            sequence: Sequence(1),
+            stamp: stamp()?,
+            action,
+        };
         let outcome = context.handle.dry_run(command).await?;
         (outcome.answer.map_err(|e| e.envelope())?, outcome.revision)
     } else {
@@ -46,7 +52,8 @@ pub(crate) async fn apply(
     let Answer::Written(written) = answer else {
         return Err(Error::new(&INTERNAL, format!("a write was answered by {answer:?}")));
     };
-    let objects = written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
+    let objects =
+        written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
     Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: parsed.warnings })
 }
 
@@ -66,10 +73,13 @@ fn whole(state: &State, draft: Draft) -> Result<Object, Error> {
         }
         Draft::Node(NodeDraft { name, labels, place }) => match state.nodes().get(&name) {
             Some(node) => Ok(Object::Node(weft_model::Node { labels, ..node.clone() })),
-            None => Err(Error::new(&NOT_FOUND, format!("node {name} doesn't exist; nodes join, they aren't written"))
-                .object("node", "", &name)
-                .field(place.to_string())
-                .try_this("make a join token", "weft token create")),
+            None => Err(Error::new(
+                &NOT_FOUND,
+                format!("node {name} doesn't exist; nodes join, they aren't written"),
+            )
+            .object("node", "", &name)
+            .field(place.to_string())
+            .try_this("make a join token", "weft token create")),
         },
     }
 }
@@ -136,7 +146,11 @@ mod tests {
         differ("", &before, &now, &mut lines);
         assert_eq!(
             lines,
-            ["metadata.labels.a: \"1\" -> null", "metadata.labels.b: null -> \"2\"", "spec.pods: [\"x\"] -> [\"x\",\"y\"]"]
+            [
+                "metadata.labels.a: \"1\" -> null",
+                "metadata.labels.b: null -> \"2\"",
+                "spec.pods: [\"x\"] -> [\"x\",\"y\"]"
+            ]
         );
     }
 }

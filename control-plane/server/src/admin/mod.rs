@@ -69,11 +69,17 @@ impl Admin for AdminService {
         Ok(Response::new(stream))
     }
 
-    async fn delete(&self, request: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
         call!(self, request, Write, node::delete)
     }
 
-    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
         call!(self, request, Read, status::status)
     }
 
@@ -109,15 +115,23 @@ impl Admin for AdminService {
         call!(self, request, Write, node::remove)
     }
 
-    async fn who_has(&self, request: Request<v1::WhoHasRequest>) -> Result<Response<v1::WhoHasResponse>, Status> {
+    async fn who_has(
+        &self,
+        request: Request<v1::WhoHasRequest>,
+    ) -> Result<Response<v1::WhoHasResponse>, Status> {
         call!(self, request, Read, who::who_has)
     }
 
-    async fn ask_node(&self, request: Request<v1::AskNodeRequest>) -> Result<Response<v1::AskNodeResponse>, Status> {
+    async fn ask_node(
+        &self,
+        request: Request<v1::AskNodeRequest>,
+    ) -> Result<Response<v1::AskNodeResponse>, Status> {
         // Looking at a node is a read; sending packets from a pod or making pods changes something.
         let need = match request.get_ref().ask.as_ref().and_then(|ask| ask.what.as_ref()) {
             Some(v1::ask::What::Inspect(_) | v1::ask::What::Ledger(_)) => Need::Read,
-            Some(v1::ask::What::Ping(_) | v1::ask::What::PodAdd(_) | v1::ask::What::PodRemove(_)) | None => Need::Write,
+            Some(v1::ask::What::Ping(_) | v1::ask::What::PodAdd(_) | v1::ask::What::PodRemove(_)) | None => {
+                Need::Write
+            }
         };
         person(&request, need).map_err(refuse)?;
         let deadline = deadline(&request);

@@ -44,7 +44,9 @@ pub(crate) async fn delete(
             Ok(v1::DeleteResponse { revision: applied.revision.0 })
         }
         Kind::Pod => refused("its node holds it", format!("weft pod remove {}", wire.name)),
-        Kind::Lease => refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned()),
+        Kind::Lease => {
+            refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned())
+        }
         Kind::Fabric | Kind::Member => refused("the cluster can't be without it", String::new()),
     }
 }
@@ -77,7 +79,10 @@ pub(crate) async fn ask(
 }
 
 /// Asks an agent that follows this replica; `None` when it doesn't.
-pub(crate) async fn ask_here(context: &Context, wire: v1::AskNodeRequest) -> Result<Option<v1::AskNodeResponse>, Error> {
+pub(crate) async fn ask_here(
+    context: &Context,
+    wire: v1::AskNodeRequest,
+) -> Result<Option<v1::AskNodeResponse>, Error> {
     let node = named(&wire.node)?;
     let ask = wire.ask.ok_or_else(|| Error::new(&OBJECT_INVALID, "nothing was asked").field("ask"))?;
     match context.asks.ask(&context.fanout, &node, ask).await {

@@ -11,13 +11,19 @@ use super::select::Selector;
 use crate::context::Context;
 
 /// One object.
-pub(crate) async fn get(context: &Context, wire: v1::GetRequest, deadline: Instant) -> Result<v1::GetResponse, Error> {
+pub(crate) async fn get(
+    context: &Context,
+    wire: v1::GetRequest,
+    deadline: Instant,
+) -> Result<v1::GetResponse, Error> {
     let kind = kind_from_wire("kind", wire.kind).map_err(|e| e.envelope())?;
     fresh(context, wire.stale, deadline).await?;
     let (namespace, name) = (wire.namespace, wire.name);
     let found = context
         .handle
-        .query(move |state| find(state, kind, &namespace, &name).map(|object| (object, state.meta().revision)))
+        .query(move |state| {
+            find(state, kind, &namespace, &name).map(|object| (object, state.meta().revision))
+        })
         .await?;
     let (object, revision) = found?;
     Ok(v1::GetResponse { object: Some((&object).into()), revision: revision.0 })
@@ -45,8 +51,12 @@ pub(crate) async fn items(
 ) -> Result<v1::ItemsResponse, Error> {
     fresh(context, wire.stale, deadline).await?;
     let (items, revision) = context.handle.query(|state| (state.items(), state.meta().revision)).await?;
-    let snapshot =
-        v1::SnapshotPart { revision: revision.0, first: true, last: true, items: items.iter().map(Into::into).collect() };
+    let snapshot = v1::SnapshotPart {
+        revision: revision.0,
+        first: true,
+        last: true,
+        items: items.iter().map(Into::into).collect(),
+    };
     Ok(v1::ItemsResponse { snapshot: Some(snapshot) })
 }
 
@@ -69,7 +79,8 @@ impl Scope {
         let namespace = match namespace {
             "" => None,
             name => Some(
-                NamespaceName::new(name).map_err(|e| Error::new(&OBJECT_INVALID, e.to_string()).field("namespace"))?,
+                NamespaceName::new(name)
+                    .map_err(|e| Error::new(&OBJECT_INVALID, e.to_string()).field("namespace"))?,
             ),
         };
         Ok(Self { kind, namespace, selector: Selector::parse(selector)? })
@@ -81,7 +92,8 @@ impl Scope {
             Kind::Fabric => state.fabric().cloned().map(Object::Fabric).into_iter().collect(),
             Kind::Node => state.nodes().values().cloned().map(Object::Node).collect(),
             Kind::Pod => {
-                let inside = |pod: &&weft_model::Pod| self.namespace.as_ref().is_none_or(|n| pod.name.namespace == *n);
+                let inside =
+                    |pod: &&weft_model::Pod| self.namespace.as_ref().is_none_or(|n| pod.name.namespace == *n);
                 let mut pods: Vec<_> = state.pods().values().filter(inside).cloned().collect();
                 pods.sort_by(|a, b| (&a.name, a.uid).cmp(&(&b.name, b.uid)));
                 pods.into_iter().map(Object::Pod).collect()
@@ -107,7 +119,8 @@ pub(crate) fn find(state: &State, kind: Kind, namespace: &str, name: &str) -> Re
         Kind::Node => state.object(&Key::Node(NodeName::new(name).map_err(|e| invalid(&e))?)),
         Kind::Pod => {
             let namespace = if namespace.is_empty() { "default" } else { namespace };
-            let named: PodName = format!("{namespace}/{name}").parse().map_err(|e: weft_model::NameError| invalid(&e))?;
+            let named: PodName =
+                format!("{namespace}/{name}").parse().map_err(|e: weft_model::NameError| invalid(&e))?;
             state.pod_named(&named).cloned().map(Object::Pod)
         }
         Kind::Lease => {

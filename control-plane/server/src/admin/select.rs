@@ -52,7 +52,10 @@ fn requirement(part: &str) -> Result<Requirement, Error> {
         Requirement::Has(part.to_owned())
     };
     let key = match &requirement {
-        Requirement::Is(key, _) | Requirement::IsNot(key, _) | Requirement::Has(key) | Requirement::HasNot(key) => key,
+        Requirement::Is(key, _)
+        | Requirement::IsNot(key, _)
+        | Requirement::Has(key)
+        | Requirement::HasNot(key) => key,
     };
     if key.is_empty() || key.contains(char::is_whitespace) {
         return Err(Error::new(&OBJECT_INVALID, format!("{part:?} is no part of a label selector"))
@@ -72,7 +75,11 @@ mod tests {
         let pod = Pod {
             uid: PodUid([0; 16]),
             name: "shop/web".parse().unwrap(),
-            labels: labels.split(',').filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            labels: labels
+                .split(',')
+                .filter_map(|l| l.split_once('='))
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .collect(),
             node: NodeName::new("n1").unwrap(),
             attachment: AttachmentId { container: "c".to_owned(), interface: "eth0".to_owned() },
             addresses: Vec::new(),
@@ -82,7 +89,11 @@ mod tests {
             created: WallTime(0),
             revision: Revision(1),
         };
-        assert_eq!(Selector::parse(selector).unwrap().selects(&Object::Pod(pod)), selected, "{selector} on {labels}");
+        assert_eq!(
+            Selector::parse(selector).unwrap().selects(&Object::Pod(pod)),
+            selected,
+            "{selector} on {labels}"
+        );
     }
 
     #[test]

@@ -7,11 +7,7 @@ use weft_errors::Error;
 use weft_model::{Member, MemberRole, NodeState};
 use weft_proto::v1;
 
-use crate::{
-    context::Context,
-    limits::PEER_CALL,
-    sync::merge_reports,
-};
+use crate::{context::Context, limits::PEER_CALL, sync::merge_reports};
 
 /// What only this replica knows: its own state and the agents it serves.
 pub(crate) async fn local_status(context: &Context) -> Result<v1::LocalStatusResponse, Error> {
@@ -89,14 +85,17 @@ pub(crate) async fn status(
     let replicas = members
         .iter()
         .map(|member| {
-            let unreachable = v1::ReplicaStatus { member: Some(member.into()), ..v1::ReplicaStatus::default() };
+            let unreachable =
+                v1::ReplicaStatus { member: Some(member.into()), ..v1::ReplicaStatus::default() };
             seen.remove(&member.id.0).unwrap_or(unreachable)
         })
         .collect();
     let mut merged = merge_reports(reports);
     let nodes = nodes
         .into_iter()
-        .map(|node| merged.remove(&node).unwrap_or_else(|| v1::NodeReport { node, ..v1::NodeReport::default() }))
+        .map(|node| {
+            merged.remove(&node).unwrap_or_else(|| v1::NodeReport { node, ..v1::NodeReport::default() })
+        })
         .collect();
     let blocks_total = fabric.as_ref().map_or(0, blocks_of);
     Ok(v1::StatusResponse {
@@ -118,6 +117,7 @@ fn blocks_of(fabric: &weft_model::Fabric) -> u64 {
         weft_model::Family::V4 => fabric.block_prefix_v4,
         weft_model::Family::V6 => 64,
     };
-    let blocks = |range: &weft_model::AddressRange| 1_u64.checked_shl(prefix.saturating_sub(range.prefix()).into());
+    let blocks =
+        |range: &weft_model::AddressRange| 1_u64.checked_shl(prefix.saturating_sub(range.prefix()).into());
     fabric.ranges.pods.iter().filter(|range| range.family() == family).filter_map(blocks).sum()
 }

@@ -22,7 +22,11 @@ pub(crate) async fn create(
     let ttl_s = if wire.ttl_s == 0 { TOKEN_TTL_DEFAULT_S } else { wire.ttl_s };
     if !TOKEN_TTL_S.contains(&ttl_s) {
         let (least, most) = (TOKEN_TTL_S.start(), TOKEN_TTL_S.end());
-        return Err(Error::new(&OBJECT_INVALID, format!("a token lives {least} to {most} seconds, not {ttl_s}")).field("ttl_s"));
+        return Err(Error::new(
+            &OBJECT_INVALID,
+            format!("a token lives {least} to {most} seconds, not {ttl_s}"),
+        )
+        .field("ttl_s"));
     }
     let secret = weft_trust::JoinToken::generate().map_err(|e| e.envelope())?;
     let expires = WallTime(wall_time().0 + u64::from(ttl_s) * 1_000);

@@ -48,7 +48,10 @@ pub(crate) async fn wait(
 }
 
 /// Who has it, who doesn't, who can't be asked.
-fn standing(revision: u64, nodes: impl IntoIterator<Item = (String, Option<v1::NodeReport>)>) -> v1::WaitResponse {
+fn standing(
+    revision: u64,
+    nodes: impl IntoIterator<Item = (String, Option<v1::NodeReport>)>,
+) -> v1::WaitResponse {
     let mut answer = v1::WaitResponse { revision, ..v1::WaitResponse::default() };
     for (node, report) in nodes {
         match report.filter(|report| report.connected).and_then(|report| report.status) {
@@ -67,7 +70,8 @@ mod tests {
 
     fn report(node: &str, connected: bool, applied_revision: u64) -> (String, Option<v1::NodeReport>) {
         let status = v1::NodeStatus { applied_revision, ..v1::NodeStatus::default() };
-        let report = v1::NodeReport { node: node.to_owned(), connected, last_report_ms: 1, status: Some(status) };
+        let report =
+            v1::NodeReport { node: node.to_owned(), connected, last_report_ms: 1, status: Some(status) };
         (node.to_owned(), Some(report))
     }
 

@@ -60,7 +60,8 @@ async fn follow(
         }
         sent = now;
         if std::mem::take(&mut first) {
-            let frame = v1::WatchObjectsResponse { in_sync: true, revision: revision.0, ..Default::default() };
+            let frame =
+                v1::WatchObjectsResponse { in_sync: true, revision: revision.0, ..Default::default() };
             if sender.send(Ok(frame)).await.is_err() {
                 return Ok(());
             }
@@ -85,7 +86,11 @@ fn differences(
         revision: revision.0,
         in_sync: false,
     };
-    let gone = before.iter().filter(|(key, _)| !now.contains_key(*key)).map(|(_, object)| frame(object, true));
-    let changed = now.iter().filter(|(key, object)| before.get(*key) != Some(*object)).map(|(_, object)| frame(object, false));
+    let gone =
+        before.iter().filter(|(key, _)| !now.contains_key(*key)).map(|(_, object)| frame(object, true));
+    let changed = now
+        .iter()
+        .filter(|(key, object)| before.get(*key) != Some(*object))
+        .map(|(_, object)| frame(object, false));
     gone.chain(changed).collect()
 }

@@ -119,7 +119,8 @@ struct Inner {
     cut: u64,
 }
 
-/// Counters for metrics and tests.
+/// Counters for tests.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Streams that are open.
@@ -164,14 +165,20 @@ impl Fanout {
 
     /// One revision's changes: encoded here, once.
     pub(crate) fn publish(&self, revision: Revision, changes: &[ItemChange]) {
-        let upserts: Vec<&Item> = changes.iter().filter_map(|change| match change {
-            ItemChange::Upsert(item) => Some(item),
-            ItemChange::Delete(_) => None,
-        }).collect();
-        let deletes: Vec<&ItemKey> = changes.iter().filter_map(|change| match change {
-            ItemChange::Delete(key) => Some(key),
-            ItemChange::Upsert(_) => None,
-        }).collect();
+        let upserts: Vec<&Item> = changes
+            .iter()
+            .filter_map(|change| match change {
+                ItemChange::Upsert(item) => Some(item),
+                ItemChange::Delete(_) => None,
+            })
+            .collect();
+        let deletes: Vec<&ItemKey> = changes
+            .iter()
+            .filter_map(|change| match change {
+                ItemChange::Delete(key) => Some(key),
+                ItemChange::Upsert(_) => None,
+            })
+            .collect();
         let bytes = encode(&delta_frame(revision, upserts, deletes));
         lock(&self.inner).encoded += 1;
         self.send(Frame { revision, bytes });
@@ -231,12 +238,14 @@ impl Fanout {
         }
         inner.next_id += 1;
         let id = inner.next_id;
-        let follower = Arc::new(Follower { id, node: node.clone(), queue: Mutex::default(), ready: Notify::new() });
+        let follower =
+            Arc::new(Follower { id, node: node.clone(), queue: Mutex::default(), ready: Notify::new() });
         inner.followers.insert(id, Arc::clone(&follower));
         let current = inner.ring.back().map_or(inner.base, |frame| frame.revision);
         let begin = match resume {
             Some(from) if from >= inner.base && from <= current => {
-                let mut frames: Vec<Frame> = inner.ring.iter().filter(|frame| frame.revision > from).cloned().collect();
+                let mut frames: Vec<Frame> =
+                    inner.ring.iter().filter(|frame| frame.revision > from).cloned().collect();
                 frames.push(Frame { revision: current, bytes: encode(&in_sync_frame(current)) });
                 Begin::Resume(frames)
             }
@@ -276,6 +285,7 @@ impl Fanout {
     }
 
     /// Counters.
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> Counts {
         let inner = lock(&self.inner);
         Counts { followers: inner.followers.len(), encoded: inner.encoded, cut: inner.cut }

@@ -91,7 +91,9 @@ mod tests {
         first.peers.push(v1::PeerStatus::default());
         reports.take(node.clone(), first, start, 1);
         reports.take(node.clone(), status(8), start, 2);
-        let at = |now, streams: bool| reports.all(now, |_| streams).first().map(|r| (r.connected, r.last_report_ms));
+        let at = |now, streams: bool| {
+            reports.all(now, |_| streams).first().map(|r| (r.connected, r.last_report_ms))
+        };
         assert_eq!(at(start, true), Some((true, 2)));
         assert_eq!(at(start, false), Some((false, 2)));
         assert_eq!(at(start + REPORT_FRESH + Duration::from_secs(1), true), Some((false, 2)));
@@ -103,7 +105,12 @@ mod tests {
 
     #[test]
     fn of_several_reports_of_a_node_the_live_one_counts() {
-        let report = |connected, last_report_ms| v1::NodeReport { node: "n1".to_owned(), connected, last_report_ms, status: None };
+        let report = |connected, last_report_ms| v1::NodeReport {
+            node: "n1".to_owned(),
+            connected,
+            last_report_ms,
+            status: None,
+        };
         let merged = merge([report(false, 9), report(true, 5), report(false, 3)]);
         assert_eq!(merged.get("n1").map(|r| r.last_report_ms), Some(5));
         let merged = merge([report(false, 3), report(false, 9)]);

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use futures_util::TryStreamExt;
 use tonic::{Request, Response, Status};
 use weft_errors::{Coded, Error, INTERNAL};
 use weft_model::{Action, Answer, NodeName, NodeUid, PodReport};
@@ -34,16 +35,21 @@ impl SyncService {
 }
 
 #[tonic::async_trait]
-impl weft_rpc::SyncHandler for SyncService {
-    type Frames = futures_util::stream::BoxStream<'static, Result<bytes::Bytes, Status>>;
-
-    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::Frames>, Status> {
+impl weft_rpc::SyncService for SyncService {
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<weft_rpc::FrameStream>, Status> {
         let (name, uid) = access::node(&request).map_err(refuse)?;
-        let stream = watch::begin(Arc::clone(&self.context), name, uid, request.into_inner()).await.map_err(refuse)?;
-        Ok(Response::new(Box::pin(stream)))
+        let stream =
+            watch::begin(Arc::clone(&self.context), name, uid, request.into_inner()).await.map_err(refuse)?;
+        Ok(Response::new(Box::pin(stream.map_ok(weft_rpc::EncodedFrame::from_bytes))))
     }
 
-    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<v1::ReportRequest>,
+    ) -> Result<Response<v1::ReportResponse>, Status> {
         let (name, _) = self.node(&request).await?;
         let status = request.into_inner().status.unwrap_or_default();
         self.context.reports.take(name, status, Instant::now(), wall_time().0);
@@ -59,8 +65,17 @@ impl weft_rpc::SyncHandler for SyncService {
         let wire = request.into_inner();
         let family = family_from_wire("family", wire.family).map_err(|e| refuse(e.envelope()))?;
         let action = Action::LeaseBlock { node, uid, family };
-        match self.context.propose(wire.mutation, action, deadline).await.map_err(refuse)?.answer.map_err(refuse)? {
-            Answer::Lease(lease) => Ok(Response::new(v1::LeaseBlockResponse { lease: Some((&lease).into()) })),
+        match self
+            .context
+            .propose(wire.mutation, action, deadline)
+            .await
+            .map_err(refuse)?
+            .answer
+            .map_err(refuse)?
+        {
+            Answer::Lease(lease) => {
+                Ok(Response::new(v1::LeaseBlockResponse { lease: Some((&lease).into()) }))
+            }
             other => Err(refuse(strange(&other))),
         }
     }
@@ -87,7 +102,11 @@ impl weft_rpc::SyncHandler for SyncService {
         let deadline = deadline(&request);
         let wire = request.into_inner();
         let report = pods(node, uid, &wire).map_err(refuse)?;
-        let applied = self.context.propose(wire.mutation, Action::PublishPods(report), deadline).await.map_err(refuse)?;
+        let applied = self
+            .context
+            .propose(wire.mutation, Action::PublishPods(report), deadline)
+            .await
+            .map_err(refuse)?;
         applied.answer.map_err(refuse)?;
         Ok(Response::new(v1::PublishPodsResponse { revision: applied.revision.0 }))
     }
@@ -106,7 +125,10 @@ impl weft_rpc::SyncHandler for SyncService {
         Ok(Response::new(v1::PublishNodeResponse { revision: applied.revision.0 }))
     }
 
-    async fn answer(&self, request: Request<v1::AnswerRequest>) -> Result<Response<v1::AnswerResponse>, Status> {
+    async fn answer(
+        &self,
+        request: Request<v1::AnswerRequest>,
+    ) -> Result<Response<v1::AnswerResponse>, Status> {
         let (node, _) = access::node(&request).map_err(refuse)?;
         self.context.asks.answer(&node, request.into_inner()).map_err(refuse)?;
         Ok(Response::new(v1::AnswerResponse {}))
@@ -117,9 +139,10 @@ impl weft_rpc::SyncHandler for SyncService {
 fn pods(node: NodeName, uid: NodeUid, wire: &v1::PublishPodsRequest) -> Result<PodReport, Error> {
     let mut upserts = Vec::with_capacity(wire.upserts.len());
     for (index, pod) in wire.upserts.iter().enumerate() {
-        let mut pod = weft_model::Pod::try_from(pod.clone())
-            .map_err(|e| e.envelope())
-            .map_err(|e| { let field = format!("upserts[{index}].{}", e.field); e.field(field) })?;
+        let mut pod = weft_model::Pod::try_from(pod.clone()).map_err(|e| e.envelope()).map_err(|e| {
+            let field = format!("upserts[{index}].{}", e.field);
+            e.field(field)
+        })?;
         pod.node = node.clone();
         upserts.push(pod);
     }
@@ -128,7 +151,9 @@ fn pods(node: NodeName, uid: NodeUid, wire: &v1::PublishPodsRequest) -> Result<P
         .iter()
         .map(|bytes| <[u8; 16]>::try_from(bytes.as_ref()).map(weft_model::PodUid))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Error::new(&weft_errors::OBJECT_INVALID, "an identity of a pod has 16 bytes").field("deletes"))?;
+        .map_err(|_| {
+            Error::new(&weft_errors::OBJECT_INVALID, "an identity of a pod has 16 bytes").field("deletes")
+        })?;
     Ok(PodReport { node, uid, complete: wire.complete, upserts, deletes })
 }
 

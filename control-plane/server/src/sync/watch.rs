@@ -79,11 +79,15 @@ pub(crate) async fn begin(
                     items: state.items(),
                 })
                 .await?;
-            debug_assert!(standing.cluster == cluster && standing.primary == primary, "fixed for a cluster's life");
-            let mut frames: Vec<Bytes> = snapshot_frames(standing.revision, &standing.items, SNAPSHOT_PART_ITEMS)
-                .iter()
-                .map(|frame| frame.encode_to_vec().into())
-                .collect();
+            debug_assert!(
+                standing.cluster == cluster && standing.primary == primary,
+                "fixed for a cluster's life"
+            );
+            let mut frames: Vec<Bytes> =
+                snapshot_frames(standing.revision, &standing.items, SNAPSHOT_PART_ITEMS)
+                    .iter()
+                    .map(|frame| frame.encode_to_vec().into())
+                    .collect();
             frames.push(in_sync_frame(standing.revision).encode_to_vec().into());
             (frames, standing.revision)
         }
@@ -117,7 +121,8 @@ fn ended(cut: Cut, node: &NodeName) -> Option<Status> {
     match cut {
         Cut::Slow | Cut::Reset | Cut::Replaced => Some(Status::aborted(format!("begin anew: {cut:?}"))),
         Cut::Removed => Some(refuse(
-            Error::new(&NODE_REMOVED, format!("node {node} was removed from the fabric")).object("node", "", node),
+            Error::new(&NODE_REMOVED, format!("node {node} was removed from the fabric"))
+                .object("node", "", node),
         )),
     }
 }
