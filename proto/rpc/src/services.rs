@@ -70,7 +70,8 @@ impl Services {
         Self { routes: self.routes.add_service(limited!(LocalServer, service)) }
     }
 
-    /// Adds health (`grpc.health.v1`) and reflection (`grpc.reflection.v1`).
+    /// Adds health (`grpc.health.v1`) and reflection (`grpc.reflection.v1`). Health says "serving" from the start; call
+    /// [`Health::not_serving`] first when the server has to catch up.
     ///
     /// Fails only when the built-in descriptors can't be read.
     pub fn health_and_reflection(self) -> Result<(Self, Health), Error> {

@@ -244,6 +244,45 @@ async fn frames_encoded_once_arrive_as_messages() {
 }
 
 #[tokio::test]
+async fn health_and_reflection_answer_everybody() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let world = World::new();
+    let server = world.serve(1, Limits::default()).await;
+    let channel = world.channel(&[&server], None);
+    let mut health = HealthClient::new(channel.transport());
+    let mut status =
+        async || health.check(HealthCheckRequest::default()).await.unwrap().into_inner().status();
+    assert_eq!(status().await, ServingStatus::Serving);
+    server.health.not_serving().await;
+    assert_eq!(status().await, ServingStatus::NotServing);
+
+    let list = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut answers = ServerReflectionClient::new(channel.transport())
+        .server_reflection_info(tokio_stream::once(list))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(MessageResponse::ListServicesResponse(services)) =
+        answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("a list of services")
+    };
+    let names: Vec<_> = services.service.into_iter().map(|service| service.name).collect();
+    for name in ["weft.v1.Admin", "weft.v1.Join", "weft.v1.Sync", "weft.v1.Raft", "weft.v1.Local"] {
+        assert!(names.iter().any(|have| have == name), "{name} in {names:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_ends_streams_and_the_server_within_its_grace() {
     let world = World::new();
     let limits = Limits { stop: Duration::from_millis(100), ..Limits::default() };

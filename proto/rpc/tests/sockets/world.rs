@@ -16,8 +16,8 @@ use weft_errors::{Error, RANGE_OVERLAP};
 use weft_model::{ClusterId, Holder, Name, NodeName, NodeUid, Part, ReplicaId, ReplicaName, Role, WallTime};
 use weft_proto::v1::{self, join_server::Join};
 use weft_rpc::{
-    CertificateDer, Channel, ChannelOptions, EncodedFrame, FrameStream, Identity, Limits, Request, Response,
-    Services, SharedIdentity, Status, SyncService, Trust, async_trait, caller, require_role, serve,
+    CertificateDer, Channel, ChannelOptions, EncodedFrame, FrameStream, Health, Identity, Limits, Request,
+    Response, Services, SharedIdentity, Status, SyncService, Trust, async_trait, caller, require_role, serve,
     status_of,
 };
 use weft_trust::Authority;
@@ -89,6 +89,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) identity: SharedIdentity,
     pub(crate) joins: Arc<AtomicUsize>,
+    pub(crate) health: Health,
     pub(crate) stop: CancellationToken,
     pub(crate) done: tokio::task::JoinHandle<Result<(), weft_rpc::Error>>,
 }
@@ -103,7 +104,7 @@ impl Server {
             Services::new().join(service.clone()).sync(service).health_and_reflection().unwrap();
         health.serving().await;
         let done = tokio::spawn(serve(listener, identity.clone(), services, limits, stop.clone()));
-        Self { address, identity, joins, stop, done }
+        Self { address, identity, joins, health, stop, done }
     }
 }
 
