@@ -40,9 +40,10 @@ pub fn check_inside() -> Result {
         let help = "run as root, or let users open it with: sudo chmod 0666 /dev/net/tun";
         missing.push(format!("/dev/net/tun can't be opened ({e}): load the module tun and {help}."));
     }
-    if let Err(e) =
-        ip::batch(&["link add a type veth peer name b".to_owned(), "link add c type bridge".to_owned()])
-    {
+    if let Err(e) = ip::batch(&[
+        "link add name veth-a type veth peer name veth-b".to_owned(),
+        "link add name bridge-a type bridge".to_owned(),
+    ]) {
         missing.push(format!(
             "Links of kind veth and bridge can't be made ({e:#}): load the modules veth and bridge."
         ));

@@ -1,7 +1,5 @@
 //! The lab without the product: namespaces, links, services, faults and their end, with real kernels underneath.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may stop a test")]
-
 use std::time::Duration;
 
 use weft_lab::capture::{self, verdict};
@@ -240,4 +238,34 @@ fn two_labs_run_side_by_side_and_end_one_by_one() {
     drop(first);
     assert!(second.on("n1", "ip -o link show eth0").contains("eth0"));
     assert_eq!(substrate::stop(&Layout::of("test-one").unwrap()).unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn commands_pass_exit_statuses_on_and_say_what_is_missing() {
+    let lab = Lab::start("test-commands", Topology::of_nodes(1));
+    let run = |line: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_weft-lab"))
+            .args(line.split(' '))
+            .env("WEFT_LAB", "test-commands")
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(run("exec n1 -- cat /proc/sys/kernel/hostname").1, "n1\n");
+    assert_eq!(run("exec n1 -- false").0, 1);
+    let (status, _, error) = run("exec n7 -- true");
+    assert!(status == 4 && error.contains("no machine or pod \"n7\""), "{status} {error}");
+    assert_eq!(run("fail cut n1-n7").0, 4);
+    assert_eq!(run("fail explode n1").0, 2);
+    assert_eq!(run("fail cut n1").0, 0);
+    assert!(run("ls").1.contains("cut n1"));
+    assert_eq!(run("heal").0, 2);
+    assert_eq!(run("heal --all").0, 0);
+    assert_eq!(run("capture n1 --for 50ms -- port x").0, 2);
+    assert_eq!(run("capture n1 --for 50ms").0, 0);
+    assert_eq!(run("ctl status").0, 1, "a lab of machines only has no weft");
+    drop(lab);
+    assert_eq!(run("exec n1 -- true").0, 4);
+    assert_eq!(run("down").0, 0, "a lab that isn't there is down");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_core::Outcome;
 use weft_errors::{BLOCKS_EXHAUSTED, Coded, LEASE_STALE, RANGE_IN_USE};
-use weft_ipam::{Entry, Ledger, Origin, Request, Settings, Uptime};
+use weft_ipam::{BlockState, Entry, Ledger, Origin, Request, Settings, Uptime};
 use weft_model::{
     Action, Answer, AttachmentId, Block, Epoch, Families, Family, Labels, LogIndex, Name, NamespaceName,
     NodeFacts, NodeName, NodeUid, Pod, PodName, PodPhase, PodReport, PodUid, Revision, WallTime,
@@ -134,7 +134,7 @@ impl Agent {
         }
         if self.joined && !quiet {
             self.pods_come_and_go(world, checks)?;
-            if world.one_in(15) {
+            if world.one_in(30) {
                 self.give_up_a_block(world.now, checks.newest, world, mutant);
             }
         }
@@ -214,7 +214,11 @@ impl Agent {
     }
 
     fn give_up_a_block(&mut self, now: u64, floor: LogIndex, world: &mut World, mutant: Option<Mutant>) {
-        let Some((block, epoch)) = self.ledger.surplus(Family::V4, Uptime(now)) else { return };
+        // Also blocks that the ledger would rather keep: leases shall change hands often.
+        let empty = self.ledger.usage().filter(|usage| usage.held == 0 && usage.state == BlockState::Open);
+        let empty = empty.map(|usage| (usage.block, usage.epoch)).last();
+        let spare = self.ledger.surplus(Family::V4, Uptime(now));
+        let Some((block, epoch)) = spare.or(empty) else { return };
         if mutant != Some(Mutant::KeepReturnedBlock) {
             self.journal.extend(self.ledger.retire(block));
         } else if self.client.pending.is_none() && !self.is_dirty() {

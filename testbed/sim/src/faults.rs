@@ -5,6 +5,8 @@
 pub struct Faults {
     /// One replica loses power and comes back.
     pub crash: u64,
+    /// A replica loses power just after it gave a vote: once in so many votes.
+    pub crash_after_vote: u64,
     /// All replicas lose power at once.
     pub power_cut: u64,
     /// Some directions of the network are cut for a while.
@@ -21,12 +23,15 @@ pub struct Faults {
     pub agent_restart: u64,
     /// One message in so many is lost; others are late or repeated.
     pub loss: u64,
+    /// Units that a message takes at most.
+    pub delay: u64,
 }
 
 impl Faults {
     /// Nothing goes wrong.
     pub const NONE: Self = Self {
         crash: 0,
+        crash_after_vote: 0,
         power_cut: 0,
         partition: 0,
         disk_loss: 0,
@@ -35,20 +40,28 @@ impl Faults {
         pause: 0,
         agent_restart: 0,
         loss: 0,
+        delay: 3,
     };
 
     /// Everything that the cluster promises to survive.
     pub const fn recoverable() -> Self {
         Self {
             crash: 300,
+            crash_after_vote: 4,
             power_cut: 2_000,
             partition: 500,
-            disk_loss: 1_500,
+            disk_loss: 600,
             slow_disk: 800,
             transfer: 900,
             pause: 1_200,
             agent_restart: 300,
             loss: 60,
+            delay: 3,
         }
+    }
+
+    /// Leaders fall all the time and voters lose power just after their vote.
+    pub const fn elections() -> Self {
+        Self { delay: 12, pause: 40, crash_after_vote: 2, disk_loss: 0, power_cut: 0, ..Self::recoverable() }
     }
 }

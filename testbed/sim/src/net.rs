@@ -4,17 +4,26 @@ use std::collections::BTreeSet;
 
 use weft_raft::{Message, MessageKind};
 
-use crate::world::{Event, World};
+use crate::{
+    Faults,
+    world::{Event, World},
+};
 
 /// Which directions are cut, and how bad the rest is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Net {
     cut: BTreeSet<(usize, usize)>,
     /// One message in so many is lost; 0 for none.
     pub(crate) loss: u64,
+    /// Units that a message takes at most.
+    pub(crate) delay: u64,
 }
 
 impl Net {
+    pub(crate) const fn new(faults: &Faults) -> Self {
+        Self { cut: BTreeSet::new(), loss: faults.loss, delay: faults.delay }
+    }
+
     pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.cut.insert((from, to));
     }
@@ -37,7 +46,7 @@ impl Net {
             return false;
         }
         let large = message.kind == MessageKind::Snapshot;
-        let delay = if large { world.between(4, 20) } else { world.between(1, 3) };
+        let delay = if large { world.between(4, 20) } else { world.between(1, self.delay) };
         let late = if self.loss > 0 && world.one_in(20) { world.between(1, 30) } else { 0 };
         if self.loss > 0 && world.one_in(50) {
             let again = world.between(1, 40);

@@ -57,7 +57,7 @@ impl Sim {
             machines: vec![Machine::new(ReplicaId(1), disk, Vec::new(), mutant)],
             agents: (0..NODES).filter_map(|number| Agent::new(number).ok()).collect(),
             operator: Operator::new(NODES),
-            net: Net::default(),
+            net: Net::new(&Faults::NONE),
             checks: Invariants::new(),
             faults: Faults::NONE,
             mutant,
@@ -70,9 +70,9 @@ impl Sim {
 
     /// Sets what goes wrong.
     #[must_use]
-    pub const fn faults(mut self, faults: Faults) -> Self {
+    pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
-        self.net.loss = faults.loss;
+        self.net = Net::new(&faults);
         self
     }
 
@@ -94,7 +94,7 @@ impl Sim {
     /// Ends all faults, and waits at most so many units until everything agrees.
     pub fn settle(&mut self, units: u64) -> Result<(), Violation> {
         self.faults = Faults::NONE;
-        self.net = Net::default();
+        self.net = Net::new(&Faults::NONE);
         self.quiet = true;
         for machine in 0..self.machines.len() {
             self.machines[machine].slow = false;
@@ -224,6 +224,10 @@ impl Sim {
             self.machines[machine].disk.shorten(compaction);
         }
         self.compare(machine)?;
+        let voted = |message: &weft_raft::Message| {
+            message.kind == MessageKind::RequestVoteResponse && !message.reject
+        };
+        let voted = effects.messages.iter().any(voted);
         self.send(machine, effects.messages);
         self.publish(machine, effects.items_reset, effects.items);
         for (ticket, reply) in effects.answers {
@@ -236,7 +240,11 @@ impl Sim {
             self.machines[machine].replica = None;
             self.machines[machine].condition = Condition::Retired;
         }
-        early.into_iter().try_for_each(|number| self.give(machine, Input::Persisted(number)))
+        early.into_iter().try_for_each(|number| self.give(machine, Input::Persisted(number)))?;
+        if voted && self.world.one_in(self.faults.crash_after_vote) {
+            self.crash(machine, 4);
+        }
+        Ok(())
     }
 
     fn stopped(&mut self, machine: usize, error: &Error) -> Step {
@@ -473,10 +481,10 @@ impl Sim {
         let count = self.machines.len() as u64;
         let any = usize::try_from(self.world.between(0, count - 1)).unwrap_or(0);
         if self.world.one_in(faults.crash) {
-            self.crash(any);
+            self.crash(any, 250);
         }
         if self.world.one_in(faults.power_cut) {
-            (0..self.machines.len()).for_each(|machine| self.crash(machine));
+            (0..self.machines.len()).for_each(|machine| self.crash(machine, 250));
         }
         if self.world.one_in(faults.partition) && self.net.is_whole() {
             self.cut(any);
@@ -498,7 +506,8 @@ impl Sim {
         Ok(())
     }
 
-    fn crash(&mut self, machine: usize) {
+    /// Power goes, and comes back within so many units.
+    fn crash(&mut self, machine: usize, most: u64) {
         let it = &mut self.machines[machine];
         if !it.is_up() {
             return;
@@ -507,7 +516,7 @@ impl Sim {
         it.waiting.clear();
         it.disk.crash(&mut self.world);
         self.checks.report.crashes += 1;
-        let units = self.world.between(10, 250);
+        let units = self.world.between(1, most);
         self.world.after(units, Event::Restart { machine });
     }
 

@@ -8,7 +8,9 @@ const UNITS: u64 = 2_400;
 const SETTLE: u64 = 4_000;
 
 fn run(seed: u64, mutant: Option<Mutant>) -> Result<Report, Violation> {
-    let mut sim = Sim::with(seed, mutant).faults(Faults::recoverable());
+    // Every fourth seed is about elections.
+    let faults = if seed % 4 == 3 { Faults::elections() } else { Faults::recoverable() };
+    let mut sim = Sim::with(seed, mutant).faults(faults);
     sim.run(UNITS)?;
     sim.settle(SETTLE)?;
     Ok(sim.report())
@@ -27,4 +29,42 @@ fn leases_stay_unique_and_no_acknowledged_write_is_lost_through_crashes_and_part
         }
     }
     println!("{seeds} seeds in {:?}: {total:?}", begin.elapsed());
+}
+
+/// The number of seeds until the invariants find the mutant, and what they say.
+fn hunt(mutant: Mutant, seeds: u64) -> Option<(u64, Violation)> {
+    (0..seeds).find_map(|seed| run(seed, Some(mutant)).err().map(|violation| (seed + 1, violation)))
+}
+
+#[test]
+fn every_mutant_is_found() {
+    const SEEDS: u64 = 40;
+    for mutant in Mutant::ALL {
+        let begin = Instant::now();
+        match hunt(mutant, SEEDS) {
+            Some((count, violation)) => {
+                println!("{mutant:?} after {count} seeds, {:?}: {violation}", begin.elapsed())
+            }
+            None => panic!("{mutant:?} lived through {SEEDS} seeds"),
+        }
+    }
+}
+
+#[test]
+fn a_seed_repeats_exactly_and_another_one_differs() {
+    let report = |seed| run(seed, None).map_err(|violation| violation.to_string());
+    let (one, again, other) = (report(7), report(7), report(8));
+    assert_eq!(one, again);
+    assert_ne!(one.map(|report| report.trace), other.map(|report| report.trace));
+}
+
+/// R19 of docs/reliability: at most two comparisons of 32 entries lie between the difference and the stop.
+#[test]
+fn a_replica_whose_state_differs_stops_by_itself() {
+    for seed in 0..5 {
+        let mut sim = Sim::with(seed, Some(Mutant::ReadDifferently)).without_own_comparison();
+        sim.run(3_000).unwrap_or_else(|violation| panic!("{violation}"));
+        let (id, _) = sim.diverged().unwrap_or_else(|| panic!("seed {seed}: nobody stopped"));
+        assert_eq!(id.0, 2, "seed {seed}: the one that reads differently stops, not another");
+    }
 }

@@ -63,10 +63,8 @@ impl Ls {
             let faults = if faults.is_empty() { "-".to_owned() } else { faults.join("; ") };
             let age = age(row["age_s"].as_u64().unwrap_or(0));
             let name = row["name"].as_str().unwrap_or_default();
-            print(format_args!(
-                "{name:<16} {state:<8} {age:>6} {:>9} {:>5}  {faults}",
-                row["machines"], row["pods"]
-            ))
+            let [machines, pods] = ["machines", "pods"].map(|key| row[key].as_u64().unwrap_or(0));
+            print(format_args!("{name:<16} {state:<8} {age:>6} {machines:>9} {pods:>5}  {faults}"))
         })
     }
 

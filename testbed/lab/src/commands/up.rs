@@ -10,7 +10,7 @@ use super::{Format, print, print_json, progress};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
 use crate::topology::{Family, Overlay, Subnets, Topology, UnderlayFamily};
-use crate::{Fabric, Result, prerequisites};
+use crate::{Fabric, Result, prerequisites, substrate};
 
 /// `cargo lab up`.
 #[derive(Debug, Args)]
@@ -42,6 +42,9 @@ pub(crate) struct Up {
     /// Programs built with optimisation
     #[arg(long)]
     release: bool,
+    /// Only machines and links; nothing of Weft is built or started
+    #[arg(long)]
+    bare: bool,
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -54,6 +57,10 @@ impl Up {
             self.name.clone().or_else(|| topology.name.clone()).unwrap_or_else(|| "default".to_owned());
         let layout = Layout::of(&name)?;
         prerequisites::check()?;
+        if self.bare {
+            substrate::start(&layout, topology, None)?;
+            return print(format_args!("lab {name}: machines and links are there"));
+        }
         let profile = if self.release { Profile::Release } else { Profile::Debug };
         let (product, _) = product::build(profile)?;
         let began = Instant::now();

@@ -1,0 +1,52 @@
+//! The lab's own checks, tried on a fabric of plain routes made by stand-ins for the product (`stand-in/`): what must hold holds, what
+//! must be found is found, and a check that should fail does.
+
+use weft_lab::checks::{Cast, paths, wire};
+use weft_lab::layout::Layout;
+use weft_lab::record::Product;
+use weft_lab::topology::{Overlay, Pod, Topology};
+use weft_lab::{Fabric, Result, launch, substrate};
+
+fn fabric(name: &str) -> Result<Fabric> {
+    launch::use_program(env!("CARGO_BIN_EXE_weft-lab").into());
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-in");
+    let file = |name: &str| folder.join(name);
+    let product = Product {
+        weftd: file("weftd"),
+        agent: file("weft-agent"),
+        cni: file("weft-cni"),
+        weft: file("weft"),
+    };
+    let mut topology = Topology::of_nodes(2);
+    topology.overlay = Overlay::Routed;
+    topology.pod.push(Pod {
+        name: "web".to_owned(),
+        namespace: "shop".to_owned(),
+        node: "n2".to_owned(),
+        labels: Default::default(),
+        serve: vec!["http:80".to_owned()],
+    });
+    let layout = Layout::of(name)?;
+    substrate::stop(&layout)?;
+    Fabric::tied(&layout, topology.checked()?, product, &mut |_| {})
+}
+
+#[test]
+fn the_checks_hold_on_plain_routes_and_the_judge_sees_clear_traffic() -> Result {
+    let fabric = fabric("test-stand-in")?;
+    assert_eq!(fabric.pods()?.len(), 1, "the topology's pod");
+    let cast = Cast::attach(&fabric)?;
+    paths::every_pair(&fabric, &cast)?;
+    paths::bulk(&fabric, &cast)?;
+    paths::localhost(&fabric, &cast)?;
+    paths::same_port(&fabric, &cast)?;
+    paths::nodes(&fabric, &cast)?;
+    paths::through_the_bridge(&fabric, &cast)?;
+    wire::captured(&fabric, &cast, "plain", || wire::traffic(&fabric, &cast))?;
+    // Nothing here keeps the bridge from sending IPv6 redirects: the check must see them.
+    let redirects = paths::no_redirects(&fabric, &cast);
+    assert!(redirects.is_err_and(|e| e.to_string().contains("redirects")), "redirects go unnoticed");
+    cast.detach(&fabric)?;
+    assert_eq!(fabric.pods()?.len(), 1);
+    fabric.down()
+}
