@@ -9,7 +9,7 @@ use std::{
 };
 
 use raft::{GetEntriesContext, RaftState, Storage, StorageError, eraftpb};
-use weft_model::{LogIndex, Term};
+use weft_model::{LogIndex, ReplicaId, Term};
 
 use crate::{Conf, HardState, Snapshot};
 
@@ -116,8 +116,9 @@ impl Log {
         self.hard_state = hard_state;
     }
 
-    fn serves(&self, snapshot: &Snapshot, request: u64) -> bool {
-        snapshot.index.0 >= request && snapshot.index >= self.base.0
+    /// A replica that is not in the configuration of a snapshot would refuse it, and ask for it again without end.
+    fn serves(&self, snapshot: &Snapshot, request: u64, to: u64) -> bool {
+        snapshot.index.0 >= request && snapshot.index >= self.base.0 && snapshot.conf.has(ReplicaId(to))
     }
 }
 
@@ -170,9 +171,9 @@ impl Storage for Log {
         Ok(self.last().0)
     }
 
-    fn snapshot(&self, request: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
+    fn snapshot(&self, request: u64, to: u64) -> raft::Result<eraftpb::Snapshot> {
         match &self.snapshot {
-            Some(snapshot) if self.serves(snapshot, request) => Ok(snapshot.to_library()),
+            Some(snapshot) if self.serves(snapshot, request, to) => Ok(snapshot.to_library()),
             _ => {
                 self.wanted.store(true, Ordering::Relaxed);
                 Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
@@ -234,9 +235,11 @@ mod tests {
     fn a_snapshot_is_asked_for_only_when_none_serves() {
         let mut log = log();
         assert!(log.snapshot(0, 2).is_err() && log.take_wanted());
-        log.offer(Arc::new(Snapshot { index: LogIndex(15), term: Term(2), ..Snapshot::default() }));
+        let conf = Conf { voters: vec![ReplicaId(1), ReplicaId(2)], learners: Vec::new() };
+        log.offer(Arc::new(Snapshot { index: LogIndex(15), term: Term(2), conf, ..Snapshot::default() }));
         assert_eq!(log.snapshot(0, 2).unwrap().get_metadata().index, 15);
         assert!(!log.take_wanted());
         assert!(log.snapshot(16, 2).is_err(), "a newer one was asked for");
+        assert!(log.snapshot(0, 3).is_err() && log.take_wanted(), "the receiver is not in it yet");
     }
 }

@@ -64,7 +64,7 @@ pub struct ReplicaConfig {
     pub id: ReplicaId,
     /// Its cluster; messages of others are refused.
     pub cluster: ClusterId,
-    /// Replicas it was told of when it joined: believed until it has a state of its own.
+    /// Replicas it was told of when it joined, every member of that moment: believed until it has a state of its own.
     pub known: Vec<ReplicaId>,
     /// Start of its chance: election timeouts. Different on each replica and each start.
     pub seed: u64,
@@ -385,7 +385,9 @@ impl Replica {
         if self.conf.has(id) || self.state.members().contains_key(&id) {
             Known::Yes
         } else if self.conf.voters.is_empty() {
-            if self.config.known.contains(&id) { Known::Yes } else { Known::No }
+            // Nothing is applied here yet: those it was told of at join, and those that joined after it.
+            let told = self.config.known.contains(&id) || id > self.config.id;
+            if told { Known::Yes } else { Known::No }
         } else if id >= self.state.meta().next_replica {
             Known::Yes
         } else {

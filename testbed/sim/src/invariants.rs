@@ -7,6 +7,7 @@ use std::{
 };
 
 use weft_model::{Answer, ClientId, LogIndex, ReplicaId, Sequence, Term};
+use weft_raft::{Message, MessageKind};
 
 use crate::client::Acked;
 
@@ -89,6 +90,7 @@ impl Report {
 #[derive(Default)]
 pub(crate) struct Invariants {
     leaders: BTreeMap<Term, ReplicaId>,
+    votes: BTreeMap<(ReplicaId, Term), ReplicaId>,
     hashes: BTreeMap<LogIndex, ([u8; 32], ReplicaId)>,
     held: BTreeMap<IpAddr, String>,
     acked: BTreeSet<LogIndex>,
@@ -114,6 +116,22 @@ impl Invariants {
                 self.report.elections += 1;
                 Ok(())
             }
+        }
+    }
+
+    /// One vote per replica and term, through all its starts; a candidate's own counts.
+    pub(crate) fn votes(&mut self, message: &Message) -> Result<(), String> {
+        let candidate = match message.kind {
+            MessageKind::RequestVote => message.from,
+            MessageKind::RequestVoteResponse if !message.reject => message.to,
+            _ => return Ok(()),
+        };
+        match self.votes.insert((message.from, message.term), candidate) {
+            Some(other) if other != candidate => {
+                let (voter, term) = (message.from, message.term);
+                Err(format!("replica {voter} voted for {other} and for {candidate} in term {term}"))
+            }
+            _ => Ok(()),
         }
     }
 

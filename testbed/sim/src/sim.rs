@@ -228,6 +228,7 @@ impl Sim {
             message.kind == MessageKind::RequestVoteResponse && !message.reject
         };
         let voted = effects.messages.iter().any(voted);
+        effects.messages.iter().try_for_each(|message| self.checks.votes(message))?;
         self.send(machine, effects.messages);
         self.publish(machine, effects.items_reset, effects.items);
         for (ticket, reply) in effects.answers {
