@@ -72,12 +72,18 @@ fn leftovers(namespace: &str) -> Vec<String> {
     let numbers =
         entries.flatten().filter_map(|e| e.file_name().to_str().and_then(|n| n.parse::<u32>().ok()));
     numbers
-        .filter(|pid| process_namespace(*pid).is_some_and(|ns| ns == namespace))
+        .filter(|pid| process_namespace(*pid).is_some_and(|ns| ns == namespace) && !is_dead(*pid))
         .map(|pid| {
             let name = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm"));
             format!("process {pid} {}", name.unwrap_or_default().trim())
         })
         .collect()
+}
+
+/// Whether only the entry in the process table is left: the host's own init removes it when it gets to it.
+fn is_dead(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 fn process_namespace(pid: u32) -> Option<String> {

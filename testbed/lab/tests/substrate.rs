@@ -227,7 +227,9 @@ fn alive(record: &Record) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        entry.file_name().to_str() == Some(&record.pid.to_string()) || line.contains("lab/test-killed/")
+        let first = entry.file_name().to_str() == Some(&record.pid.to_string());
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        (first && !stat.contains(") Z")) || line.contains("lab/test-killed/")
     })
 }
 

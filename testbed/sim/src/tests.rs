@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{Faults, Mutant, Report, Sim, Violation};
 
-const UNITS: u64 = 2_400;
+const UNITS: u64 = 1_600;
 const SETTLE: u64 = 4_000;
 
 fn run(seed: u64, mutant: Option<Mutant>) -> Result<Report, Violation> {
