@@ -23,6 +23,9 @@ mod restore;
 mod snapshot;
 mod watch;
 
+#[cfg(test)]
+mod fixture;
+
 pub use codec::Codec;
 pub use durable::{
     AppliedState, Batch, BatchRow, Compaction, Conf, Draft, Entry, EntryKind, HardState, Restored, Snapshot,

@@ -674,3 +674,7 @@ fn library_config(config: &ReplicaConfig, applied: LogIndex) -> raft::Config {
         ..raft::Config::default()
     }
 }
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;
