@@ -253,6 +253,11 @@ impl Ledger {
         })
     }
 
+    /// Whether an attachment would get an address of the family now; fails with what it would fail with.
+    pub fn has_free(&self, family: Family, now: Uptime) -> Result<(), Error> {
+        self.next(family, now).map(|_| ())
+    }
+
     /// Whether another block of the family is wanted: none is open, or the open ones are nearly full.
     pub fn wants_block(&self, family: Family) -> bool {
         let (used, capacity) = self.open_use(family, None);

@@ -59,6 +59,16 @@ pub fn configure_mesh_device(name: &str, mtu: u32) -> Result<(), Error> {
     netlink.one(Request::change_link(link.index, name, change)).map(|_| ())
 }
 
+/// Deletes a mesh device; whether there was one. A link of that name that is neither WireGuard nor TUN isn't ours and stays.
+pub fn remove_mesh_device(name: &str) -> Result<bool, Error> {
+    let mut netlink = Netlink::open()?;
+    let ours = |link: &LinkFacts| matches!(link.kind.as_str(), "wireguard" | "tun");
+    match crate::observe::find_link(&mut netlink, name)?.filter(ours) {
+        Some(link) => netlink.one(Request::delete_link(link.index, name)).map(|_| true),
+        None => Ok(false),
+    }
+}
+
 /// Makes a kernel WireGuard device; one that exists already is success. Its keys and peers are weft-mesh's work.
 pub fn ensure_wireguard(name: &str) -> Result<(), Error> {
     let mut netlink = Netlink::open()?;

@@ -1,0 +1,260 @@
+//! Makes and removes pods: journal, link, guard, in an order in which a crash at any point leaves what can be undone.
+//!
+//! ADD: address in the journal (durable) → link → guard in the kernel → confirmed → answer → published.
+//! DEL: guard and link out of service → address to rest in the journal (durable) → answer → published.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use weft_errors::{ALREADY_EXISTS, ATTACHMENT_EXISTS, BUSY, Coded, Error, LINK_FAILED};
+use weft_ipam::{Holding, Origin, Request};
+use weft_kernel::{Namespace, PodLink};
+use weft_model::{AttachmentId, Labels, PodName, PodUid};
+use weft_plan::{pod_link_name, pod_mac};
+
+use super::locks::{Held, Locks};
+use crate::{
+    addresses::Durability,
+    clock,
+    inbox::Wish,
+    node::{Node, local_pod, published},
+};
+
+/// Names that are tried for the node's end before giving up.
+const NAME_TRIES: u8 = 16;
+
+/// A pod that is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct NewPod {
+    /// The attachment.
+    pub(crate) attachment: AttachmentId,
+    /// Namespace and name.
+    pub(crate) pod: PodName,
+    /// Labels.
+    pub(crate) labels: Labels,
+    /// Path of its network namespace.
+    pub(crate) netns: String,
+    /// Who asks.
+    pub(crate) origin: Origin,
+    /// Requested addresses.
+    pub(crate) wanted: Vec<IpAddr>,
+    /// Device and inode of a namespace that it may not be.
+    pub(crate) forbidden_netns: Option<String>,
+    /// Whether a pod of the same name is refused.
+    pub(crate) unique: bool,
+}
+
+/// What makes and removes pods.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    node: Arc<Node>,
+    locks: Locks,
+    /// Whether dead links wait to be deleted.
+    dead: AtomicBool,
+}
+
+impl Engine {
+    /// For one node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node, locks: Locks::default(), dead: AtomicBool::new(true) }
+    }
+
+    /// The node.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Takes the lock of a container.
+    pub(crate) fn lock(&self, container: &str, deadline: Instant) -> Result<Held<'_>, Error> {
+        self.locks.take(container, deadline).ok_or_else(|| {
+            Error::new(&BUSY, format!("another call for container {container} is still under way"))
+        })
+    }
+
+    /// Attaches a pod: all or nothing. The caller holds the container's lock.
+    pub(crate) fn add(&self, _held: &Held<'_>, new: NewPod, deadline: Instant) -> Result<Holding, Error> {
+        let namespace = open_namespace(&new)?;
+        let holding = self.allocate(new, deadline)?;
+        match self.make(holding.clone(), &namespace, deadline) {
+            Ok(made) => Ok(made),
+            Err(error) => {
+                self.undo(&holding, deadline);
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes a pod: goes on after errors, releases the address in any case. `None` when nothing was held.
+    ///
+    /// Fails only when the release can't be made durable.
+    pub(crate) fn remove(
+        &self,
+        _held: &Held<'_>,
+        attachment: &AttachmentId,
+        deadline: Instant,
+    ) -> Result<Option<Holding>, Error> {
+        let Some(holding) = self.node.addresses.read(|ledger| ledger.holding(attachment).cloned()) else {
+            return Ok(None);
+        };
+        self.take_away(&holding, deadline);
+        self.node.publications.remove(holding.uid);
+        let (_, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+            let released = ledger.release(attachment, clock::uptime());
+            ((), released.map(|(_, entry)| entry).into_iter().collect())
+        });
+        self.node.addresses.wait(ticket, deadline)?;
+        Ok(Some(holding))
+    }
+
+    /// Deletes links whose pods are gone, if there are any.
+    pub(crate) fn reap(&self) {
+        if !self.dead.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(error) = weft_kernel::reap() {
+            tracing::warn!(%error, "dead links can't be deleted yet");
+            self.dead.store(true, Ordering::Release);
+        }
+    }
+
+    /// Undoes attachments that were under way when the agent stopped: their runtime never got an answer.
+    pub(crate) fn undo_unfinished(&self, deadline: Instant) {
+        let all: Vec<_> =
+            self.node.addresses.read(|l| l.holdings().filter(|h| !h.attached).cloned().collect());
+        for holding in all {
+            tracing::info!(pod = %holding.pod, "an attachment that wasn't finished is undone");
+            self.undo(&holding, deadline);
+        }
+    }
+
+    fn allocate(&self, new: NewPod, deadline: Instant) -> Result<Holding, Error> {
+        let view = self.node.view();
+        let fabric = view.fabric().ok_or_else(|| {
+            Error::new(&BUSY, "this node doesn't know its fabric yet")
+                .because("no replica has been reached since it joined")
+        })?;
+        let uid = PodUid(clock::random()?);
+        let mtu = self.node.facts().pod_mtu(fabric);
+        let NewPod { attachment, pod, labels, netns, origin, wanted, unique, .. } = new;
+        let request = Request {
+            attachment,
+            uid,
+            pod,
+            labels,
+            netns,
+            link: self.free_link_name(uid),
+            mac: pod_mac(uid),
+            mtu,
+            origin,
+            created: clock::wall(),
+            families: fabric.families,
+            wanted,
+        };
+        let (result, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+            if unique && ledger.holdings().any(|holding| holding.pod == request.pod) {
+                let error =
+                    Error::new(&ALREADY_EXISTS, format!("pod {} exists on this node already", request.pod));
+                return (Err(error), Vec::new());
+            }
+            match ledger.allocate(request, clock::uptime()) {
+                Ok((holding, entry)) => (Ok(holding), vec![entry]),
+                Err(error) => (Err(error.envelope()), Vec::new()),
+            }
+        });
+        let holding = result?;
+        self.node.addresses.wait(ticket, deadline)?;
+        Ok(holding)
+    }
+
+    /// A name that no pod of the ledger has; the kernel decides in the end.
+    fn free_link_name(&self, uid: PodUid) -> String {
+        let taken = |name: &String| self.node.addresses.read(|l| l.holdings().any(|h| h.link == *name));
+        let names = (0..NAME_TRIES).map(|attempt| pod_link_name(uid, attempt));
+        names.into_iter().find(|name| !taken(name)).unwrap_or_else(|| pod_link_name(uid, 0))
+    }
+
+    fn make(&self, holding: Holding, namespace: &Namespace, deadline: Instant) -> Result<Holding, Error> {
+        let link = pod_link(&self.node, &holding)?;
+        weft_kernel::attach(namespace, &link).map_err(|error| match error {
+            weft_kernel::Error::InterfaceTaken { .. } => Error::new(&ATTACHMENT_EXISTS, error.to_string())
+                .object("pod", holding.pod.namespace.as_str(), &holding.pod.name),
+            error => error.envelope(),
+        })?;
+        self.node.put_pod(local_pod(&holding));
+        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
+        self.node.inboxes.links.poke(Wish::pod(holding.uid));
+        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
+        self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline)?;
+        let made = Holding { attached: true, ..holding };
+        // Known before it is durable: a crash of the process keeps the file, one of the machine ends the pod.
+        self.node.addresses.change(Durability::WithNext, |ledger| {
+            ((), ledger.confirm(&made.attachment).into_iter().collect())
+        });
+        self.node.publications.put(published(&self.node.name, &made));
+        Ok(made)
+    }
+
+    fn undo(&self, holding: &Holding, deadline: Instant) {
+        self.take_away(holding, deadline);
+        let (_, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+            let released = ledger.release(&holding.attachment, clock::uptime());
+            ((), released.map(|(_, entry)| entry).into_iter().collect())
+        });
+        if let Err(error) = self.node.addresses.wait(ticket, deadline) {
+            tracing::warn!(%error, pod = %holding.pod, "the address of a failed attachment isn't free yet");
+        }
+    }
+
+    /// Out of the kernel, whatever of it is there. Errors are logged: the loops try again, and DEL goes on.
+    fn take_away(&self, holding: &Holding, deadline: Instant) {
+        self.node.drop_pod(holding.uid);
+        if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
+            tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
+        }
+        self.dead.store(true, Ordering::Release);
+        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
+        self.node.inboxes.links.poke(Wish::pod(holding.uid));
+        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
+        if let Err(error) = self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline) {
+            tracing::warn!(%error, link = holding.link, "the rights of a removed pod aren't gone yet");
+        }
+    }
+}
+
+/// Everything that is decided about a pod's link.
+pub(crate) fn pod_link(node: &Node, holding: &Holding) -> Result<PodLink, Error> {
+    let view = node.view();
+    let own = view.peer(&node.name).ok_or_else(|| {
+        Error::new(&LINK_FAILED, "this node has no mesh addresses yet")
+            .because("the control plane hasn't said who this node is")
+    })?;
+    Ok(PodLink {
+        uid: holding.uid,
+        link: holding.link.clone(),
+        interface: holding.attachment.interface.clone(),
+        mac: holding.mac,
+        addresses: holding.addresses.clone(),
+        mtu: holding.mtu,
+        mesh: own.mesh,
+    })
+}
+
+fn open_namespace(new: &NewPod) -> Result<Namespace, Error> {
+    let namespace = Namespace::open_foreign(&new.netns).map_err(|e| e.envelope())?;
+    let (device, inode) = namespace.identity();
+    if new.forbidden_netns.as_deref() == Some(format!("{device}:{inode}").as_str()) {
+        let error = weft_kernel::Error::Namespace {
+            path: new.netns.clone().into(),
+            why: "is the plugin's own, not a pod's",
+            source: None,
+        };
+        return Err(error.envelope());
+    }
+    Ok(namespace)
+}

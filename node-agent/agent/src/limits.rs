@@ -1,0 +1,74 @@
+//! Every bound of the process, and what happens when it is reached.
+
+use std::time::Duration;
+
+/// CNI calls that may wait for a worker; more are answered "busy" (code 11).
+pub(crate) const ATTACHMENTS_WAITING: usize = 128;
+/// Threads that serve CNI calls: different containers run beside each other.
+pub(crate) const ATTACH_WORKERS: usize = 8;
+/// A CNI call gets its answer within this; the runtime is told to come back.
+pub(crate) const ATTACH_DEADLINE: Duration = Duration::from_secs(9);
+/// A runtime that doesn't send its request within this is cut.
+pub(crate) const FRAME_DEADLINE: Duration = Duration::from_secs(5);
+/// Largest CNI request, bytes (configuration and environment).
+pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
+/// Dead links are deleted this long after the last DEL, in one request.
+pub(crate) const REAP_EVERY: Duration = Duration::from_millis(100);
+/// DELs that a plugin kept for us are looked for this often.
+pub(crate) const SPOOL_EVERY: Duration = Duration::from_secs(2);
+/// DELs that are replayed in one go; the rest follow at once.
+pub(crate) const SPOOL_BATCH: usize = 1024;
+
+/// The journal is rewritten when it is larger than this and four times what it must hold, bytes.
+pub(crate) const JOURNAL_COMPACT: u64 = 1024 * 1024;
+/// Largest journal that is read, bytes.
+pub(crate) const JOURNAL_MAX: u64 = 256 * 1024 * 1024;
+/// Largest View on disk, bytes.
+pub(crate) const VIEW_MAX: u64 = 512 * 1024 * 1024;
+/// The View is written to disk at most this often, and on stop.
+pub(crate) const VIEW_SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Items in one frame of the View on disk.
+pub(crate) const VIEW_ITEMS_PER_FRAME: usize = 512;
+/// Largest identity, certificate or key file, bytes.
+pub(crate) const IDENTITY_MAX: u64 = 1024 * 1024;
+
+/// Every subject reads its whole kernel state this often.
+pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(30);
+/// Notices make a subject read its kernel state at most this often.
+pub(crate) const OBSERVE_REST: Duration = Duration::from_millis(50);
+/// Retries of a subject: first pause, doubling.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// Retries of a subject: longest pause.
+pub(crate) const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// Notifications of the kernel that come within this are looked at together.
+pub(crate) const SETTLE: Duration = Duration::from_millis(5);
+
+/// The control plane: pause before the first reconnection, doubling.
+pub(crate) const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+/// The control plane: longest pause.
+pub(crate) const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
+/// A call to the control plane.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// A sign of life is sent this often.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Pods in one publication; more go into the next.
+pub(crate) const PUBLISH_BATCH: usize = 256;
+/// Changes of pods that wait to be published; more are merged into "everything".
+pub(crate) const PUBLISH_WAITING: usize = 4096;
+/// Requests of admins that are worked on at once; more are refused.
+pub(crate) const ASKS: usize = 16;
+/// Addresses pinged by one request.
+pub(crate) const PING_TARGETS: usize = 1024;
+/// Leases are looked at this often.
+pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(1);
+/// The certificate's age is looked at this often.
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(60);
+
+/// A path is probed again this often.
+pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);
+/// A path whose probes failed is probed again this often.
+pub(crate) const PROBE_AGAIN: Duration = Duration::from_secs(10);
+/// One echo of a probe.
+pub(crate) const PROBE_WAIT: Duration = Duration::from_millis(300);
+/// A pod whose namespace and link are gone is forgotten after this many looks, [`OBSERVE_EVERY`] apart.
+pub(crate) const GONE_LOOKS: u8 = 2;

@@ -1,0 +1,319 @@
+//! What the parts of the agent share: the View, the host's facts, the addresses, and an inbox per reconcile loop.
+//!
+//! Values are replaced whole and read as snapshots; whoever changes one tells the loops what to look at.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
+use weft_plan::{DeviceState, Facts, LocalPod};
+use weft_view::{Touched, View};
+
+use crate::{
+    addresses::{Addresses, Durability},
+    clock,
+    inbox::{Inbox, Wish},
+    publish::Publications,
+    states::States,
+};
+
+/// The loops that work in the kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Inboxes {
+    /// Bridge, ports, neighbours, settings.
+    pub(crate) links: Inbox,
+    /// Routes and rules.
+    pub(crate) routes: Inbox,
+    /// WireGuard.
+    pub(crate) mesh: Inbox,
+    /// nf_tables.
+    pub(crate) nft: Inbox,
+    /// What the host is.
+    pub(crate) host: Inbox,
+    /// Path MTU.
+    pub(crate) probe: Inbox,
+}
+
+impl Inboxes {
+    fn loops(&self) -> [&Inbox; 4] {
+        [&self.links, &self.routes, &self.mesh, &self.nft]
+    }
+
+    /// Ends every loop.
+    pub(crate) fn stop(&self) {
+        self.loops().into_iter().chain([&self.host, &self.probe]).for_each(Inbox::stop);
+    }
+}
+
+/// The node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) name: NodeName,
+    /// Addresses and their journal.
+    pub(crate) addresses: Addresses,
+    /// States of the subsystems.
+    pub(crate) states: States,
+    /// Inboxes of the loops.
+    pub(crate) inboxes: Inboxes,
+    /// Pods to be published.
+    pub(crate) publications: Publications,
+    /// What the node says of itself, for publication.
+    pub(crate) facts_out: watch::Sender<NodeFacts>,
+    /// Public key of the mesh device.
+    pub(crate) mesh_key: WireguardKey,
+    /// When the process began.
+    pub(crate) started: weft_model::WallTime,
+    view: Mutex<Arc<View>>,
+    facts: Mutex<Arc<Facts>>,
+    /// The mesh device as it was last seen, and when; `None`: kernel or built-in tunnel isn't known yet.
+    mesh: Mutex<Option<MeshSeen>>,
+    rtts: Mutex<BTreeMap<NodeName, u32>>,
+    connected: AtomicBool,
+}
+
+/// The mesh device as it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct MeshSeen {
+    /// Its state.
+    pub(crate) state: DeviceState,
+    /// When.
+    pub(crate) at: Instant,
+    /// Whether the kernel runs it.
+    pub(crate) in_kernel: bool,
+}
+
+/// Everything a [`Node`] is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: NodeName,
+    pub(crate) addresses: Addresses,
+    pub(crate) view: View,
+    pub(crate) facts: Facts,
+    pub(crate) mesh_key: WireguardKey,
+}
+
+impl Node {
+    /// A node that has read its disk and looked at its host.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { name, addresses, view, facts, mesh_key } = parts;
+        let node = Self {
+            name,
+            addresses,
+            states: States::new(),
+            inboxes: Inboxes::default(),
+            publications: Publications::default(),
+            facts_out: watch::Sender::new(NodeFacts::default()),
+            mesh_key,
+            started: clock::wall(),
+            view: Mutex::new(Arc::new(view)),
+            facts: Mutex::new(Arc::new(facts)),
+            mesh: Mutex::default(),
+            rtts: Mutex::default(),
+            connected: AtomicBool::new(false),
+        };
+        node.take_leases();
+        node.announce_facts();
+        node
+    }
+
+    /// The View now.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The host's facts now.
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        Arc::clone(&self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the View and tells every loop what changed.
+    pub(crate) fn adopt(&self, view: View, touched: &Touched) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        self.take_leases();
+        let own = ItemKey::Peer(self.name.clone());
+        let wide = touched.keys.contains(&ItemKey::Fabric) || touched.keys.contains(&own);
+        for inbox in self.inboxes.loops() {
+            inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });
+        }
+        if touched.keys.iter().any(|key| matches!(key, ItemKey::Peer(_))) {
+            self.inboxes.probe.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
+        }
+        if touched.keys.contains(&ItemKey::Fabric) {
+            self.announce_facts();
+        }
+    }
+
+    /// Changes the facts; every loop looks at everything when that made a difference.
+    pub(crate) fn change_facts(&self, change: impl FnOnce(&mut Facts)) -> bool {
+        let changed = {
+            let mut current = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut facts = Facts::clone(&current);
+            change(&mut facts);
+            let changed = facts != **current;
+            if changed {
+                *current = Arc::new(facts);
+            }
+            changed
+        };
+        if changed {
+            self.announce_facts();
+            for inbox in self.inboxes.loops() {
+                inbox.poke(Wish::all());
+            }
+        }
+        changed
+    }
+
+    /// A pod came or changed; the caller tells the loops.
+    pub(crate) fn put_pod(&self, pod: LocalPod) {
+        self.with_pods(|pods| {
+            pods.insert(pod.uid, pod);
+        });
+    }
+
+    /// A pod went; the caller tells the loops.
+    pub(crate) fn drop_pod(&self, uid: PodUid) {
+        self.with_pods(|pods| {
+            pods.remove(&uid);
+        });
+    }
+
+    fn with_pods(&self, change: impl FnOnce(&mut BTreeMap<PodUid, LocalPod>)) {
+        let mut current = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut Arc::make_mut(&mut current).pods);
+    }
+
+    /// Whether a replica is followed now.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a replica is followed; says whether that is new.
+    pub(crate) fn set_connected(&self, connected: bool) -> bool {
+        self.connected.swap(connected, Ordering::Relaxed) != connected
+    }
+
+    /// The mesh device as it was last seen.
+    pub(crate) fn mesh_seen(&self) -> Option<MeshSeen> {
+        self.mesh.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the mesh device is.
+    pub(crate) fn set_mesh_seen(&self, seen: MeshSeen) {
+        *self.mesh.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    /// Notes a round trip to a peer, microseconds; `None`: it didn't answer.
+    pub(crate) fn set_rtt(&self, peer: &NodeName, rtt: Option<Duration>) {
+        let mut rtts = self.rtts.lock().unwrap_or_else(PoisonError::into_inner);
+        match rtt {
+            Some(rtt) => rtts.insert(peer.clone(), u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
+            None => rtts.remove(peer),
+        };
+    }
+
+    /// Last round trip to a peer, microseconds.
+    pub(crate) fn rtt(&self, peer: &NodeName) -> Option<u32> {
+        self.rtts.lock().unwrap_or_else(PoisonError::into_inner).get(peer).copied()
+    }
+
+    /// Whether pods can be attached: the kernel has been made ready once, and the fabric is known.
+    pub(crate) fn is_ready(&self) -> bool {
+        use crate::states::Subsystem::{Links, Nft, Routes};
+        let states = self.states.all();
+        let done = |s| states.get(&s).is_some_and(|state| state.applied.is_some());
+        self.view().fabric().is_some() && [Links, Routes, Nft].into_iter().all(done)
+    }
+
+    /// All pods of this node as they are published.
+    pub(crate) fn pods(&self) -> Vec<Pod> {
+        self.addresses.read(|ledger| {
+            ledger.holdings().filter(|h| h.attached).map(|h| published(&self.name, h)).collect()
+        })
+    }
+
+    fn take_leases(&self) {
+        let view = self.view();
+        let leases: BTreeMap<_, _> = view.blocks_of(&self.name).map(|r| (r.block, r.epoch)).collect();
+        if view.fabric().is_none() {
+            return;
+        }
+        let complete = view.is_in_sync();
+        self.addresses.change(Durability::WithNext, |ledger| ((), ledger.lease(&leases, complete)));
+    }
+
+    /// Recomputes what the node says of itself.
+    fn announce_facts(&self) {
+        let (facts, view) = (self.facts(), self.view());
+        let said = node_facts(&facts, view.fabric(), self.mesh_key);
+        self.facts_out.send_if_modified(|old| {
+            let changed = *old != said;
+            *old = said;
+            changed
+        });
+    }
+}
+
+/// A holding as an object of the control plane.
+pub(crate) fn published(node: &NodeName, holding: &weft_ipam::Holding) -> Pod {
+    Pod {
+        uid: holding.uid,
+        name: holding.pod.clone(),
+        labels: holding.labels.clone(),
+        node: node.clone(),
+        attachment: holding.attachment.clone(),
+        addresses: holding.addresses.clone(),
+        ports: Vec::new(),
+        phase: PodPhase::Active,
+        ready: true,
+        created: holding.created,
+        revision: Revision(0),
+    }
+}
+
+/// A holding as the plan sees it.
+pub(crate) fn local_pod(holding: &weft_ipam::Holding) -> LocalPod {
+    LocalPod {
+        uid: holding.uid,
+        attachment: holding.attachment.clone(),
+        link: holding.link.clone(),
+        mac: holding.mac,
+        addresses: holding.addresses.clone(),
+        mtu: holding.mtu,
+    }
+}
+
+/// What a node says of itself. Routes inside the fabric's own ranges are its own work and reserve nothing.
+pub(crate) fn node_facts(facts: &Facts, fabric: Option<&FabricItem>, key: WireguardKey) -> NodeFacts {
+    let ranges = fabric.map(|f| &f.ranges);
+    let own = |range: &weft_model::AddressRange| {
+        ranges.is_some_and(|r| {
+            let all = r.pods.iter().chain(&r.services).chain(&r.nodes).chain(&r.load_balancers);
+            all.into_iter().any(|of_fabric| of_fabric.covers(*range))
+        })
+    };
+    let underlay = facts.underlay.as_ref();
+    let [port, _] = weft_model::ownership::MESH_PORTS;
+    NodeFacts {
+        wireguard_key: Some(key),
+        endpoint: underlay.and_then(|u| u.addresses.first()).map(|address| (*address, port).into()),
+        underlay: underlay.map(|u| u.addresses.clone()).unwrap_or_default(),
+        uplink_mac: underlay.and_then(|u| u.mac),
+        host_routes: facts
+            .host
+            .reserved()
+            .into_iter()
+            .filter(|range| !own(range))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+    }
+}

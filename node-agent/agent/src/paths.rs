@@ -1,0 +1,77 @@
+//! Where the agent keeps its things.
+
+use std::path::{Path, PathBuf};
+
+use weft_model::ownership::{run, state};
+
+/// All paths of the agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// `/var/lib/weft/agent`.
+    pub(crate) state: PathBuf,
+    /// The runtime's network configurations.
+    pub(crate) cni_config: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { state: state::AGENT_DIR.into(), cni_config: "/etc/cni/net.d".into() }
+    }
+}
+
+impl Paths {
+    /// Only one agent works on a directory.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.state.join("lock")
+    }
+
+    /// Directory of key, certificate and authority.
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.state.join("identity")
+    }
+
+    /// Who this node is beside its certificate: endpoints of the control plane.
+    pub(crate) fn membership(&self) -> PathBuf {
+        self.identity().join("node.json")
+    }
+
+    /// Settings of the kernel as they were before the agent changed them.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.state.join("settings.json")
+    }
+
+    /// Private key of the mesh device.
+    pub(crate) fn wireguard_key(&self) -> PathBuf {
+        self.identity().join("wireguard.key")
+    }
+
+    /// The last View.
+    pub(crate) fn view(&self) -> PathBuf {
+        self.state.join("view")
+    }
+
+    /// The allocation journal.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.state.join("ipam.journal")
+    }
+
+    /// DELs that found no agent.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.state.join("cni/spool")
+    }
+
+    /// Our network configuration.
+    pub(crate) fn conflist(&self) -> PathBuf {
+        self.cni_config.join("10-weft.conflist")
+    }
+
+    /// The agent's gRPC socket.
+    pub(crate) fn agent_socket(&self) -> &'static Path {
+        Path::new(run::AGENT_SOCKET)
+    }
+
+    /// The CNI socket.
+    pub(crate) fn cni_socket(&self) -> &'static Path {
+        Path::new(run::CNI_SOCKET)
+    }
+}

@@ -1,0 +1,88 @@
+//! Pods without an orchestrator: a namespace of ours, attached like any other (`weft pod add`).
+
+use std::{path::Path, time::Instant};
+
+use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
+use weft_ipam::{Holding, Origin};
+use weft_model::{AttachmentId, Labels, PodName, ownership::run::NETNS_DIR};
+
+use crate::attach::{Engine, NewPod};
+
+/// Makes a pod: all or nothing. Fails with `AlreadyExists` when this node has a pod of that name.
+pub(crate) fn add(
+    engine: &Engine,
+    pod: PodName,
+    labels: Labels,
+    deadline: Instant,
+) -> Result<Holding, Error> {
+    if !engine.node().is_ready() {
+        return Err(Error::new(&weft_errors::BUSY, "the agent isn't ready to attach pods"));
+    }
+    let attachment = attachment(&pod);
+    let held = engine.lock(&attachment.container, deadline)?;
+    let taken = engine.node().addresses.read(|ledger| ledger.holdings().any(|holding| holding.pod == pod));
+    if taken {
+        return Err(Error::new(
+            &weft_errors::ALREADY_EXISTS,
+            format!("pod {pod} exists on this node already"),
+        )
+        .object("pod", pod.namespace.as_str(), &pod.name));
+    }
+    let (directory, name) = (Path::new(NETNS_DIR), namespace_name(&pod));
+    // A namespace that no pod of ours has is left over from one that was never finished.
+    weft_kernel::remove_namespace(directory, &name).map_err(|e| e.envelope())?;
+    let namespace = weft_kernel::create_namespace(directory, &name).map_err(|e| e.envelope())?;
+    let new = NewPod {
+        attachment,
+        pod,
+        labels,
+        netns: namespace.path().display().to_string(),
+        origin: Origin::Weft,
+        wanted: Vec::new(),
+        forbidden_netns: None,
+        unique: true,
+    };
+    engine.add(&held, new, deadline).inspect_err(|_| {
+        if let Err(error) = weft_kernel::remove_namespace(directory, &name) {
+            tracing::warn!(%error, "the namespace of a failed pod stays behind");
+        }
+    })
+}
+
+/// Removes a pod made by [`add`].
+pub(crate) fn remove(engine: &Engine, pod: &PodName, deadline: Instant) -> Result<(), Error> {
+    let attachment = attachment(pod);
+    let held = engine.lock(&attachment.container, deadline)?;
+    let found = engine.node().addresses.read(|ledger| {
+        let all: Vec<_> = ledger.holdings().filter(|holding| holding.pod == *pod).cloned().collect();
+        all
+    });
+    match found.iter().find(|holding| holding.origin == Origin::Weft) {
+        Some(holding) => {
+            let removed = engine.remove(&held, &holding.attachment, deadline);
+            weft_kernel::remove_namespace(Path::new(NETNS_DIR), &namespace_name(pod))
+                .map_err(|e| e.envelope())?;
+            removed.map(drop)
+        }
+        None if found.is_empty() => {
+            let message = format!("there is no pod {pod} on node {}", engine.node().name);
+            Err(Error::new(&NOT_FOUND, message).object("pod", pod.namespace.as_str(), &pod.name))
+        }
+        None => {
+            let message = format!("pod {pod} belongs to a container runtime");
+            Err(Error::new(&OBJECT_INVALID, message)
+                .object("pod", pod.namespace.as_str(), &pod.name)
+                .try_this("remove it where it was made", ""))
+        }
+    }
+}
+
+/// One container per pod name: its lock makes adding and removing serial.
+fn attachment(pod: &PodName) -> AttachmentId {
+    AttachmentId { container: format!("weft-{}", namespace_name(pod)), interface: "eth0".to_owned() }
+}
+
+/// A namespace's name has no dot, so this is unambiguous.
+fn namespace_name(pod: &PodName) -> String {
+    format!("{}.{}", pod.namespace, pod.name)
+}

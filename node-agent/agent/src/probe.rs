@@ -1,0 +1,189 @@
+//! Path MTU: padded echoes between mesh addresses. A smaller link far away is otherwise a silent black hole.
+//!
+//! In: the peers of the View. Out: the largest packet that was proved to come through, per peer, in the facts. A path
+//! counts as narrow only when small packets pass and large ones don't, again and again.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use weft_errors::Error;
+use weft_kernel::{Echo, LEAST_PROBE, Pinger};
+use weft_model::{Family, NodeName, Overlay};
+use weft_plan::mtu;
+
+use crate::{
+    inbox::{Outcome, Work},
+    limits,
+    node::Node,
+};
+
+/// Tries of one size before it counts as lost.
+const TRIES: u32 = 3;
+/// Sizes between these are searched in such steps: WireGuard's padding.
+const STEP: u32 = 16;
+
+/// Probes until the process stops.
+pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
+    let mut due: BTreeMap<NodeName, Instant> = BTreeMap::new();
+    loop {
+        let next = due.values().min().copied().unwrap_or_else(|| Instant::now() + limits::PROBE_AGAIN);
+        match node.inboxes.probe.take(next.min(Instant::now() + limits::PROBE_AGAIN)) {
+            Work::Stop => return Ok(()),
+            Work::Nothing => {}
+            Work::Wish(wish, ticket) => {
+                // A peer that changed may be reached by another path.
+                for key in wish.items {
+                    if let weft_model::ItemKey::Peer(peer) = key {
+                        due.insert(peer, Instant::now());
+                    }
+                }
+                node.inboxes.probe.done(ticket, Outcome::default());
+            }
+        }
+        probe_due(node, &mut due);
+    }
+}
+
+fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Instant>) {
+    let view = node.view();
+    let Some(fabric) = view.fabric() else { return };
+    due.retain(|peer, _| view.peers().contains_key(peer));
+    for peer in view.peers().values().filter(|peer| peer.node != node.name) {
+        let now = Instant::now();
+        if due.get(&peer.node).is_some_and(|at| *at > now) {
+            continue;
+        }
+        if fabric.overlay == Overlay::Wireguard && peer.wireguard_key.is_none() {
+            continue;
+        }
+        let Some(target) = fabric.families.list().iter().find_map(|family| peer.mesh.of(*family)) else {
+            continue;
+        };
+        let largest = match fabric.overlay {
+            Overlay::Wireguard => node.facts().mesh_mtu(fabric),
+            Overlay::Routed => node.facts().pod_mtu(fabric),
+        };
+        let mut path = Echoes { target: *target, round_trip: None };
+        let found = search(least(*target), largest, |size| path.passes(size));
+        node.set_rtt(&peer.node, path.round_trip);
+        let wait = match found {
+            Found::Silent => limits::PROBE_AGAIN,
+            Found::Whole => {
+                node.change_facts(|facts| {
+                    facts.probed_mtus.remove(&peer.node);
+                });
+                limits::PROBE_EVERY
+            }
+            Found::Narrow(size) => {
+                if node.facts().probed_mtus.get(&peer.node) != Some(&size) {
+                    tracing::info!(peer = %peer.node, mtu = size, largest, "the path to a peer is narrower than its link");
+                }
+                node.change_facts(|facts| {
+                    facts.probed_mtus.insert(peer.node.clone(), size);
+                });
+                limits::PROBE_EVERY
+            }
+        };
+        due.insert(peer.node.clone(), now + wait);
+    }
+}
+
+/// Below this no path of the family is taken seriously.
+fn least(target: IpAddr) -> u32 {
+    mtu::least(&[Family::of(target)])
+}
+
+/// Echoes to one peer.
+struct Echoes {
+    target: IpAddr,
+    round_trip: Option<Duration>,
+}
+
+impl Echoes {
+    fn passes(&mut self, size: u32) -> bool {
+        let Ok(mut pinger) = Pinger::open(self.target, None) else { return false };
+        for _ in 0..TRIES {
+            match pinger.echo(size, limits::PROBE_WAIT) {
+                Ok(Echo::Replied { after }) => {
+                    self.round_trip.get_or_insert(after);
+                    return true;
+                }
+                Ok(Echo::TooLarge { .. }) => return false,
+                Ok(Echo::Silent | Echo::Unreachable) | Err(_) => {}
+            }
+        }
+        false
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing passes, not even a small packet: nothing is known.
+    Silent,
+    /// The largest passes.
+    Whole,
+    /// The largest that passes.
+    Narrow(u32),
+}
+
+/// The largest size that passes, up to one padding step. A small packet first: a peer that is down isn't a narrow path.
+fn search(least: u32, largest: u32, mut passes: impl FnMut(u32) -> bool) -> Found {
+    if !passes(LEAST_PROBE) {
+        return Found::Silent;
+    }
+    if passes(largest) {
+        return Found::Whole;
+    }
+    let (mut good, mut bad) = (least.min(largest), largest);
+    while bad - good > STEP {
+        let middle = good + (bad - good) / 2;
+        let middle = middle - middle % STEP;
+        if middle <= good {
+            break;
+        }
+        if passes(middle) { good = middle } else { bad = middle }
+    }
+    // Packets may have been lost by chance: what is narrow must be so twice, and small ones must still pass.
+    if !passes(LEAST_PROBE) {
+        return Found::Silent;
+    }
+    if passes(largest) { Found::Whole } else { Found::Narrow(good) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_size_is_found_with_few_echoes() {
+        for (limit, expected) in [
+            (0, Found::Silent),
+            (1440, Found::Whole),
+            (9000, Found::Whole),
+            (1439, Found::Narrow(1424)),
+            (1328, Found::Narrow(1328)),
+            (1300, Found::Narrow(1296)),
+            (600, Found::Narrow(592)),
+        ] {
+            let mut sent = 0;
+            let found = search(576, 1440, |size| {
+                sent += 1;
+                size <= limit
+            });
+            assert_eq!(found, expected, "{limit}");
+            assert!(sent <= 12, "{limit}: {sent} echoes");
+        }
+    }
+
+    #[test]
+    fn a_single_loss_makes_no_path_narrow() {
+        let mut first = true;
+        let found = search(1280, 1440, |size| size < 1440 || !std::mem::take(&mut first));
+        assert_eq!(found, Found::Whole);
+    }
+}

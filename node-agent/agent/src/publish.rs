@@ -1,0 +1,192 @@
+//! Pods on their way to the control plane: merged, in batches, complete after each reconnection.
+//!
+//! A node never waits for a publication: what can't be sent now is sent whole later.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+use weft_model::{Pod, PodUid};
+
+use crate::limits;
+
+/// One publication.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Whether `upserts` is everything.
+    pub(crate) complete: bool,
+    /// Pods that came or changed.
+    pub(crate) upserts: Vec<Pod>,
+    /// Pods that went.
+    pub(crate) deletes: Vec<PodUid>,
+}
+
+/// What waits to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pending {
+    complete: bool,
+    upserts: BTreeMap<PodUid, Pod>,
+    deletes: BTreeSet<PodUid>,
+}
+
+impl Default for Pending {
+    /// At first everything is to be said.
+    fn default() -> Self {
+        Self { complete: true, upserts: BTreeMap::new(), deletes: BTreeSet::new() }
+    }
+}
+
+impl Pending {
+    fn put(&mut self, pod: Pod) {
+        if !self.complete {
+            self.deletes.remove(&pod.uid);
+            self.upserts.insert(pod.uid, pod);
+            self.bound();
+        }
+    }
+
+    fn remove(&mut self, uid: PodUid) {
+        if !self.complete {
+            self.upserts.remove(&uid);
+            self.deletes.insert(uid);
+            self.bound();
+        }
+    }
+
+    fn everything(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Too many single changes are said as "everything".
+    fn bound(&mut self) {
+        if self.upserts.len() + self.deletes.len() > limits::PUBLISH_WAITING {
+            self.everything();
+        }
+    }
+
+    /// The next publication; `all` gives every pod of the node.
+    fn take(&mut self, all: impl FnOnce() -> Vec<Pod>) -> Option<Batch> {
+        if self.complete {
+            *self = Self { complete: false, upserts: BTreeMap::new(), deletes: BTreeSet::new() };
+            return Some(Batch { complete: true, upserts: all(), deletes: Vec::new() });
+        }
+        let mut batch = Batch::default();
+        while batch.deletes.len() < limits::PUBLISH_BATCH
+            && let Some(uid) = self.deletes.pop_first()
+        {
+            batch.deletes.push(uid);
+        }
+        while batch.upserts.len() < limits::PUBLISH_BATCH
+            && let Some((_, pod)) = self.upserts.pop_first()
+        {
+            batch.upserts.push(pod);
+        }
+        let empty = batch.upserts.is_empty() && batch.deletes.is_empty();
+        (!empty).then_some(batch)
+    }
+}
+
+/// The queue between attachments and the publisher.
+#[derive(Debug, Default)]
+pub(crate) struct Publications {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+impl Publications {
+    /// A pod came or changed.
+    pub(crate) fn put(&self, pod: Pod) {
+        self.change(|pending| pending.put(pod));
+    }
+
+    /// A pod went.
+    pub(crate) fn remove(&self, uid: PodUid) {
+        self.change(|pending| pending.remove(uid));
+    }
+
+    /// The other side may know anything: all is said again.
+    pub(crate) fn everything(&self) {
+        self.change(Pending::everything);
+    }
+
+    /// The next publication, if there is one.
+    pub(crate) fn take(&self, all: impl FnOnce() -> Vec<Pod>) -> Option<Batch> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take(all)
+    }
+
+    /// Waits until there may be something.
+    pub(crate) async fn changed(&self) {
+        self.wake.notified().await;
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Pending)) {
+        act(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_model::{AttachmentId, NodeName, PodPhase, Revision, WallTime};
+
+    use super::*;
+
+    fn uid(n: u16) -> PodUid {
+        PodUid(u128::from(n).to_be_bytes())
+    }
+
+    fn pod(n: u16) -> Pod {
+        Pod {
+            uid: uid(n),
+            name: format!("shop/web-{n}").parse().unwrap(),
+            labels: BTreeMap::new(),
+            node: NodeName::new("n1").unwrap(),
+            attachment: AttachmentId { container: "c".to_owned(), interface: "eth0".to_owned() },
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            phase: PodPhase::Active,
+            ready: true,
+            created: WallTime(0),
+            revision: Revision(0),
+        }
+    }
+
+    /// `complete` and the numbers of upserts and deletes.
+    fn take(pending: &mut Pending, all: &[u16]) -> Option<(bool, Vec<u16>, Vec<u16>)> {
+        let number = |uid: &PodUid| u16::from_be_bytes([uid.0[14], uid.0[15]]);
+        let batch = pending.take(|| all.iter().map(|n| pod(*n)).collect())?;
+        let upserts = batch.upserts.iter().map(|pod| number(&pod.uid)).collect();
+        Some((batch.complete, upserts, batch.deletes.iter().map(number).collect()))
+    }
+
+    #[test]
+    fn the_first_publication_is_everything_and_then_only_changes_follow() {
+        let mut pending = Pending::default();
+        pending.put(pod(9));
+        assert_eq!(take(&mut pending, &[1, 9]), Some((true, vec![1, 9], vec![])));
+        assert_eq!(take(&mut pending, &[1, 9]), None);
+        pending.put(pod(2));
+        pending.put(pod(3));
+        pending.remove(uid(3));
+        pending.remove(uid(1));
+        pending.put(pod(1));
+        assert_eq!(take(&mut pending, &[]), Some((false, vec![1, 2], vec![3])));
+        pending.put(pod(4));
+        pending.everything();
+        assert_eq!(take(&mut pending, &[4]), Some((true, vec![4], vec![])));
+    }
+
+    #[test]
+    fn a_flood_is_cut_into_batches_and_too_much_becomes_everything() {
+        let mut pending = Pending::default();
+        take(&mut pending, &[]);
+        (0..300).for_each(|n| pending.put(pod(n)));
+        let sizes: Vec<_> =
+            std::iter::from_fn(|| take(&mut pending, &[])).map(|(_, upserts, _)| upserts.len()).collect();
+        assert_eq!(sizes, [256, 44]);
+        (0..=4096).for_each(|n| pending.remove(uid(n)));
+        assert_eq!(take(&mut pending, &[7]), Some((true, vec![7], vec![])));
+    }
+}

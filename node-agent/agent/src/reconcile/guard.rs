@@ -1,0 +1,165 @@
+//! The loop of nf_tables: the guard's rules and the elements of its sets.
+//!
+//! Elements of all pods that are attached at the same time go into one transaction (group commit); who waits for a pod
+//! is told when it is in the kernel.
+
+use std::{sync::Arc, time::Instant};
+
+use weft_errors::{Coded, Error};
+use weft_kernel::{NftError, NftMonitor, NftSocket};
+use weft_model::{AddressRange, FabricItem, Overlay, Revision};
+use weft_nft::{Batch, Elements};
+use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep};
+use weft_view::View;
+
+use crate::{
+    backoff::Backoff,
+    clock,
+    inbox::{Outcome, Ticket, Wish, Work},
+    limits,
+    node::Node,
+    states::Subsystem,
+};
+
+use super::sweep;
+
+/// The loop.
+pub(crate) struct GuardLoop {
+    node: Arc<Node>,
+    socket: NftSocket,
+    /// What the kernel is known to hold; `None`: look first.
+    known: Option<(Overlay, Elements)>,
+    backoff: Backoff,
+    observe_at: Instant,
+    retry_at: Option<Instant>,
+}
+
+impl GuardLoop {
+    /// Opens the socket in the calling thread's namespace.
+    pub(crate) fn open(node: Arc<Node>) -> Result<Self, Error> {
+        let socket = NftSocket::open().map_err(|e| e.envelope())?;
+        let backoff = Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST);
+        Ok(Self { node, socket, known: None, backoff, observe_at: Instant::now(), retry_at: None })
+    }
+
+    /// A monitor that knows this loop's own commits.
+    pub(crate) fn monitor(&self) -> Result<NftMonitor, Error> {
+        self.socket.monitor().map_err(|e| e.envelope())
+    }
+
+    /// Works until the process stops.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let mut work = Work::Wish(Wish::everything(), Ticket::default());
+        loop {
+            let (wish, ticket) = match work {
+                Work::Stop => return Ok(()),
+                Work::Nothing => (Wish::everything(), None),
+                Work::Wish(wish, ticket) => (wish, Some(ticket)),
+            };
+            let view = node.view();
+            let result = self.pass(&view, wish.observe);
+            let outcome = self.settle(view.revision(), result);
+            if let Some(ticket) = ticket {
+                node.inboxes.nft.done(ticket, outcome);
+            }
+            let until = self.retry_at.map_or(self.observe_at, |retry| retry.min(self.observe_at));
+            work = node.inboxes.nft.take(until);
+        }
+    }
+
+    fn settle(&mut self, revision: Revision, result: Result<(), NftError>) -> Outcome {
+        match result {
+            Ok(()) => {
+                self.backoff.reset();
+                self.retry_at = None;
+                self.node.states.well(Subsystem::Nft, revision, clock::wall());
+                Outcome::default()
+            }
+            Err(error) => {
+                self.known = None;
+                self.retry_at = Some(Instant::now() + self.backoff.next(clock::chance()));
+                let error = error.envelope();
+                self.node.states.failed(Subsystem::Nft, error.clone(), clock::wall());
+                Outcome { other: Some(error), ..Outcome::default() }
+            }
+        }
+    }
+
+    fn pass(&mut self, view: &View, look: bool) -> Result<(), NftError> {
+        let Some(fabric) = view.fabric() else { return Ok(()) };
+        let ruleset = Ruleset::new(fabric.overlay);
+        let wanted = ruleset.elements(&input(view, fabric, &self.node.facts()));
+        let due = look || Instant::now() >= self.observe_at || self.retry_at.is_some();
+        match self.known.take() {
+            Some((overlay, actual)) if overlay == fabric.overlay && !due => {
+                // What nobody wants stays until the View was in sync.
+                let wanted = keep(wanted, &actual, sweep(view));
+                self.commit(&ruleset.update(&wanted, &actual), "elements")?;
+                self.known = Some((overlay, wanted));
+            }
+            _ => {
+                let wanted = self.compare(&ruleset, wanted, sweep(view))?;
+                self.known = Some((fabric.overlay, wanted));
+                self.observe_at = Instant::now() + limits::OBSERVE_EVERY;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the whole of our tables and mends what differs.
+    fn compare(&mut self, ruleset: &Ruleset, wanted: Elements, sweep: Sweep) -> Result<Elements, NftError> {
+        let observed = self.socket.observe(ruleset.tables())?;
+        let actual = observed.elements(ruleset.tables());
+        let wanted = keep(wanted, &actual, sweep);
+        let differences = ruleset.verify(&wanted, &observed);
+        let Some(first) = differences.first() else { return Ok(wanted) };
+        let count = differences.len();
+        if differences.iter().all(weft_nft::Difference::is_of_elements) {
+            tracing::debug!(count, %first, "nf_tables elements differ");
+            self.commit(&ruleset.update(&wanted, &actual), "elements")?;
+        } else {
+            tracing::info!(count, %first, "nf_tables rules are put in place");
+            self.commit(&ruleset.full(&wanted), "rules")?;
+        }
+        Ok(wanted)
+    }
+
+    fn commit(&mut self, batches: &[Batch], what: &str) -> Result<(), NftError> {
+        for batch in batches {
+            let generation = self.socket.commit(batch)?;
+            tracing::debug!(what, generation, bytes = batch.size(), "execute");
+        }
+        Ok(())
+    }
+}
+
+/// Before the View was in sync nothing is taken away: what is there is wanted too.
+fn keep(mut wanted: Elements, actual: &Elements, sweep: Sweep) -> Elements {
+    if sweep == Sweep::Forbidden {
+        for (set, elements) in actual.iter() {
+            elements.iter().for_each(|element| wanted.insert(set.clone(), element.clone()));
+        }
+    }
+    wanted
+}
+
+/// What decides the elements.
+fn input(view: &View, fabric: &FabricItem, facts: &Facts) -> GuardInput {
+    let others = || view.peers().values().filter(|peer| peer.node != facts.node);
+    let mut owners = Vec::new();
+    for peer in others() {
+        let Some(mac) = peer.uplink_mac else { continue };
+        owners.extend(peer.mesh.iter().map(|(_, address)| (AddressRange::host(*address), mac)));
+        owners.extend(view.blocks_of(&peer.node).map(|route| (route.block, mac)));
+    }
+    GuardInput {
+        families: fabric.families,
+        ranges: fabric.ranges.clone(),
+        masquerade_exceptions: fabric.masquerade_exceptions.clone(),
+        pods: facts.pods.values().map(GuardPod::from).collect(),
+        peers_underlay: others().flat_map(|peer| peer.underlay.iter().copied()).collect(),
+        uplinks: facts.underlay.iter().map(|underlay| underlay.interface.clone()).collect(),
+        owners,
+    }
+}

@@ -1,0 +1,143 @@
+//! The loop of the mesh device: makes it, keeps its key, port and peers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use weft_errors::{Coded, Error};
+use weft_kernel::TunEnsured;
+use weft_mesh::{Backend, Mesh};
+use weft_model::{
+    Overlay, Revision,
+    ownership::{MESH_DEVICES, MESH_PORTS},
+};
+use weft_plan::{LocalDevice, desired_device, peer_steps};
+use weft_view::View;
+
+use crate::{
+    backoff::Backoff,
+    clock,
+    inbox::{Outcome, Ticket, Wish, Work},
+    limits,
+    node::{MeshSeen, Node},
+    states::Subsystem,
+};
+
+use super::sweep;
+
+/// Counters, endpoints and ages of handshakes are read this often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The loop.
+pub(crate) struct MeshLoop {
+    node: Arc<Node>,
+    mesh: Mesh,
+    backend: Option<Backend>,
+    backoff: Backoff,
+    next: Instant,
+}
+
+impl MeshLoop {
+    /// A loop that hasn't looked yet.
+    pub(crate) fn new(node: Arc<Node>, mesh: Mesh) -> Self {
+        let backoff = Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST);
+        Self { node, mesh, backend: None, backoff, next: Instant::now() }
+    }
+
+    /// Works until the process stops.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let mut work = Work::Wish(Wish::everything(), Ticket::default());
+        loop {
+            let ticket = match work {
+                Work::Stop => return Ok(()),
+                Work::Nothing => None,
+                Work::Wish(_, ticket) => Some(ticket),
+            };
+            let view = node.view();
+            let result = self.pass(&view);
+            let outcome = self.settle(view.revision(), result);
+            if let Some(ticket) = ticket {
+                node.inboxes.mesh.done(ticket, outcome);
+            }
+            work = node.inboxes.mesh.take(self.next);
+        }
+    }
+
+    fn settle(&mut self, revision: Revision, result: Result<(), Error>) -> Outcome {
+        match result {
+            Ok(()) => {
+                self.backoff.reset();
+                self.next = Instant::now() + LOOK_EVERY;
+                self.node.states.well(Subsystem::Mesh, revision, clock::wall());
+                Outcome::default()
+            }
+            Err(error) => {
+                self.next = Instant::now() + self.backoff.next(clock::chance());
+                self.node.states.failed(Subsystem::Mesh, error.clone(), clock::wall());
+                Outcome { other: Some(error), ..Outcome::default() }
+            }
+        }
+    }
+
+    fn pass(&mut self, view: &View) -> Result<(), Error> {
+        let Some(fabric) = view.fabric().filter(|fabric| fabric.overlay == Overlay::Wireguard) else {
+            return Ok(());
+        };
+        self.ensure_device(self.node.facts().mesh_mtu(fabric))?;
+        let [listen_port, _] = MESH_PORTS;
+        let local = LocalDevice { name: self.mesh.name().to_owned(), key: self.node.mesh_key, listen_port };
+        let desired = desired_device(&self.node.name, &local, view.peers()).map_err(|e| e.envelope())?;
+        let mut state = self.mesh.observe().map_err(|e| self.lost(&e))?;
+        let steps = peer_steps(&state, &desired, sweep(view));
+        if !steps.is_empty() {
+            for step in &steps {
+                tracing::debug!(device = self.mesh.name(), revision = view.revision().0, %step, "execute");
+            }
+            state = self.mesh.execute(&steps).map_err(|e| self.lost(&e))?;
+        }
+        let in_kernel = self.backend == Some(Backend::Kernel);
+        self.node.set_mesh_seen(MeshSeen { state, at: Instant::now(), in_kernel });
+        Ok(())
+    }
+
+    /// The device exists, is up, and has its MTU; the other loops learn of it.
+    fn ensure_device(&mut self, mtu: u32) -> Result<(), Error> {
+        let name = self.mesh.name().to_owned();
+        let devices = weft_kernel::read_mesh_devices().map_err(|e| e.envelope())?;
+        let ready = devices.iter().any(|device| device.name == name && device.up && device.mtu == mtu);
+        if self.backend.is_none() || !ready {
+            self.backend = Some(self.prepare(&name)?);
+            weft_kernel::configure_mesh_device(&name, mtu).map_err(|e| e.envelope())?;
+        }
+        let devices = weft_kernel::read_mesh_devices().map_err(|e| e.envelope())?;
+        self.node.change_facts(|facts| facts.mesh = devices);
+        Ok(())
+    }
+
+    fn prepare(&self, name: &str) -> Result<Backend, Error> {
+        let backend = self.mesh.prepare().map_err(|e| e.envelope())?;
+        if backend == Backend::Userspace {
+            let ensured = weft_kernel::ensure_tun(name, None).map_err(|e| e.envelope())?;
+            if ensured == TunEnsured::Created {
+                tracing::info!(device = name, "the built-in tunnel is used: made its TUN device");
+            }
+        }
+        Ok(backend)
+    }
+
+    /// The device may be gone: it is prepared anew next time.
+    fn lost(&mut self, error: &weft_mesh::Error) -> Error {
+        if matches!(error, weft_mesh::Error::Missing { .. }) {
+            self.backend = None;
+        }
+        error.envelope()
+    }
+}
+
+/// Name of the mesh device that is used: the first; the second is for key rotation.
+pub(crate) const fn device() -> &'static str {
+    let [name, _] = MESH_DEVICES;
+    name
+}

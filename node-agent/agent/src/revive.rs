@@ -1,0 +1,111 @@
+//! Pods whose link somebody deleted are attached anew; pods whose namespace is gone too are forgotten after two looks.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+use weft_errors::Error;
+use weft_ipam::{Holding, Origin};
+use weft_kernel::Namespace;
+use weft_model::PodUid;
+
+use crate::{
+    attach::Engine,
+    inbox::Wish,
+    limits,
+    node::{Node, local_pod},
+};
+
+/// Called by the loop of links: a port that should be there is gone. `true`: it was made again.
+pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
+    let weft_kernel::Error::PortGone { name } = error else { return false };
+    let holding = node.addresses.read(|l| l.holdings().find(|h| h.attached && h.link == *name).cloned());
+    let Some(holding) = holding else { return false };
+    match Namespace::open_foreign(&holding.netns) {
+        Ok(namespace) => reattach(node, &holding, &namespace),
+        Err(_) => {
+            // Its runtime will say DEL; until then it wants nothing of the kernel.
+            tracing::info!(pod = %holding.pod, netns = holding.netns, "a pod's namespace is gone; waiting for its DEL");
+            node.drop_pod(holding.uid);
+            for inbox in [&node.inboxes.links, &node.inboxes.routes, &node.inboxes.nft] {
+                inbox.poke(Wish::pod(holding.uid));
+            }
+            true
+        }
+    }
+}
+
+fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
+    let link = match crate::attach::pod_link(node, holding) {
+        Ok(link) => link,
+        Err(error) => {
+            tracing::warn!(%error, pod = %holding.pod, "a pod's link can't be made again yet");
+            return false;
+        }
+    };
+    match weft_kernel::attach(namespace, &link) {
+        Ok(_) => {
+            tracing::info!(pod = %holding.pod, link = holding.link, "a pod's link was gone and has been made again");
+            node.put_pod(local_pod(holding));
+            node.inboxes.nft.poke(Wish { observe: true, ..Wish::pod(holding.uid) });
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, pod = %holding.pod, "a pod's link can't be made again yet");
+            false
+        }
+    }
+}
+
+/// Forgets pods that nobody will remove: namespace and link gone, seen twice, and once more under the lock.
+pub(crate) fn collect(engine: &Arc<Engine>, stop: &CancellationToken) -> Result<(), Error> {
+    let mut seen: BTreeMap<PodUid, u8> = BTreeMap::new();
+    while !pause(limits::OBSERVE_EVERY, stop) {
+        let gone: Vec<_> = holdings(engine.node()).into_iter().filter(is_gone).collect();
+        seen.retain(|uid, _| gone.iter().any(|holding| holding.uid == *uid));
+        for holding in gone {
+            let looks = seen.entry(holding.uid).or_default();
+            *looks += 1;
+            if *looks >= limits::GONE_LOOKS {
+                forget(engine, &holding);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn forget(engine: &Engine, holding: &Holding) {
+    let deadline = Instant::now() + limits::ATTACH_DEADLINE;
+    let Ok(held) = engine.lock(&holding.attachment.container, deadline) else { return };
+    let same = engine
+        .node()
+        .addresses
+        .read(|l| l.holding(&holding.attachment).is_some_and(|now| now.uid == holding.uid));
+    if !same || !is_gone(holding) {
+        return;
+    }
+    match engine.remove(&held, &holding.attachment, deadline) {
+        Ok(_) => {
+            tracing::info!(pod = %holding.pod, attachment = %holding.attachment, "a pod that is gone without a DEL was forgotten")
+        }
+        Err(error) => tracing::warn!(%error, pod = %holding.pod, "a pod that is gone can't be forgotten yet"),
+    }
+}
+
+fn holdings(node: &Node) -> Vec<Holding> {
+    // Pods of ours keep their namespace until they are removed.
+    node.addresses
+        .read(|l| l.holdings().filter(|h| h.attached && h.origin != Origin::Weft).cloned().collect())
+}
+
+fn is_gone(holding: &Holding) -> bool {
+    Namespace::open(&holding.netns).is_err() && matches!(weft_kernel::link_mtu(&holding.link), Ok(None))
+}
+
+/// `true`: the process stops.
+fn pause(how_long: Duration, stop: &CancellationToken) -> bool {
+    weft_process::wait::until_blocking(how_long, "stop", || stop.is_cancelled().then_some(())).is_ok()
+}

@@ -1,0 +1,284 @@
+//! `weft-agent run`: reads the disk, looks at the kernel, starts every loop, and serves.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use weft_errors::{Coded, Error};
+use weft_kernel::{LinkExecutor, RouteExecutor};
+use weft_mesh::{Mesh, MeshOptions};
+use weft_plan::{Facts, Link, Route};
+use weft_process::Tasks;
+use weft_rpc::{Channel, Limits, Services, SharedIdentity};
+use weft_view::View;
+
+use crate::{
+    addresses::{Addresses, JournalFile, Opened},
+    ask,
+    attach::{self, Engine},
+    clock,
+    config::Config,
+    conflist, control, follow, host, identity, join, lease, limits,
+    local::LocalService,
+    lock::Lock,
+    node::{Node, Parts, local_pod},
+    paths::Paths,
+    probe, publisher,
+    reconcile::{GuardLoop, MeshLoop, SubjectLoop, mesh_device},
+    renew, report, revive, settings,
+    states::Subsystem,
+    view_file,
+};
+
+/// Runs until a signal or a failure that makes going on useless.
+pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
+    let started = start(&paths, &config)?;
+    let tasks = Tasks::new();
+    let Started { node, file, identity, endpoints, mesh, _lock } = started;
+    let engine = Arc::new(Engine::new(Arc::clone(&node)));
+    start_journal(&tasks, &node, file)?;
+    start_loops(&tasks, &node, &engine, &config, mesh)?;
+    start_clients(&tasks, &engine, &paths, &config, &identity, endpoints)?;
+    start_servers(&tasks, &engine, &paths)?;
+    stop_threads(&tasks, &node, &paths);
+    let stopped = tasks.run().await;
+    match stopped.failure {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// What was found on the disk and the host.
+struct Started {
+    node: Arc<Node>,
+    file: JournalFile,
+    identity: SharedIdentity,
+    endpoints: Vec<String>,
+    mesh: Mesh,
+    _lock: Lock,
+}
+
+fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
+    let loaded = identity::load(paths)?;
+    let lock = Lock::take(paths)?;
+    let view = view_file::load(&paths.view()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "starting without a view");
+        View::default()
+    });
+    if let Some(fabric) = view.fabric() {
+        join::check_primary_of(config.primary, fabric.families.primary())?;
+    }
+    let key = identity::wireguard_key(paths)?;
+    let mesh_key = weft_mesh::public_key(&key);
+    let options = MeshOptions { device: mesh_device().to_owned(), private_key: key, backend: config.backend };
+    let mesh = Mesh::open(options).map_err(|e| e.envelope())?;
+    let Opened { addresses, file, damage, rebooted } =
+        Addresses::open(&paths.journal(), clock::boot_id(), clock::uptime())?;
+    if let Some(error) = damage {
+        tracing::error!(%error, "the allocation journal was damaged");
+    }
+    if rebooted {
+        tracing::info!("the machine has started anew: the pods of before are gone, their addresses rest");
+    }
+    let facts = first_facts(&loaded.name, &addresses);
+    let parts = Parts { name: loaded.name, addresses, view, facts, mesh_key };
+    let node = Arc::new(Node::new(parts));
+    if let Err(error) = host::refresh(&node, &config.underlay) {
+        tracing::warn!(%error, "the host can't be read as it should be");
+    }
+    settings::remember(&node, &paths.settings())?;
+    tracing::info!(node = %node.name, revision = node.view().revision().0, pods = node.facts().pods.len(), "starting");
+    Ok(Started {
+        node,
+        file,
+        identity: SharedIdentity::new(loaded.identity),
+        endpoints: loaded.membership.endpoints,
+        mesh,
+        _lock: lock,
+    })
+}
+
+fn first_facts(name: &weft_model::NodeName, addresses: &Addresses) -> Facts {
+    let mut facts = Facts::new(name.clone());
+    facts.features = weft_kernel::detect_features();
+    facts.mesh = weft_kernel::read_mesh_devices().unwrap_or_default();
+    facts.pods = addresses.read(|ledger| {
+        ledger.holdings().filter(|h| h.attached).map(|h| (h.uid, local_pod(h))).collect::<BTreeMap<_, _>>()
+    });
+    facts
+}
+
+fn start_journal(tasks: &Tasks, node: &Arc<Node>, file: JournalFile) -> Result<(), Error> {
+    let node = Arc::clone(node);
+    tasks.spawn_thread("journal", move || node.addresses.write_all(file))
+}
+
+fn start_loops(
+    tasks: &Tasks,
+    node: &Arc<Node>,
+    engine: &Arc<Engine>,
+    config: &Config,
+    mesh: Mesh,
+) -> Result<(), Error> {
+    let guard = GuardLoop::open(Arc::clone(node))?;
+    let monitor = guard.monitor()?;
+    let shared = || Arc::clone(node);
+    let (links, routes) = (shared(), shared());
+    tasks.spawn_thread("links", move || {
+        let executor = LinkExecutor::open().map_err(|e| e.envelope())?;
+        SubjectLoop::<Link, _>::new(links, Subsystem::Links, executor, revive::repair_port).run()
+    })?;
+    tasks.spawn_thread("routes", move || {
+        let executor = RouteExecutor::open().map_err(|e| e.envelope())?;
+        SubjectLoop::<Route, _>::new(routes, Subsystem::Routes, executor, |_, _| false).run()
+    })?;
+    tasks.spawn_thread("nft", move || guard.run())?;
+    let meshed = shared();
+    tasks.spawn_thread("mesh", move || MeshLoop::new(meshed, mesh).run())?;
+    let (watched, stop) = (shared(), tasks.token());
+    tasks.spawn_thread("monitor", move || host::watch_kernel(&watched, &stop))?;
+    let (watched, stop) = (shared(), tasks.token());
+    tasks.spawn_thread("nft-monitor", move || host::watch_nft(&watched, monitor, &stop))?;
+    let (hosted, choice) = (shared(), config.underlay.clone());
+    tasks.spawn_thread("host", move || host::follow_host(&hosted, &choice))?;
+    let probed = shared();
+    tasks.spawn_thread("probe", move || probe::run(&probed))?;
+    let (reaped, stop) = (Arc::clone(engine), tasks.token());
+    tasks.spawn_thread("reap", move || {
+        while !weft_process::wait::until_blocking(limits::REAP_EVERY, "stop", || {
+            stop.is_cancelled().then_some(())
+        })
+        .is_ok()
+        {
+            reaped.reap();
+        }
+        Ok(())
+    })?;
+    let (collected, stop) = (Arc::clone(engine), tasks.token());
+    tasks.spawn_thread("collect", move || revive::collect(&collected, &stop))
+}
+
+fn start_clients(
+    tasks: &Tasks,
+    engine: &Arc<Engine>,
+    paths: &Paths,
+    config: &Config,
+    identity: &SharedIdentity,
+    endpoints: Vec<String>,
+) -> Result<(), Error> {
+    let node = engine.node();
+    let channel: Channel = control::open(endpoints.clone(), identity)?;
+    let (asks, questions) = mpsc::channel(limits::ASKS);
+    let follower = follow::Follower {
+        node: Arc::clone(node),
+        channel: channel.clone(),
+        cluster: identity.current().holder().cluster,
+        primary: config.primary,
+        asks,
+    };
+    tasks.spawn_vital("follow", follower.run(tasks.token()));
+    tasks.spawn("view", follow::keep_view(Arc::clone(node), paths.clone(), tasks.token()));
+    tasks.spawn("ask", ask::answer_all(Arc::clone(engine), channel.clone(), questions, tasks.token()));
+    tasks.spawn("report", report::report(Arc::clone(node), channel.clone(), tasks.token()));
+    let mutations = control::Mutations::new;
+    tasks.spawn(
+        "publish",
+        publisher::publish_pods(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
+    );
+    tasks.spawn(
+        "facts",
+        publisher::publish_facts(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
+    );
+    tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel, mutations()?, tasks.token()));
+    tasks.spawn("renew", renew::keep_certificate(identity.clone(), endpoints, paths.clone(), tasks.token()));
+    Ok(())
+}
+
+fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(), Error> {
+    let directory = paths.cni_socket().parent().unwrap_or(Path::new("/run/weft"));
+    fs::create_dir_all(directory).map_err(|error| socket_failed(directory, &error))?;
+    let (services, _) = Services::new()
+        .local(LocalService::new(Arc::clone(engine)))
+        .health_and_reflection()
+        .map_err(|e| e.envelope())?;
+    let socket = paths.agent_socket().to_owned();
+    let stop = tasks.token();
+    tasks.spawn_vital("local", async move {
+        weft_rpc::serve_local(&socket, services, Limits::default(), stop).await.map_err(|e| e.envelope())
+    });
+    let (engine, tasks_of_cni, paths) = (Arc::clone(engine), tasks.clone(), paths.clone());
+    let stop = tasks.token();
+    // Kept DELs and unfinished attachments first, then new calls.
+    tasks.spawn_thread("attach", move || serve_cni(&tasks_of_cni, &engine, &paths, &stop))
+}
+
+/// Opens the CNI socket once the kernel is ready, then looks for kept DELs from time to time.
+fn serve_cni(
+    tasks: &Tasks,
+    engine: &Arc<Engine>,
+    paths: &Paths,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let listener = bind(paths.cni_socket())?;
+    engine.undo_unfinished(Instant::now() + limits::ATTACH_DEADLINE);
+    attach::replay_spool(engine, &paths.spool());
+    attach::serve(tasks, engine, listener)?;
+    let mut announced = false;
+    loop {
+        let pause = if announced { limits::SPOOL_EVERY } else { Duration::from_millis(5) };
+        if weft_process::wait::until_blocking(pause, "stop", || stop.is_cancelled().then_some(())).is_ok() {
+            return Ok(());
+        }
+        if !announced && engine.node().is_ready() {
+            announced = true;
+            let node = engine.node();
+            node.states.well(Subsystem::Cni, node.view().revision(), clock::wall());
+            conflist::write(&paths.conflist())?;
+            weft_process::notify_ready();
+            tracing::info!(node = %engine.node().name, "ready to attach pods");
+        }
+        attach::replay_spool(engine, &paths.spool());
+    }
+}
+
+fn bind(path: &Path) -> Result<UnixListener, Error> {
+    // The lock says that no other agent lives: a socket that is there is a dead one's.
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(socket_failed(path, &error)),
+    }
+    let listener = UnixListener::bind(path).map_err(|error| socket_failed(path, &error))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|error| socket_failed(path, &error))?;
+    Ok(listener)
+}
+
+fn socket_failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(&weft_errors::FILE_UNREADABLE, "the agent's socket can't be made")
+        .object("file", "", path.display())
+        .because(error)
+}
+
+/// Threads that wait for something else than the token are woken when it is cancelled.
+fn stop_threads(tasks: &Tasks, node: &Arc<Node>, paths: &Paths) {
+    let (stop, node, socket) = (tasks.token(), Arc::clone(node), paths.cni_socket().to_owned());
+    tasks.spawn("stop", async move {
+        stop.cancelled().await;
+        node.inboxes.stop();
+        node.addresses.stop();
+        // Whoever accepts sees the token after this connection.
+        drop(UnixStream::connect(&socket));
+        drop(fs::remove_file(&socket));
+    });
+}

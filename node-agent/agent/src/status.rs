@@ -1,0 +1,162 @@
+//! The node's own account of itself.
+
+use std::time::Instant;
+
+use weft_errors::{Coded, Error, RANGE_OVERLAP, UNDERLAY_UNKNOWN};
+use weft_plan::{Facts, Feature, problems};
+use weft_proto::v1;
+use weft_view::View;
+
+use crate::{
+    node::Node,
+    states::{State, Subsystem},
+};
+
+/// How much of the account is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What a sign of life carries.
+    Brief,
+    /// Peers and findings too.
+    Full,
+}
+
+/// The account.
+pub(crate) fn status(node: &Node, detail: Detail) -> v1::NodeStatus {
+    let (view, facts) = (node.view(), node.facts());
+    let states = node.states.all();
+    let underlay = facts.underlay.as_ref();
+    let (pods, blocks) = node.addresses.read(|ledger| {
+        let blocks = ledger.usage().map(|usage| v1::BlockUse {
+            block: Some((&usage.block).into()),
+            used: u64::try_from(usage.held).unwrap_or(u64::MAX),
+            quarantine: u64::try_from(usage.resting).unwrap_or(u64::MAX),
+        });
+        (ledger.holdings().filter(|h| h.attached).count(), blocks.collect())
+    });
+    let mut status = v1::NodeStatus {
+        applied_revision: node.states.applied().0,
+        subsystems: states.iter().map(|(subsystem, state)| subsystem_to_wire(*subsystem, state)).collect(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel_wireguard: node.mesh_seen().is_some_and(|seen| seen.in_kernel),
+        pods: u32::try_from(pods).unwrap_or(u32::MAX),
+        blocks,
+        underlay_interface: underlay.map(|u| u.interface.clone()).unwrap_or_default(),
+        underlay_mtu: underlay.map_or(0, |u| u.mtu),
+        started_ms: node.started.0,
+        ..v1::NodeStatus::default()
+    };
+    if detail == Detail::Full {
+        status.kernel = kernel_release();
+        status.peers = peers(node, &view, &facts);
+        status.findings = findings(&view, &facts);
+    }
+    status
+}
+
+fn subsystem_to_wire(subsystem: Subsystem, state: &State) -> v1::Subsystem {
+    v1::Subsystem {
+        name: subsystem.as_str().to_owned(),
+        ok: state.error.is_none(),
+        error: state.error.as_ref().map(Into::into),
+        since_ms: state.since.0,
+        applied_revision: state.applied.unwrap_or_default().0,
+    }
+}
+
+fn peers(node: &Node, view: &View, facts: &Facts) -> Vec<v1::PeerStatus> {
+    let seen = node.mesh_seen();
+    let others = view.peers().values().filter(|peer| peer.node != node.name);
+    let status = |peer: &weft_model::PeerItem| {
+        let state = seen.as_ref().and_then(|s| s.state.peers.get(&peer.wireguard_key?));
+        let elapsed =
+            seen.as_ref().map(|s| Instant::now().saturating_duration_since(s.at)).unwrap_or_default();
+        let endpoint = state.and_then(|s| s.endpoint).or(peer.endpoint);
+        v1::PeerStatus {
+            node: peer.node.to_string(),
+            endpoint: endpoint.as_ref().map(Into::into),
+            handshake_age_s: state.and_then(|s| s.handshake_age).map(|age| (age + elapsed).as_secs()),
+            rx_bytes: state.map_or(0, |s| s.rx_bytes),
+            tx_bytes: state.map_or(0, |s| s.tx_bytes),
+            path_mtu: path_mtu(facts, view, &peer.node),
+            rtt_us: node.rtt(&peer.node),
+        }
+    };
+    others.map(status).collect()
+}
+
+/// What was probed, else what is computed.
+fn path_mtu(facts: &Facts, view: &View, peer: &weft_model::NodeName) -> u32 {
+    let computed = view.fabric().map_or(0, |fabric| facts.pod_mtu(fabric));
+    facts.probed_mtus.get(peer).copied().unwrap_or(computed)
+}
+
+/// What `weft check` says of this node.
+pub(crate) fn findings(view: &View, facts: &Facts) -> Vec<v1::Finding> {
+    let mut found = Vec::new();
+    let features = &facts.features;
+    for (name, feature, needed) in [
+        ("kernel: bridge", &features.bridge, true),
+        ("kernel: veth", &features.veth, true),
+        ("kernel: nf_tables", &features.nf_tables, true),
+        ("kernel: IPv4 policy rules", &features.rules_v4, true),
+        ("kernel: IPv6 policy rules", &features.rules_v6, true),
+        ("kernel: TUN", &features.tun, !features.wireguard.is_present()),
+    ] {
+        found.push(feature_finding(name, feature, needed));
+    }
+    let wireguard = if features.wireguard.is_present() { "the kernel's" } else { "the built-in tunnel" };
+    found.push(finding("mesh engine", wireguard, None));
+    match &facts.underlay {
+        Some(underlay) => {
+            let addresses: Vec<_> = underlay.addresses.iter().map(ToString::to_string).collect();
+            found.push(finding(
+                "underlay",
+                &format!("{} {} mtu {}", underlay.interface, addresses.join(" "), underlay.mtu),
+                None,
+            ));
+        }
+        None => found.push(finding(
+            "underlay",
+            "none",
+            Some(Error::new(&UNDERLAY_UNKNOWN, "the node has no underlay")),
+        )),
+    }
+    found.extend(problems(view, facts).iter().map(|problem| finding("plan", "", Some(problem.envelope()))));
+    found.push(overlaps(view, facts));
+    found
+}
+
+fn feature_finding(name: &str, feature: &Feature, needed: bool) -> v1::Finding {
+    let error = match feature {
+        Feature::Missing(why) if needed => {
+            Some(Error::new(&weft_errors::LINK_FAILED, format!("{name} is missing")).because(why))
+        }
+        Feature::Missing(_) | Feature::Present | Feature::Untried => None,
+    };
+    finding(name, &feature.to_string(), error)
+}
+
+/// Ranges of the fabric against the machine's own routes.
+fn overlaps(view: &View, facts: &Facts) -> v1::Finding {
+    let ranges = view.fabric().map(|fabric| &fabric.ranges);
+    let all = ranges.into_iter().flat_map(|r| r.pods.iter().chain(&r.services).chain(&r.nodes));
+    let reserved = facts.host.reserved();
+    for range in all {
+        if let Some(route) = reserved.iter().find(|route| route.overlaps(*range) && !range.covers(**route)) {
+            let message = format!("range {range} of the fabric overlaps the route {route} of this host");
+            return finding("host routes", &route.to_string(), Some(Error::new(&RANGE_OVERLAP, message)));
+        }
+    }
+    finding("host routes", &format!("{} routes, none overlaps the fabric", reserved.len()), None)
+}
+
+fn finding(name: &str, detail: &str, error: Option<Error>) -> v1::Finding {
+    let detail =
+        error.as_ref().filter(|_| detail.is_empty()).map_or_else(|| detail.to_owned(), |e| e.message.clone());
+    v1::Finding { name: name.to_owned(), ok: error.is_none(), detail, error: error.as_ref().map(Into::into) }
+}
+
+fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
