@@ -149,3 +149,40 @@ impl Coded for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: &Error, code: &str, text: &str) {
+        let envelope = error.envelope();
+        assert_eq!((envelope.code.as_str(), envelope.message.as_str()), (code, text));
+        assert!(!envelope.remedy.is_empty());
+    }
+
+    #[test]
+    fn errors_name_object_cause_and_code() {
+        let refused = |what: &str, area, errno, message: Option<&str>| {
+            Error::from(Refusal { what: what.to_owned(), area, errno, message: message.map(str::to_owned) })
+        };
+        let taken = refused("add link weftbr0", Area::Link, Errno::EEXIST, None);
+        check(&taken, "W4001", "add link weftbr0: File exists");
+        let source = Some("Invalid prefsrc address");
+        let route = refused("add route 10.1.2.0/24 in table 8701", Area::Route, Errno::EINVAL, source);
+        let text = "add route 10.1.2.0/24 in table 8701: Invalid argument (Invalid prefsrc address)";
+        check(&route, "W4002", text);
+        let setting = Error::Setting {
+            setting: "net.ipv4.ip_forward".to_owned(),
+            action: "set to 1".to_owned(),
+            source: io::Error::from_raw_os_error(libc::EROFS),
+        };
+        check(&setting, "W4004", "setting net.ipv4.ip_forward can't be set to 1");
+        assert_eq!(setting.envelope().cause, ["Read-only file system (os error 30)"]);
+        let path = PathBuf::from("/run/netns/x");
+        let gone = Error::Namespace { path, why: "can't be opened", source: None };
+        check(&gone, "W4005", "network namespace /run/netns/x: can't be opened");
+        let taken = Error::RouteTaken { route: "route 10.1.0.0/16 in main".to_owned() };
+        check(&taken, "W4002", "route 10.1.0.0/16 in main is taken by a route that isn't Weft's");
+        check(&Error::PortGone { name: "wv01".to_owned() }, "W4001", "the link wv01 of a pod is gone");
+    }
+}

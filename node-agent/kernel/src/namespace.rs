@@ -37,8 +37,9 @@ impl Namespace {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let failed = |why, source| Error::Namespace { path: path.clone(), why, source };
-        let file =
-            OpenOptions::new().read(true).open(&path).map_err(|e| failed("can't be opened", Some(e)))?;
+        // Without O_NONBLOCK the path of a pipe would keep us waiting for a writer.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+        let file = file.map_err(|e| failed("can't be opened", Some(e)))?;
         let kind = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|e| failed("can't be identified", Some(e)))?;
         let metadata = file.metadata().map_err(|e| failed("can't be identified", Some(e)))?;

@@ -76,3 +76,26 @@ impl Coded for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_carry_their_code_and_place() {
+        let interface = || "eth7".to_owned();
+        let node = || NodeName::new("n2").unwrap();
+        for (error, code, place) in [
+            (Error::NoSuchInterface { interface: interface() }, "W4102", "underlay.interface"),
+            (Error::NoAddress { interface: interface() }, "W4102", "underlay.interface"),
+            (Error::NoSuchAddress { address: [10, 0, 0, 1].into() }, "W4102", "underlay.address"),
+            (Error::NoDefaultRoute, "W4102", "underlay"),
+            (Error::MtuTooSmall { underlay: 1300, left: 1240 }, "W4104", ""),
+            (Error::NotRoutable { node: node(), family: Family::V6 }, "W4103", ""),
+        ] {
+            let envelope = error.envelope();
+            assert_eq!((envelope.code.as_str(), envelope.field.as_str()), (code, place), "{error}");
+            assert!(envelope.object.is_some() && !envelope.remedy.is_empty(), "{error}");
+        }
+    }
+}

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weft_kernel::{Echo, LinkExecutor, Namespace, NftSocket, Pinger, RouteExecutor, attach, write_setting};
+use weft_kernel::{
+    Echo, LinkExecutor, Look, Monitor, Namespace, NftSocket, Pinger, RouteExecutor, attach, write_setting,
+};
 use weft_model::{AddressRange, Dual, Epoch, Families, Item, Overlay, Revision, RouteItem};
 use weft_plan::{GuardInput, Link, LocalPod, Route, Ruleset, Scope, Setting, Subject, Sweep, Tracker};
 use weft_view::View;
@@ -250,6 +252,7 @@ fn a_thousand_peers_are_routed_and_timed() {
         links.want(Scope::All, Link::desired(&view, &facts, Scope::All));
         let (_, failures) = links.converge::<Link, _>(&mut LinkExecutor::open().unwrap(), Sweep::Forbidden);
         assert!(failures.is_empty(), "{failures:?}");
+        let mut monitor = Monitor::open().unwrap();
         let mut executor = RouteExecutor::open().unwrap();
         let mut routes = Tracker::new();
         let begin = Instant::now();
@@ -261,6 +264,8 @@ fn a_thousand_peers_are_routed_and_timed() {
         let begin = Instant::now();
         routes.observe::<Route, _>(&mut executor).unwrap();
         assert!(routes.pending().is_empty());
+        let looks = monitor.wait(Duration::from_millis(100)).unwrap();
+        assert!(looks.contains(&Look::Everything), "more notifications than a buffer holds: {looks:?}");
         println!(
             "{} steps: planned {planned:?}, executed {executed:?}, observed {:?}",
             steps.len(),

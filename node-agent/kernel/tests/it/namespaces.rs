@@ -30,10 +30,14 @@ fn a_named_namespace_lasts_until_it_is_removed() {
 fn what_is_no_pods_namespace_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let uts = Path::new("/proc/self/ns/uts");
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (path, why) in [
         (Path::new("/nowhere/net"), "can't be opened"),
         (file.path(), "isn't a network namespace"),
         (uts, "isn't a network namespace"),
+        (&pipe, "isn't a network namespace"),
         (Path::new("/proc/self/ns/net"), "is the node's own"),
     ] {
         let error = Namespace::open_foreign(path).unwrap_err();
