@@ -13,7 +13,7 @@ use weft_model::{AddressRange, FabricRanges, Families, Overlay};
 use weft_nft::{Batch, Element, Elements, Set, SetRef, Value};
 use weft_plan::{GuardInput, GuardPod, Ruleset};
 
-use crate::world::in_namespace;
+use crate::world::{in_namespace, ip};
 
 const MODES: [Overlay; 2] = [Overlay::Wireguard, Overlay::Routed];
 
@@ -168,7 +168,7 @@ fn a_refusal_names_the_object_and_changes_nothing() {
         broken.chains.retain(|c| c.name != "from_mesh");
         let mut batch = Batch::new();
         batch.replace_table(&broken);
-        let expected = "rule 3 of chain inet weft marks".to_owned();
+        let expected = "rule 4 of chain inet weft marks".to_owned();
         assert_eq!(refused(&mut socket, &batch), (expected, Errno::ENOENT));
 
         // A set that isn't there.
@@ -291,5 +291,48 @@ fn loading_and_changing_stay_quick() {
         );
         // Far above what is measured: this finds a wait for a timer or a lock, not a slow machine.
         assert!(change < Duration::from_millis(100) && load < Duration::from_secs(2), "{load:?} {change:?}");
+    });
+}
+
+/// Frames of pod 1 that its node lets in, by name.
+fn frames_let_in() -> String {
+    let output = Command::new("python3")
+        .args(["-c", include_str!("frames.py"), "pod1"])
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_pods_frames_pass_only_as_its_lease_says() {
+    in_namespace(|| {
+        // As the agent does: with 1 the bridge would trim the trailers by which the frames are known.
+        for name in ["iptables", "ip6tables"].map(|n| format!("/proc/sys/net/bridge/bridge-nf-call-{n}")) {
+            if std::path::Path::new(&name).exists() {
+                std::fs::write(name, "0").unwrap();
+            }
+        }
+        let own_mac = "02:57:45:46:54:01";
+        ip("link set lo up");
+        ip(&format!("link add weftbr0 address {own_mac} type bridge"));
+        ip("addr add 10.111.0.1/32 dev weftbr0");
+        ip("link add wv00000001 type veth peer name pod1 address 02:00:00:00:01:01");
+        ip("link set wv00000001 master weftbr0");
+        for name in ["weftbr0", "wv00000001", "pod1"] {
+            ip(&format!("link set {name} up"));
+        }
+        for name in ["all", "weftbr0", "wv00000001"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "0").unwrap();
+        }
+        let mut socket = NftSocket::open().unwrap();
+        let ruleset = Ruleset::new(Overlay::Wireguard);
+        commit_all(&mut socket, &ruleset.full(&ruleset.elements(&input(Families::Dual))));
+        assert_eq!(frames_let_in(), "ip4 ip6 arp solicit solicit-bare detect advertise advertise-bare");
+
+        // The twin: without the guard each of them arrives, so the test can see them all.
+        socket.commit(&ruleset.remove()).unwrap();
+        let all = frames_let_in();
+        assert_eq!(all.split(' ').count(), 31, "{all}");
     });
 }

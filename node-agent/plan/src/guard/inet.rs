@@ -12,7 +12,7 @@ use weft_nft::{
 };
 
 use super::rule::{
-    BOTH, accept, base, chain, closed, from_bridge, has, icmp6, icmp6_type, lacks, make_routable,
+    BOTH, accept, base, chain, closed, from_bridge, from_port, has, icmp6, icmp6_type, lacks, make_routable,
     of_our_connection, rule, table_ref, to_bridge,
 };
 
@@ -119,6 +119,9 @@ fn each(make: impl Fn(&Side) -> Rule) -> impl Iterator<Item = Rule> {
 
 fn marks(overlay: Overlay) -> Vec<Rule> {
     let mut rules = vec![
+        // A bridge hands frames to some link-local group MACs to the port itself, past its own hooks
+        // (net/bridge/br_input.c, br_handle_frame); and a port may not be in the bridge yet.
+        closed("a pod's packet that went around the bridge", vec![from_port()]),
         rule("", vec![from_bridge(), has(MARK_CHECKED), Statement::goto("from_pods")]),
         rule("our bits are nobody else's", vec![Statement::Mark { mark: Mark::Packet, clear: BOTH, set: 0 }]),
     ];

@@ -45,7 +45,7 @@ pub(super) fn closed(comment: &'static str, mut matches: Vec<Statement>) -> Rule
     rule(comment, matches)
 }
 
-/// Came in by a port of a pod (in `bridge`).
+/// Came in by a port of a pod: in `bridge` the rule, in `inet` never right.
 pub(super) fn from_port() -> Statement {
     Statement::is(Field::InName, Value::NamePrefix(VETH_PREFIX.to_owned()))
 }
