@@ -13,7 +13,7 @@ const PATIENCE: u64 = 80;
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     /// A mutation.
-    Command(Command),
+    Command(Box<Command>),
     /// A change of the configuration; the operator's.
     Member(MemberChange),
     /// A linearizable read.
@@ -59,7 +59,7 @@ impl Client {
         self.sequence = self.sequence.next();
         let stamp = Stamp { time: WallTime(1_000_000 + world.now), random: world.bytes() };
         let command = Command { client: self.id, sequence: self.sequence, stamp, action };
-        self.ask(Ask::Command(command), floor);
+        self.ask(Ask::Command(Box::new(command)), floor);
     }
 
     pub(crate) fn ask(&mut self, ask: Ask, floor: LogIndex) {

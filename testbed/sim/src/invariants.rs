@@ -121,10 +121,12 @@ impl Invariants {
 
     /// One vote per replica and term, through all its starts; a candidate's own counts.
     pub(crate) fn votes(&mut self, message: &Message) -> Result<(), String> {
-        let candidate = match message.kind {
-            MessageKind::RequestVote => message.from,
-            MessageKind::RequestVoteResponse if !message.reject => message.to,
-            _ => return Ok(()),
+        let candidate = if message.kind == MessageKind::RequestVote {
+            message.from
+        } else if message.kind == MessageKind::RequestVoteResponse && !message.reject {
+            message.to
+        } else {
+            return Ok(());
         };
         match self.votes.insert((message.from, message.term), candidate) {
             Some(other) if other != candidate => {

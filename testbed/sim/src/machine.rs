@@ -102,8 +102,11 @@ impl Machine {
     }
 }
 
+/// A way to read commands.
+pub(crate) type Decode = fn(&[u8]) -> Result<Command, String>;
+
 /// The codec of the product, perhaps with another way to read commands.
-pub(crate) fn codec(decode_command: Option<fn(&[u8]) -> Result<Command, String>>) -> Codec {
+pub(crate) fn codec(decode_command: Option<Decode>) -> Codec {
     Codec {
         encode_command: weft_proto::codec::encode_command,
         decode_command: decode_command.unwrap_or(decode),

@@ -254,14 +254,14 @@ impl Sim {
     fn stopped(&mut self, machine: usize, error: &Error) -> Step {
         let id = self.machines[machine].id;
         self.machines[machine].replica = None;
-        match error {
-            Error::Diverged { index, .. } if !self.checks.compare_hashes => {
-                self.diverged = self.diverged.or(Some((id, *index)));
-                self.machines[machine].condition = Condition::Retired;
-                Ok(())
-            }
-            error => Err(format!("replica {id} stopped: {error}")),
+        if let Error::Diverged { index, .. } = error
+            && !self.checks.compare_hashes
+        {
+            self.diverged = self.diverged.or(Some((id, *index)));
+            self.machines[machine].condition = Condition::Retired;
+            return Ok(());
         }
+        Err(format!("replica {id} stopped: {error}"))
     }
 
     fn compare(&mut self, machine: usize) -> Step {
@@ -317,7 +317,7 @@ impl Sim {
         }
         let ticket = self.machines[machine].ticket(client, serial);
         let input = match ask {
-            Ask::Command(command) => Input::Propose { ticket, command: Box::new(command) },
+            Ask::Command(command) => Input::Propose { ticket, command },
             Ask::Member(change) => Input::ProposeMember { ticket, change },
             Ask::Read if self.mutant == Some(Mutant::StaleRead) => {
                 Input::Await { ticket, index: LogIndex(0) }
@@ -382,7 +382,7 @@ impl Sim {
             }
             Ask::Read => return Ok(()),
         };
-        let acked = Acked { index, outcome, command };
+        let acked = Acked { index, outcome, command: *command };
         self.checks.acknowledge(&acked, pending.floor)?;
         let (action, outcome) = (&acked.command.action, &acked.outcome);
         if let Some(agent) = self.agents.get_mut(client) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use super::{Cast, TCP, eventually, fails, works};
+use super::{Cast, TCP, eventually, fails, warm_up, works};
 use crate::fabric::on;
 use crate::wait::pass;
 use crate::{Fabric, Result};
@@ -58,6 +58,8 @@ pub fn tunnel_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
 pub fn agent_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
     let node = cast.a.node();
     let to = cast.c.addresses().first().context("no address")?.to_string();
+    warm_up(fabric, cast, &to)?;
+    fabric.settle()?;
     let watch = fabric.background(on(node), &["watch"], &[])?;
     let ping = fabric.background(cast.a.place(), &["ping", &to, "--rate", "100"], &[])?;
     let stream = fabric.background(cast.a.place(), &["stream", &to, TCP], &[])?;

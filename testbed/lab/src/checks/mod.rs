@@ -97,6 +97,12 @@ pub(crate) fn same_family(pod: &Pod, other: IpAddr) -> Result<IpAddr> {
     found.copied().with_context(|| format!("{} has no address of the family of {other}", pod.name()))
 }
 
+/// Pings until answers come: the first packets between two nodes wait for a handshake, and are not what a check counts.
+pub(crate) fn warm_up(fabric: &Fabric, cast: &Cast, to: &str) -> Result {
+    let ping = ["ping", to, "--count", "3", "--within", "300"];
+    eventually(Duration::from_secs(5), || works(fabric, &cast.a.place(), &ping)).map(drop)
+}
+
 /// Repeats a check until it holds; its last error if it doesn't `within`.
 pub(crate) fn eventually<T>(within: Duration, mut check: impl FnMut() -> Result<T>) -> Result<T> {
     let mut last = None;

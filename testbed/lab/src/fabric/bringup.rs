@@ -11,6 +11,7 @@ use super::{COMMAND, Fabric, on};
 use crate::client::Output;
 use crate::protocol::{Place, Request, ServiceSpec};
 use crate::topology::{Node, Tunnel};
+use crate::wait::until;
 use crate::{Refusal, Result};
 
 const CONTROL_PORT: u16 = 7443;
@@ -48,6 +49,7 @@ pub(super) fn bring_up(fabric: &mut Fabric, say: &mut dyn FnMut(&str)) -> Result
     joined?;
     nodes?;
     name_every_replica(fabric)?;
+    await_voters(fabric)?;
     say(&format!(
         "{replicas} replicas and {} nodes are up after {} ms",
         fabric.topology.node.len(),
@@ -169,6 +171,25 @@ pub(super) fn token(fabric: &Fabric, role: &str) -> Result<Token> {
             .with_context(|| format!("weft token create: no {} in {made}", names.join(" or ")))
     };
     Ok(Token { token: word(&["token"])?, authority: word(&["ca", "authority"])? })
+}
+
+/// Waits until every replica has a vote: before that the fabric doesn't survive the end of its first one.
+fn await_voters(fabric: &Fabric) -> Result {
+    let mut last = Value::Null;
+    let all = until(READY, Duration::from_millis(50), || {
+        let status = fabric.weft(&["status", "-o", "json"]).ok()?;
+        last = serde_json::from_str(&status.stdout).ok()?;
+        let replicas = last["replicas"].as_array()?;
+        let voters = replicas.iter().filter(|r| r["voter"] == true).count();
+        (voters == usize::from(fabric.topology.control_planes.count)).then_some(())
+    });
+    match all {
+        Some(()) => Ok(()),
+        None => bail!(Refusal::Timeout(format!(
+            "not every replica got a vote within {READY:?}: {}",
+            last["replicas"]
+        ))),
+    }
 }
 
 /// `IP:7443` of every replica of the topology.
