@@ -19,6 +19,7 @@ mod lease;
 mod limits;
 mod local;
 mod lock;
+mod locks;
 mod node;
 mod paths;
 mod ping;

@@ -20,6 +20,7 @@ use crate::{
     addresses::{Addresses, Durability},
     clock,
     inbox::{Inbox, Wish},
+    locks::Locks,
     publish::Publications,
     states::States,
 };
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) name: NodeName,
     /// Addresses and their journal.
     pub(crate) addresses: Addresses,
+    /// One lock per container: attaching, detaching and repairing exclude each other.
+    pub(crate) locks: Locks,
     /// States of the subsystems.
     pub(crate) states: States,
     /// Inboxes of the loops.
@@ -107,6 +110,7 @@ impl Node {
         let node = Self {
             name,
             addresses,
+            locks: Locks::default(),
             states: States::new(),
             inboxes: Inboxes::default(),
             publications: Publications::default(),

@@ -19,11 +19,21 @@ use crate::{
     node::{Node, local_pod},
 };
 
+/// How long a repair waits for an attachment of the same container that is under way.
+const REPAIR_WAIT: Duration = Duration::from_millis(20);
+
 /// Called by the loop of links: a port that should be there is gone. `true`: it was made again.
 pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
     let weft_kernel::Error::PortGone { name } = error else { return false };
     let holding = node.addresses.read(|l| l.holdings().find(|h| h.attached && h.link == *name).cloned());
-    let Some(holding) = holding else { return false };
+    let Some(holding) = holding else { return true };
+    let Some(_held) = node.locks.take(&holding.attachment.container, Instant::now() + REPAIR_WAIT) else {
+        return false;
+    };
+    if !node.facts().pods.contains_key(&holding.uid) {
+        // It is being taken away: the loop hears of it next.
+        return true;
+    }
     match Namespace::open_foreign(&holding.netns) {
         Ok(namespace) => reattach(node, &holding, &namespace),
         Err(_) => {

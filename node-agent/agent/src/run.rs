@@ -155,11 +155,8 @@ fn start_loops(
     tasks.spawn_thread("probe", move || probe::run(&probed))?;
     let (reaped, stop) = (Arc::clone(engine), tasks.token());
     tasks.spawn_thread("reap", move || {
-        while !weft_process::wait::until_blocking(limits::REAP_EVERY, "stop", || {
-            stop.is_cancelled().then_some(())
-        })
-        .is_ok()
-        {
+        let stopped = || stop.is_cancelled().then_some(());
+        while weft_process::wait::until_blocking(limits::REAP_EVERY, "stop", stopped).is_err() {
             reaped.reap();
         }
         Ok(())

@@ -75,13 +75,14 @@ pub(crate) struct Named(Raw);
 impl Named {
     /// Parses, and checks the name.
     pub(crate) fn parse(text: &str) -> Result<Self, CniFailure> {
-        let raw: Raw = serde_json::from_str(text).map_err(|error| {
-            CniFailure::new(
-                code::DECODE,
-                "the configuration on standard input can't be decoded",
-                error.to_string(),
-            )
-        })?;
+        let failed = |why: String| {
+            CniFailure::new(code::DECODE, "the configuration on standard input can't be decoded", why)
+        };
+        let value: Value = serde_json::from_str(text).map_err(|e| failed(e.to_string()))?;
+        if !value.is_object() {
+            return Err(failed("it isn't an object".to_owned()));
+        }
+        let raw: Raw = serde_json::from_value(value).map_err(|e| failed(e.to_string()))?;
         let details = "a name begins with a letter or digit and goes on with these, '_', '.' or '-'";
         if raw.name.is_empty() {
             return Err(CniFailure::new(code::CONFIG, "missing network name", details));

@@ -18,11 +18,11 @@ use weft_kernel::{Namespace, PodLink};
 use weft_model::{AttachmentId, Labels, PodName, PodUid};
 use weft_plan::{pod_link_name, pod_mac};
 
-use super::locks::{Held, Locks};
 use crate::{
     addresses::Durability,
     clock,
     inbox::Wish,
+    locks::Held,
     node::{Node, local_pod, published},
 };
 
@@ -54,7 +54,6 @@ pub(crate) struct NewPod {
 #[derive(Debug)]
 pub(crate) struct Engine {
     node: Arc<Node>,
-    locks: Locks,
     /// Whether dead links wait to be deleted.
     dead: AtomicBool,
 }
@@ -62,7 +61,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// For one node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, locks: Locks::default(), dead: AtomicBool::new(true) }
+        Self { node, dead: AtomicBool::new(true) }
     }
 
     /// The node.
@@ -72,7 +71,7 @@ impl Engine {
 
     /// Takes the lock of a container.
     pub(crate) fn lock(&self, container: &str, deadline: Instant) -> Result<Held<'_>, Error> {
-        self.locks.take(container, deadline).ok_or_else(|| {
+        self.node.locks.take(container, deadline).ok_or_else(|| {
             Error::new(&BUSY, format!("another call for container {container} is still under way"))
         })
     }
@@ -181,10 +180,15 @@ impl Engine {
 
     fn make(&self, holding: Holding, namespace: &Namespace, deadline: Instant) -> Result<Holding, Error> {
         let link = pod_link(&self.node, &holding)?;
-        weft_kernel::attach(namespace, &link).map_err(|error| match error {
-            weft_kernel::Error::InterfaceTaken { .. } => Error::new(&ATTACHMENT_EXISTS, error.to_string())
-                .object("pod", holding.pod.namespace.as_str(), &holding.pod.name),
-            error => error.envelope(),
+        weft_kernel::attach(namespace, &link).map_err(|error| {
+            if matches!(error, weft_kernel::Error::InterfaceTaken { .. }) {
+                return Error::new(&ATTACHMENT_EXISTS, error.to_string()).object(
+                    "pod",
+                    holding.pod.namespace.as_str(),
+                    &holding.pod.name,
+                );
+            }
+            error.envelope()
         })?;
         self.node.put_pod(local_pod(&holding));
         let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
@@ -213,14 +217,15 @@ impl Engine {
 
     /// Out of the kernel, whatever of it is there. Errors are logged: the loops try again, and DEL goes on.
     fn take_away(&self, holding: &Holding, deadline: Instant) {
+        // The loops stop wanting it before it goes: nobody repairs what is being taken away.
         self.node.drop_pod(holding.uid);
+        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
+        self.node.inboxes.links.poke(Wish::pod(holding.uid));
+        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
             tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
         }
         self.dead.store(true, Ordering::Release);
-        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
-        self.node.inboxes.links.poke(Wish::pod(holding.uid));
-        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         if let Err(error) = self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline) {
             tracing::warn!(%error, link = holding.link, "the rights of a removed pod aren't gone yet");
         }

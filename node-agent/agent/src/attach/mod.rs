@@ -8,7 +8,6 @@ mod check;
 mod config;
 mod engine;
 mod failure;
-mod locks;
 mod request;
 mod result;
 mod server;

@@ -29,6 +29,8 @@ pub(crate) struct GuardLoop {
     socket: NftSocket,
     /// What the kernel is known to hold; `None`: look first.
     known: Option<(Overlay, Elements)>,
+    /// What was found and nobody wants: stays until the View was in sync. What this process stops wanting isn't among it.
+    unknown: Elements,
     backoff: Backoff,
     observe_at: Instant,
     retry_at: Option<Instant>,
@@ -39,7 +41,15 @@ impl GuardLoop {
     pub(crate) fn open(node: Arc<Node>) -> Result<Self, Error> {
         let socket = NftSocket::open().map_err(|e| e.envelope())?;
         let backoff = Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST);
-        Ok(Self { node, socket, known: None, backoff, observe_at: Instant::now(), retry_at: None })
+        Ok(Self {
+            node,
+            socket,
+            known: None,
+            unknown: Elements::default(),
+            backoff,
+            observe_at: Instant::now(),
+            retry_at: None,
+        })
     }
 
     /// A monitor that knows this loop's own commits.
@@ -93,8 +103,7 @@ impl GuardLoop {
         let due = look || Instant::now() >= self.observe_at || self.retry_at.is_some();
         match self.known.take() {
             Some((overlay, actual)) if overlay == fabric.overlay && !due => {
-                // What nobody wants stays until the View was in sync.
-                let wanted = keep(wanted, &actual, sweep(view));
+                let wanted = self.keep_unknown(wanted, sweep(view));
                 self.commit(&ruleset.update(&wanted, &actual), "elements")?;
                 self.known = Some((overlay, wanted));
             }
@@ -111,7 +120,8 @@ impl GuardLoop {
     fn compare(&mut self, ruleset: &Ruleset, wanted: Elements, sweep: Sweep) -> Result<Elements, NftError> {
         let observed = self.socket.observe(ruleset.tables())?;
         let actual = observed.elements(ruleset.tables());
-        let wanted = keep(wanted, &actual, sweep);
+        self.unknown = without(&actual, &wanted);
+        let wanted = self.keep_unknown(wanted, sweep);
         let differences = ruleset.verify(&wanted, &observed);
         let Some(first) = differences.first() else { return Ok(wanted) };
         let count = differences.len();
@@ -125,6 +135,16 @@ impl GuardLoop {
         Ok(wanted)
     }
 
+    /// Before the View was in sync nothing unknown is taken away.
+    fn keep_unknown(&self, mut wanted: Elements, sweep: Sweep) -> Elements {
+        if sweep == Sweep::Forbidden {
+            for (set, elements) in self.unknown.iter() {
+                elements.iter().for_each(|element| wanted.insert(set.clone(), element.clone()));
+            }
+        }
+        wanted
+    }
+
     fn commit(&mut self, batches: &[Batch], what: &str) -> Result<(), NftError> {
         for batch in batches {
             let generation = self.socket.commit(batch)?;
@@ -134,14 +154,13 @@ impl GuardLoop {
     }
 }
 
-/// Before the View was in sync nothing is taken away: what is there is wanted too.
-fn keep(mut wanted: Elements, actual: &Elements, sweep: Sweep) -> Elements {
-    if sweep == Sweep::Forbidden {
-        for (set, elements) in actual.iter() {
-            elements.iter().for_each(|element| wanted.insert(set.clone(), element.clone()));
-        }
+/// Elements of `all` that aren't in `some`.
+fn without(all: &Elements, some: &Elements) -> Elements {
+    let mut rest = Elements::default();
+    for change in all.changes_from(some) {
+        change.add.into_iter().for_each(|element| rest.insert(change.set.clone(), element));
     }
-    wanted
+    rest
 }
 
 /// What decides the elements.
