@@ -8,12 +8,15 @@ mod agent;
 mod client;
 mod disk;
 mod faults;
+mod founding;
 mod invariants;
 mod machine;
 mod mutant;
 mod net;
 mod operator;
+mod rest;
 mod sim;
+mod trouble;
 mod world;
 
 #[cfg(test)]

@@ -1,13 +1,8 @@
 //! The simulation: moves time, carries effects out, makes faults, checks.
 
-use std::collections::BTreeMap;
-
 use weft_core::ItemChange;
-use weft_model::{
-    Action, AddressRange, ClientId, Command, Fabric, FabricRanges, Families, LogIndex, Member, MemberRole,
-    Overlay, ReplicaId, Revision, Sequence, Stamp, WallTime,
-};
-use weft_raft::{Effects, Error, Input, MessageKind, Published, ReadReply, Reply, Seed, StateRole};
+use weft_model::{LogIndex, ReplicaId};
+use weft_raft::{Effects, Error, Input, MessageKind, Published, ReadReply, Reply, StateRole};
 use weft_view::Update;
 
 use crate::{
@@ -15,31 +10,33 @@ use crate::{
     agent::{Agent, Watch},
     client::{Acked, Ask, Client},
     disk::MemDisk,
+    founding::first_snapshot,
     invariants::Invariants,
-    machine::{CLUSTER, Condition, Machine, codec},
+    machine::{Condition, Machine},
     net::Net,
-    operator::{Operator, place},
+    operator::Operator,
     world::{Answered, Event, UNITS_PER_TICK, World},
 };
 
 /// A cluster, its nodes and its operator.
 pub struct Sim {
-    seed: u64,
-    world: World,
-    machines: Vec<Machine>,
-    agents: Vec<Agent>,
-    operator: Operator,
-    net: Net,
-    checks: Invariants,
-    faults: Faults,
-    mutant: Option<Mutant>,
+    pub(crate) seed: u64,
+    pub(crate) world: World,
+    pub(crate) machines: Vec<Machine>,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) operator: Operator,
+    pub(crate) net: Net,
+    pub(crate) checks: Invariants,
+    pub(crate) faults: Faults,
+    pub(crate) mutant: Option<Mutant>,
     /// Nothing new is begun.
     quiet: bool,
     /// The first replica that stopped because its state differed.
-    diverged: Option<(ReplicaId, LogIndex)>,
+    pub(crate) diverged: Option<(ReplicaId, LogIndex)>,
 }
 
-type Step = Result<(), String>;
+/// A violation is told in words; where and when is added outside.
+pub(crate) type Step = Result<(), String>;
 
 impl Sim {
     /// One replica, to which the operator adds two, and eight nodes.
@@ -179,7 +176,7 @@ impl Sim {
         }
     }
 
-    fn give(&mut self, machine: usize, input: Input) -> Step {
+    pub(crate) fn give(&mut self, machine: usize, input: Input) -> Step {
         match self.machines[machine].input(input) {
             Some(effects) => self.carry_out(machine, effects),
             None => Ok(()),
@@ -479,140 +476,6 @@ impl Sim {
         let any = self.world.between(0, (all.len() as u64).max(1) - 1);
         all.get(usize::try_from(any).unwrap_or(0)).copied()
     }
-
-    fn make_faults(&mut self) -> Step {
-        let faults = self.faults;
-        let count = self.machines.len() as u64;
-        let any = usize::try_from(self.world.between(0, count - 1)).unwrap_or(0);
-        if self.world.one_in(faults.crash) {
-            self.crash(any, 250);
-        }
-        if self.world.one_in(faults.power_cut) {
-            (0..self.machines.len()).for_each(|machine| self.crash(machine, 250));
-        }
-        if self.world.one_in(faults.partition) && self.net.is_whole() {
-            self.cut(any);
-        }
-        if self.world.one_in(faults.slow_disk) {
-            self.machines[any].slow = true;
-            let units = self.world.between(50, 300);
-            self.world.after(units, Event::Heal);
-        }
-        if self.world.one_in(faults.disk_loss) && self.may_lose_a_disk() {
-            self.lose_disk(any)?;
-        }
-        if self.world.one_in(faults.transfer) {
-            self.give(any, Input::Transfer(ReplicaId(0)))?;
-        }
-        if self.world.one_in(faults.pause) {
-            self.give(any, Input::Paused)?;
-        }
-        Ok(())
-    }
-
-    /// Power goes, and comes back within so many units.
-    fn crash(&mut self, machine: usize, most: u64) {
-        let it = &mut self.machines[machine];
-        if !it.is_up() {
-            return;
-        }
-        it.replica = None;
-        it.waiting.clear();
-        it.disk.crash(&mut self.world);
-        self.checks.report.crashes += 1;
-        let units = self.world.between(1, most);
-        self.world.after(units, Event::Restart { machine });
-    }
-
-    /// One machine is cut off: wholly, or in one direction, or from one other.
-    fn cut(&mut self, machine: usize) {
-        self.checks.report.partitions += 1;
-        let kind = self.world.between(0, 3);
-        for other in (0..self.machines.len()).filter(|other| *other != machine) {
-            if kind != 1 {
-                self.net.cut(machine, other);
-            }
-            if kind != 2 {
-                self.net.cut(other, machine);
-            }
-            if kind == 3 {
-                break;
-            }
-        }
-        let units = self.world.between(50, 500);
-        self.world.after(units, Event::Heal);
-    }
-
-    /// Only what a majority of well replicas can make good.
-    fn may_lose_a_disk(&self) -> bool {
-        let usable = |machine: &&Machine| machine.condition == Condition::Usable;
-        let voters = |machine: &Machine| machine.replica.as_ref().map(|it| it.status().conf.voters.len());
-        self.operator.is_idle()
-            && self.net.is_whole()
-            && self.machines.iter().filter(usable).count() == 3
-            && self.machines.iter().filter(usable).all(|machine| voters(machine) == Some(3))
-    }
-
-    fn lose_disk(&mut self, machine: usize) -> Step {
-        if !self.machines[machine].is_up() {
-            return Ok(());
-        }
-        self.checks.report.disk_losses += 1;
-        let tail = self.world.one_in(2);
-        let seed = self.world.between(0, u64::MAX);
-        let it = &mut self.machines[machine];
-        it.replica = None;
-        it.waiting.clear();
-        if tail {
-            it.disk.crash(&mut self.world);
-            if it.disk.lose(2) {
-                match it.start(seed) {
-                    Err(Error::LogLost { .. }) => {}
-                    Err(error) => return Err(format!("a lost tail was taken for: {error}")),
-                    Ok(()) => return Err(format!("replica {} lost a synced tail and didn't notice", it.id)),
-                }
-            }
-        }
-        it.replica = None;
-        it.condition = Condition::Lost;
-        Ok(())
-    }
-
-    /// Whether everything is well and agrees; else what isn't.
-    fn agreement(&self) -> Step {
-        if !self.operator.is_idle() {
-            return Err("the operator is busy".to_owned());
-        }
-        let usable: Vec<_> = self.machines.iter().filter(|it| it.condition == Condition::Usable).collect();
-        let up: Vec<_> = usable.iter().filter_map(|it| it.replica.as_ref()).collect();
-        if up.len() != usable.len() || usable.len() != 3 {
-            return Err(format!("{} of {} machines are up", up.len(), usable.len()));
-        }
-        let leaders = up.iter().filter(|replica| replica.status().role.role == StateRole::Leader).count();
-        let Some(first) = up.first().map(|replica| replica.status()) else { return Ok(()) };
-        for replica in &up {
-            let status = replica.status();
-            if status.conf.voters.len() != 3 || !status.conf.learners.is_empty() {
-                let others: Vec<_> = up.iter().map(|replica| replica.status()).collect();
-                return Err(format!("the configuration is {:?}: {others:?}", status.conf));
-            }
-            if status.applied != status.last || status.applied != first.applied || leaders != 1 {
-                return Err(format!("{leaders} leaders, {} applied of {}", status.applied, status.last));
-            }
-        }
-        let state = up.first().map(|replica| replica.state());
-        state.map_or(Ok(()), |state| self.agents.iter().try_for_each(|agent| agent.agrees(state)))
-    }
-
-    fn checks_at_rest(&self) -> Step {
-        let up: Vec<_> = self.machines.iter().filter_map(|machine| machine.replica.as_ref()).collect();
-        let digests: BTreeMap<_, _> =
-            up.iter().map(|replica| (replica.state().digest(), replica.status().applied)).collect();
-        if digests.len() > 1 {
-            return Err("the rows of the replicas differ".to_owned());
-        }
-        up.iter().try_for_each(|replica| self.checks.complete(replica.state()))
-    }
 }
 
 fn delta(published: &Published) -> Update {
@@ -624,33 +487,4 @@ fn delta(published: &Published) -> Update {
         }
     }
     Update::Delta { revision: published.revision, upserts, deletes }
-}
-
-/// What the first replica begins with.
-fn first_snapshot() -> Seed {
-    let range = |text: &str| text.parse::<AddressRange>().expect("a range");
-    let fabric = Fabric {
-        families: Families::V4,
-        ranges: FabricRanges {
-            pods: vec![range("10.128.0.0/24")],
-            services: vec![range("10.96.0.0/20")],
-            nodes: vec![range("10.64.0.0/24")],
-            load_balancers: Vec::new(),
-        },
-        block_prefix_v4: 28,
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        masquerade_exceptions: Vec::new(),
-        generation: 1,
-        revision: Revision(0),
-    };
-    let (name, address) = place(1);
-    let member = Member { id: ReplicaId(1), name, address, role: MemberRole::Voter, revision: Revision(0) };
-    let command = Command {
-        client: ClientId(*b"weft-sim-founder"),
-        sequence: Sequence(1),
-        stamp: Stamp { time: WallTime(1), random: [0; 16] },
-        action: Action::Found { cluster: CLUSTER, fabric, member },
-    };
-    weft_raft::found(&command, &codec(None)).expect("the founding command is valid")
 }

@@ -11,6 +11,11 @@ fn an_agent_restart_loses_no_packet_and_removes_nothing() -> Result {
 }
 
 #[test]
+fn a_pod_whose_add_was_answered_survives_the_agents_death() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| faults::fresh_pod_survives(fabric, cast).map(drop))
+}
+
+#[test]
 fn writes_go_on_without_the_leader_and_none_is_lost() -> Result {
     in_family("three-nodes", Family::Dual, |fabric, _| control::leader_dies(fabric).map(drop))
 }

@@ -45,6 +45,12 @@ pub struct Wanted {
     pub marker: Vec<u8>,
 }
 
+struct Needle {
+    bytes: Vec<u8>,
+    /// The address that it is; none for the marker.
+    address: Option<IpAddr>,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -61,9 +67,13 @@ pub struct Verdict {
 }
 
 /// Judges frames one after the other; fragments and streams are remembered.
-#[derive(Default)]
 pub struct Judge {
-    wanted: Wanted,
+    /// Addresses that are looked for in headers.
+    headers: Vec<IpAddr>,
+    /// Bytes that are looked for everywhere.
+    needles: Vec<Needle>,
+    /// Which bytes a needle begins with: one pass over a frame serves all of them.
+    beginnings: [bool; 256],
     verdict: Verdict,
     fragments: BTreeSet<(IpAddr, IpAddr, u32)>,
     starts: BTreeMap<(IpAddr, u16, IpAddr, u16), u32>,
@@ -72,7 +82,26 @@ pub struct Judge {
 impl Judge {
     /// A judge that looks for `wanted`.
     pub fn new(wanted: Wanted) -> Self {
-        Self { wanted, ..Self::default() }
+        let long = wanted.addresses.iter().filter_map(|address| match address {
+            IpAddr::V6(v6) => Some(Needle { bytes: v6.octets().to_vec(), address: Some(*address) }),
+            IpAddr::V4(_) => None,
+        });
+        let mut needles: Vec<Needle> = long.collect();
+        if !wanted.marker.is_empty() {
+            needles.push(Needle { bytes: wanted.marker, address: None });
+        }
+        let mut beginnings = [false; 256];
+        for first in needles.iter().filter_map(|needle| needle.bytes.first()) {
+            beginnings[usize::from(*first)] = true;
+        }
+        Self {
+            headers: wanted.addresses.into_iter().filter(IpAddr::is_ipv4).collect(),
+            needles,
+            beginnings,
+            verdict: Verdict::default(),
+            fragments: BTreeSet::new(),
+            starts: BTreeMap::new(),
+        }
     }
 
     /// Looks at one frame.
@@ -87,15 +116,27 @@ impl Judge {
         } else {
             *self.verdict.classes.entry(class).or_default() += 1;
         }
-        for address in self.wanted.addresses.clone() {
-            if holds_address(&frame, bytes, address) {
-                *self.verdict.addresses.entry(address).or_default() += 1;
+        for address in self.headers.iter().filter(|address| holds_address(&frame, **address)) {
+            *self.verdict.addresses.entry(*address).or_default() += 1;
+        }
+        for needle in self.found(bytes) {
+            match self.needles[needle].address {
+                Some(address) => *self.verdict.addresses.entry(address).or_default() += 1,
+                None => self.verdict.markers += 1,
             }
         }
-        let marker = &self.wanted.marker;
-        if !marker.is_empty() && contains(bytes, marker) {
-            self.verdict.markers += 1;
+    }
+
+    /// Which needles a frame holds.
+    fn found(&self, bytes: &[u8]) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        for (at, byte) in bytes.iter().enumerate() {
+            if self.beginnings[usize::from(*byte)] {
+                let here = self.needles.iter().enumerate().filter(|(_, n)| bytes[at..].starts_with(&n.bytes));
+                found.extend(here.map(|(i, _)| i));
+            }
         }
+        found
     }
 
     /// The verdict on all frames so far.
@@ -183,11 +224,10 @@ fn plain_class(packet: &Packet<'_>) -> Class {
     }
 }
 
-fn holds_address(frame: &Frame<'_>, bytes: &[u8], address: IpAddr) -> bool {
+fn holds_address(frame: &Frame<'_>, address: IpAddr) -> bool {
     match address {
-        IpAddr::V6(v6) => contains(bytes, &v6.octets()),
         IpAddr::V4(v4) if frame.ethertype == ARP => contains(frame.body, &v4.octets()),
-        IpAddr::V4(_) => frame.packet.as_ref().is_some_and(|p| names(p, address)),
+        IpAddr::V4(_) | IpAddr::V6(_) => frame.packet.as_ref().is_some_and(|p| names(p, address)),
     }
 }
 

@@ -150,9 +150,16 @@ pub fn agrees(fabric: &Fabric) -> Result {
 
 /// No address is held twice and none is lost.
 pub fn addresses_add_up(fabric: &Fabric) -> Result<String> {
-    let output =
-        eventually(Duration::from_secs(10), || fabric.weft(&["ipam", "check"])?.success("weft ipam check"))?;
-    Ok(output.lines().next().unwrap_or_default().trim().to_owned())
+    let check = || -> Result<Value> {
+        let document = fabric.weft_json(&["ipam", "check"])?;
+        let empty = |key: &str| document[key].as_array().is_some_and(Vec::is_empty);
+        ensure!(empty("unreachable"), "not every node answers: {document}");
+        ensure!(empty("items"), "addresses don't add up: {document}");
+        Ok(document)
+    };
+    let document = eventually(Duration::from_secs(10), check)?;
+    let nodes = document["nodes"].as_array().map_or(0, Vec::len);
+    Ok(format!("{} addresses on {nodes} nodes: none held twice, none lost", document["addresses"]))
 }
 
 /// A node joins a running fabric and is removed for good: peers follow everywhere, and then it can talk to nobody.

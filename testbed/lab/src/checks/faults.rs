@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Cast, TCP, eventually, fails, warm_up, works};
 use crate::fabric::on;
+use crate::protocol::ServiceState;
 use crate::wait::pass;
 use crate::{Fabric, Result};
 
@@ -64,9 +65,10 @@ pub fn agent_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
     let ping = fabric.background(cast.a.place(), &["ping", &to, "--rate", "100"], &[])?;
     let stream = fabric.background(cast.a.place(), &["stream", &to, TCP], &[])?;
     pass(Duration::from_millis(500));
+    let before = service(fabric, node, "agent")?.restarts;
     fabric.kill(node, "agent")?;
     // Its end is noticed before its next readiness can be heard.
-    eventually(Duration::from_secs(5), || restarted(fabric, node, "agent"))?;
+    eventually(Duration::from_secs(5), || restarted(fabric, node, "agent", before))?;
     fabric.client().ready(node, "agent", Duration::from_secs(20))?;
     fabric.settle()?;
     pass(Duration::from_millis(500));
@@ -81,13 +83,35 @@ pub fn agent_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
     ))
 }
 
-fn restarted(fabric: &Fabric, machine: &str, service: &str) -> Result {
+/// The agent is killed right after it answered an ADD: the pod it answered for stays.
+pub fn fresh_pod_survives(fabric: &Fabric, cast: &Cast) -> Result<String> {
+    let node = cast.c.node();
+    for round in 0..3 {
+        let before = service(fabric, node, "agent")?.restarts;
+        let pod = fabric.pod(node, &format!("fresh-{round}"), &["tcp:9000"])?;
+        fabric.kill(node, "agent")?;
+        eventually(Duration::from_secs(5), || restarted(fabric, node, "agent", before))?;
+        fabric.client().ready(node, "agent", Duration::from_secs(20))?;
+        for address in pod.addresses() {
+            works(fabric, &on(node), &["tcp", &address.to_string(), TCP, "--within", "1000"])
+                .with_context(|| format!("{} after its agent was killed", pod.name()))?;
+        }
+        fabric.detach(&pod)?;
+    }
+    Ok("agent killed right after an ADD: the pod stays, 3 times".to_owned())
+}
+
+fn restarted(fabric: &Fabric, machine: &str, name: &str, before: u32) -> Result {
+    let state = service(fabric, machine, name)?;
+    ensure!(state.restarts > before && state.pid.is_some(), "{name} on {machine} has not been started again");
+    Ok(())
+}
+
+fn service(fabric: &Fabric, machine: &str, name: &str) -> Result<ServiceState> {
     let description = fabric.client().describe()?;
     let state = description.machines.iter().find(|m| m.machine.name == machine);
-    let state =
-        state.and_then(|m| m.services.iter().find(|s| s.name == service)).context("no such service")?;
-    ensure!(state.restarts > 0 && state.pid.is_some(), "{service} on {machine} has not been started again");
-    Ok(())
+    let state = state.and_then(|m| m.services.iter().find(|s| s.name == name));
+    state.cloned().with_context(|| format!("{machine} runs no {name}"))
 }
 
 fn removals(watch: &Value) -> Vec<String> {
