@@ -51,12 +51,14 @@ pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
 fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Instant>) {
     let view = node.view();
     let Some(fabric) = view.fabric() else { return };
-    due.retain(|peer, _| view.peers().contains_key(peer));
+    due.retain(|peer, _| *peer != node.name && view.peers().contains_key(peer));
     for peer in view.peers().values().filter(|peer| peer.node != node.name) {
         let now = Instant::now();
         if due.get(&peer.node).is_some_and(|at| *at > now) {
             continue;
         }
+        // A peer that can't be probed yet has a time all the same: one that is due for ever would keep the thread awake.
+        due.insert(peer.node.clone(), now + limits::PROBE_AGAIN);
         if fabric.overlay == Overlay::Wireguard && peer.wireguard_key.is_none() {
             continue;
         }
