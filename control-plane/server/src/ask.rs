@@ -126,7 +126,7 @@ mod tests {
         assert!(asks.answer(&node("n1"), answer).is_err(), "once");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_node_is_named_when_the_time_is_up() {
         let fanout = Fanout::new(Revision(1));
         let (_follower, _) = fanout.follow(&node("n1"), None);

@@ -9,7 +9,9 @@ use weft_process::LogFormat;
 /// The control-plane daemon of Weft.
 #[derive(Debug, Parser)]
 #[command(name = "weftd", version, arg_required_else_help = true)]
-#[command(after_help = "Exit status: 0 done; 2 wrong use; 3 refused; 5 not allowed; 6 unreachable; 7 too late; 70 a bug.")]
+#[command(
+    after_help = "Exit status: 0 done; 2 wrong use; 3 refused; 5 not allowed; 6 unreachable; 7 too late; 70 a bug."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -96,10 +96,11 @@ impl Config {
             problems.push(loaded.problem("raft.election-ms", why));
             default
         });
-        let log_format = log.format.as_deref().map_or(Ok(LogFormat::Text), str::parse).unwrap_or_else(|why| {
-            problems.push(loaded.problem("log.format", why));
-            LogFormat::Text
-        });
+        let log_format =
+            log.format.as_deref().map_or(Ok(LogFormat::Text), str::parse).unwrap_or_else(|why| {
+                problems.push(loaded.problem("log.format", why));
+                LogFormat::Text
+            });
         let connections = limits.connections.unwrap_or(Limits::default().connections);
         if !(64..=65_536).contains(&connections) {
             problems.push(loaded.problem("limits.connections", "it must be 64 to 65536"));

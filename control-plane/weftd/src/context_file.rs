@@ -52,16 +52,20 @@ impl ContextFile {
         if let Some(known) = known
             && known.get("endpoints") != Some(&Value::Array(endpoints))
         {
-            return Err(Error::new(&ALREADY_EXISTS, format!("{} has a context {name:?} already", path.display()))
-                .object("context", "", name)
-                .try_this("choose another name for the new one", "weftd init … --context-name NAME"));
+            return Err(Error::new(
+                &ALREADY_EXISTS,
+                format!("{} has a context {name:?} already", path.display()),
+            )
+            .object("context", "", name)
+            .try_this("choose another name for the new one", "weftd init … --context-name NAME"));
         }
         Ok(Self { path: path.to_owned(), table, name: name.to_owned(), listen })
     }
 
     /// Writes certificate and key, then the entry, and makes it the current one.
     pub(crate) fn write(mut self, authority: AuthorityHash, identity: &Identity) -> Result<(), Error> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.exists() {
             private_dir(folder).map_err(|e| e.envelope())?;
         }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use weft_core::{FabricDraft, parse_range};
 use weft_errors::{ALREADY_INITIALIZED, Coded, Error, INTERNAL, USAGE};
 use weft_model::{
-    Action, AddressRange, ClientId, ClusterId, Command, Fabric, FabricRanges, Holder, Member, MemberRole, Name,
-    Part, Purpose, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
+    Action, AddressRange, ClientId, ClusterId, Command, Fabric, FabricRanges, Holder, Member, MemberRole,
+    Name, Part, Purpose, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
 };
 use weft_server::{codec, identity_files};
 use weft_store::{DataDir, Identity};
@@ -54,7 +54,8 @@ pub(crate) fn run(args: &Init) -> Result<(), Error> {
     let authority = Authority::found(cluster, now).map_err(|e| e.envelope())?;
     let of = |part| authority.new_identity(&Holder { cluster, part }, now).map_err(|e| e.envelope());
     let replica = of(Part::Replica { name: name.clone(), id: FIRST })?;
-    let admin = of(Part::Admin { name: Name::new("admin").map_err(|e| Error::new(&INTERNAL, e.to_string()))? })?;
+    let admin =
+        of(Part::Admin { name: Name::new("admin").map_err(|e| Error::new(&INTERNAL, e.to_string()))? })?;
 
     weft_process::private_dir(&args.data_dir).map_err(|e| e.envelope())?;
     authority.save(&args.data_dir).map_err(|e| e.envelope())?;
@@ -85,8 +86,11 @@ pub(crate) fn run(args: &Init) -> Result<(), Error> {
 /// Refuses a directory that holds a replica already, before anything in it is touched.
 pub(crate) fn must_be_new(data_dir: &Path) -> Result<(), Error> {
     if data_dir.join("replica").exists() {
-        return Err(Error::new(&ALREADY_INITIALIZED, format!("{} holds a replica already", data_dir.display()))
-            .object("directory", "", data_dir.display()));
+        return Err(Error::new(
+            &ALREADY_INITIALIZED,
+            format!("{} holds a replica already", data_dir.display()),
+        )
+        .object("directory", "", data_dir.display()));
     }
     Ok(())
 }
@@ -98,7 +102,8 @@ pub(crate) fn replica_name(text: &str) -> Result<ReplicaName, Error> {
 
 fn fabric(args: &Init) -> Result<Fabric, Error> {
     let ranges = |purpose, texts: &[String]| -> Result<Vec<AddressRange>, Error> {
-        let read = |(index, text): (usize, &String)| parse_range(purpose, index, text).map_err(|e| e.envelope());
+        let read =
+            |(index, text): (usize, &String)| parse_range(purpose, index, text).map_err(|e| e.envelope());
         texts.iter().enumerate().map(read).collect()
     };
     let draft = FabricDraft {
@@ -118,10 +123,16 @@ fn fabric(args: &Init) -> Result<Fabric, Error> {
 
 /// Core refused the founding: the fabric alone is fine, so it is about this machine's address.
 fn refused(listen: &std::net::SocketAddr, error: &weft_raft::Error) -> Error {
-    Error::new(&weft_errors::RANGE_OVERLAP, format!("the cluster can't be founded with a replica at {listen}"))
-        .object("fabric", "", "main")
-        .because(error)
-        .try_this("choose ranges that don't hold the machines' own addresses", "weftd init … --pods CIDR --nodes CIDR")
+    Error::new(
+        &weft_errors::RANGE_OVERLAP,
+        format!("the cluster can't be founded with a replica at {listen}"),
+    )
+    .object("fabric", "", "main")
+    .because(error)
+    .try_this(
+        "choose ranges that don't hold the machines' own addresses",
+        "weftd init … --pods CIDR --nodes CIDR",
+    )
 }
 
 fn texts(ranges: &[AddressRange]) -> Vec<String> {

@@ -64,7 +64,8 @@ struct Attempt {
 impl Attempt {
     fn of(data_dir: &Path) -> Result<Self, Error> {
         let (key_file, request_file) = (data_dir.join("joining.key"), data_dir.join("joining.csr"));
-        if let (Ok(key), Ok(request)) = (read_private(&key_file, FILE_LIMIT), read_private(&request_file, FILE_LIMIT))
+        if let (Ok(key), Ok(request)) =
+            (read_private(&key_file, FILE_LIMIT), read_private(&request_file, FILE_LIMIT))
             && let Ok(key) = SecretKey::from_der(&key)
         {
             return Ok(Self { key, request, key_file, request_file });
@@ -112,7 +113,10 @@ fn ask(args: &Join, attempt: &Attempt) -> Result<v1::JoinResponse, Error> {
 /// Writes what came: authority, identity, and last the directory's own mark.
 fn keep(args: &Join, attempt: &Attempt, response: &v1::JoinResponse) -> Result<Member, Error> {
     let member: Member = required("member", response.member.clone()).map_err(|e| e.envelope())?;
-    let root = response.authority.first().ok_or_else(|| Error::new(&REQUEST_INVALID, "the answer holds no authority"))?;
+    let root = response
+        .authority
+        .first()
+        .ok_or_else(|| Error::new(&REQUEST_INVALID, "the answer holds no authority"))?;
     let authority = Authority::from_der(root, &response.authority_key).map_err(|e| e.envelope())?;
     let certificate = CertificateDer::from(response.certificate.to_vec());
     let identity = Identity::new(certificate, vec![authority.certificate().clone()], attempt.key.clone());
@@ -120,7 +124,10 @@ fn keep(args: &Join, attempt: &Attempt, response: &v1::JoinResponse) -> Result<M
     let holder = identity.holder();
     let ours = matches!(&holder.part, Part::Replica { id, .. } if *id == member.id);
     if !ours || authority.hash() != args.ca {
-        return Err(Error::new(&REQUEST_INVALID, format!("the answer is for {holder}, by {}", authority.hash())));
+        return Err(Error::new(
+            &REQUEST_INVALID,
+            format!("the answer is for {holder}, by {}", authority.hash()),
+        ));
     }
     let mut peers = Vec::with_capacity(response.members.len());
     for other in &response.members {

@@ -16,7 +16,7 @@ fn route(third: u64) -> ItemChange {
 fn ready(follower: &Follower) -> Option<Result<Frame, Cut>> {
     let mut next = std::pin::pin!(follower.next());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::future::Future::poll(next.as_mut(), &mut context) {
+    match Future::poll(next.as_mut(), &mut context) {
         std::task::Poll::Ready(outcome) => Some(outcome),
         std::task::Poll::Pending => None,
     }

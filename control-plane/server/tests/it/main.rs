@@ -1,0 +1,7 @@
+//! Replicas in one process, over real TLS on loopback addresses of their own.
+
+mod access;
+mod cluster;
+mod join;
+mod watch;
+mod world;

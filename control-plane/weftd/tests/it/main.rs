@@ -1,0 +1,5 @@
+//! The daemon as people start it: real processes on loopback addresses, killed without warning.
+
+mod machine;
+mod survive;
+mod use_wrong;
