@@ -141,6 +141,18 @@ impl Inbox {
         failure.cloned().map_or(Ok(()), Err)
     }
 
+    /// Waits until the loop has worked on a wish, or the deadline passes, or the process stops.
+    pub(crate) fn wait(&self, ticket: Ticket, deadline: Instant) {
+        let mut shared = self.lock();
+        while shared.done < ticket.0 && !shared.stop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            shared = self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Ends the loop.
     pub(crate) fn stop(&self) {
         self.lock().stop = true;

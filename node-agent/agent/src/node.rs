@@ -4,10 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -79,7 +76,7 @@ pub(crate) struct Node {
     /// The mesh device as it was last seen, and when; `None`: kernel or built-in tunnel isn't known yet.
     mesh: Mutex<Option<MeshSeen>>,
     rtts: Mutex<BTreeMap<NodeName, u32>>,
-    connected: AtomicBool,
+    connected: watch::Sender<bool>,
 }
 
 /// The mesh device as it was seen.
@@ -121,7 +118,7 @@ impl Node {
             facts: Mutex::new(Arc::new(facts)),
             mesh: Mutex::default(),
             rtts: Mutex::default(),
-            connected: AtomicBool::new(false),
+            connected: watch::Sender::new(false),
         };
         node.take_leases();
         node.announce_facts();
@@ -197,12 +194,18 @@ impl Node {
 
     /// Whether a replica is followed now.
     pub(crate) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        *self.connected.borrow()
     }
 
     /// Notes whether a replica is followed; says whether that is new.
     pub(crate) fn set_connected(&self, connected: bool) -> bool {
-        self.connected.swap(connected, Ordering::Relaxed) != connected
+        self.connected.send_replace(connected) != connected
+    }
+
+    /// Completes while a replica is followed: at once, or when that begins.
+    pub(crate) async fn connected(&self) {
+        // The sender lives as long as this node, so waiting can't fail.
+        let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
     /// The mesh device as it was last seen.

@@ -22,11 +22,9 @@ pub(crate) async fn publish_pods(
 ) {
     let mut backoff = Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST);
     loop {
-        if !node.is_connected() {
-            if pause(limits::RECONNECT_FIRST, &stop).await {
-                return;
-            }
-            continue;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = node.connected() => {}
         }
         let Some(batch) = node.publications.take(|| node.pods()) else {
             tokio::select! {
@@ -71,7 +69,7 @@ async fn send_pods(channel: &Channel, mutations: &Mutations, batch: &Batch) -> R
     Ok(channel.retry(limits::CALL_DEADLINE, call).await?.revision)
 }
 
-/// Publishes what the node is, whenever it changes and after each reconnection.
+/// Publishes what the node is, whenever it changes.
 pub(crate) async fn publish_facts(
     node: Arc<Node>,
     channel: Channel,
@@ -83,11 +81,12 @@ pub(crate) async fn publish_facts(
     let mut backoff = Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST);
     loop {
         let facts = changes.borrow_and_update().clone();
-        let known = published.as_ref() == Some(&facts);
-        if known || !node.is_connected() || facts.endpoint.is_none() {
-            if !node.is_connected() {
-                published = None;
-            }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = node.connected() => {}
+        }
+        let told = published.as_ref() == Some(&facts) && shows(&node, &facts);
+        if told || facts.endpoint.is_none() {
             if wait_for_change(&mut changes, &stop).await {
                 return;
             }
@@ -118,12 +117,23 @@ async fn send_facts(channel: &Channel, mutations: &Mutations, facts: &NodeFacts)
     Ok(channel.retry(limits::CALL_DEADLINE, call).await?.revision)
 }
 
-/// Until the facts change, or for a second: the connection may have come or gone. `true`: the process stops.
+/// Whether the View shows what was published: a control plane that was restored may have forgotten it.
+fn shows(node: &Node, facts: &NodeFacts) -> bool {
+    let view = node.view();
+    view.peer(&node.name).is_some_and(|peer| {
+        peer.wireguard_key == facts.wireguard_key
+            && peer.endpoint == facts.endpoint
+            && peer.underlay == facts.underlay
+            && peer.uplink_mac == facts.uplink_mac
+    })
+}
+
+/// Until the facts change, or it is time to compare again. `true`: the process stops.
 async fn wait_for_change(changes: &mut watch::Receiver<NodeFacts>, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => true,
         _ = changes.changed() => false,
-        () = tokio::time::sleep(limits::REPORT_EVERY) => false,
+        () = tokio::time::sleep(limits::OBSERVE_EVERY) => false,
     }
 }
 

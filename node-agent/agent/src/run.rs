@@ -28,7 +28,9 @@ use crate::{
     attach::{self, Engine},
     clock,
     config::Config,
-    conflist, control, follow, host, identity, join, lease, limits,
+    conflist, control, follow, host, identity,
+    inbox::Wish,
+    join, lease, limits,
     local::LocalService,
     lock::Lock,
     node::{Node, Parts, local_pod},
@@ -134,11 +136,14 @@ fn start_loops(
     let monitor = guard.monitor()?;
     let shared = || Arc::clone(node);
     let (links, routes) = (shared(), shared());
+    // Routes lead to links: those are made first. A node whose links can't be made still closes its ranges.
+    let first_links = node.inboxes.links.poke(Wish::everything());
     tasks.spawn_thread("links", move || {
         let executor = LinkExecutor::open().map_err(|e| e.envelope())?;
         SubjectLoop::<Link, _>::new(links, Subsystem::Links, executor, revive::repair_port).run()
     })?;
     tasks.spawn_thread("routes", move || {
+        routes.inboxes.links.wait(first_links, Instant::now() + limits::FIRST_LINKS);
         let executor = RouteExecutor::open().map_err(|e| e.envelope())?;
         SubjectLoop::<Route, _>::new(routes, Subsystem::Routes, executor, |_, _| false).run()
     })?;

@@ -36,13 +36,15 @@ pub(crate) struct MeshLoop {
     backend: Option<Backend>,
     backoff: Backoff,
     next: Instant,
+    /// When the TUN device was made.
+    made_at: Option<Instant>,
 }
 
 impl MeshLoop {
     /// A loop that hasn't looked yet.
     pub(crate) fn new(node: Arc<Node>, mesh: Mesh) -> Self {
         let backoff = Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST);
-        Self { node, mesh, backend: None, backoff, next: Instant::now() }
+        Self { node, mesh, backend: None, backoff, next: Instant::now(), made_at: None }
     }
 
     /// Works until the process stops.
@@ -72,6 +74,11 @@ impl MeshLoop {
                 self.next = Instant::now() + LOOK_EVERY;
                 self.node.states.well(Subsystem::Mesh, revision, clock::wall());
                 Outcome::default()
+            }
+            Err(error) if self.made_at.is_some_and(|at| at.elapsed() < limits::TUNNEL_GRACE) => {
+                // The tunnel process waits for its device and is about to attach to it.
+                self.next = Instant::now() + limits::RETRY_FIRST / 2;
+                Outcome { other: Some(error), ..Outcome::default() }
             }
             Err(error) => {
                 self.next = Instant::now() + self.backoff.next(clock::chance());
@@ -116,11 +123,12 @@ impl MeshLoop {
         Ok(())
     }
 
-    fn prepare(&self, name: &str) -> Result<Backend, Error> {
+    fn prepare(&mut self, name: &str) -> Result<Backend, Error> {
         let backend = self.mesh.prepare().map_err(|e| e.envelope())?;
         if backend == Backend::Userspace {
             let ensured = weft_kernel::ensure_tun(name, None).map_err(|e| e.envelope())?;
             if ensured == TunEnsured::Created {
+                self.made_at = Some(Instant::now());
                 tracing::info!(device = name, "the built-in tunnel is used: made its TUN device");
             }
         }

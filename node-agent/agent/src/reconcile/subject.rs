@@ -62,7 +62,7 @@ where
     pub(crate) fn run(mut self) -> Result<(), Error> {
         let node = Arc::clone(&self.node);
         let inbox = self.inbox(&node);
-        let mut work = Work::Wish(Wish::everything(), crate::inbox::Ticket::default());
+        let mut work = inbox.take(Instant::now());
         loop {
             let (wish, ticket) = match work {
                 Work::Stop => return Ok(()),
