@@ -38,7 +38,7 @@ pub(crate) async fn run(link: Link, events: mpsc::Sender<Event>) {
             return;
         }
         if was_connected || !said {
-            tracing::warn!(replica = id.0, address = %link.place.address, %error, "a replica is lost, calling it again");
+            tracing::warn!(replica = id.0, address = %link.place.address, %error, "a replica doesn't answer, calling it again");
             said = true;
         }
         if was_connected {
@@ -98,7 +98,7 @@ pub(crate) async fn send_snapshot(link: Link, message: Message, events: mpsc::Se
     let (replica, taken) = (link.place.id.0, outcome.is_ok());
     match outcome {
         Ok(bytes) => {
-            tracing::info!(replica, bytes, ms = start.elapsed().as_millis() as u64, "a snapshot was sent")
+            tracing::info!(replica, bytes, took = ?start.elapsed(), "a snapshot was sent")
         }
         Err(error) => tracing::warn!(replica, %error, "a snapshot was not taken"),
     }

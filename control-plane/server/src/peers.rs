@@ -41,6 +41,17 @@ pub(crate) struct Link {
     pub(crate) stop: CancellationToken,
 }
 
+impl Link {
+    /// Puts a message into the outbox, in parts that fit the wire; false when older ones had to go for it.
+    fn push(&self, message: Message) -> bool {
+        let mut kept = true;
+        for part in split(message) {
+            kept &= self.outbox.push(part);
+        }
+        kept
+    }
+}
+
 /// All links of this replica; clones share them.
 #[derive(Clone)]
 pub(crate) struct Peers {
@@ -141,9 +152,7 @@ impl Peers {
             let sent = match links.get(&to) {
                 None => false,
                 Some(link) if snapshot => self.send_snapshot(link, message),
-                Some(link) => {
-                    split(message).into_iter().fold(true, |kept, part| link.outbox.push(part) && kept)
-                }
+                Some(link) => link.push(message),
             };
             if !sent {
                 lost.push((to, snapshot));

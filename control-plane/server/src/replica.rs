@@ -181,7 +181,7 @@ impl Driver {
         let now = Instant::now();
         let gap = now.duration_since(self.ticked);
         if gap > self.parts.pace.election {
-            tracing::warn!(gap_ms = gap.as_millis() as u64, "the process stood still");
+            tracing::warn!(?gap, "the process stood still");
             self.inputs.push(Input::Paused);
         }
         self.ticked = now;

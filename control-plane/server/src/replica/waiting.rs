@@ -95,7 +95,9 @@ impl Waiting {
             Some(Caller::Member) => match reply {
                 Reply::Applied { index, .. } => tracing::info!(index = index.0, "a replica was admitted"),
                 // It is tried again for as long as the replica is missing.
-                other => tracing::debug!(?other, "a replica was not admitted yet"),
+                Reply::NotLeader { .. } | Reply::Undecided { .. } | Reply::Dropped(_) | Reply::Member(_) => {
+                    tracing::debug!(?reply, "a replica was not admitted yet");
+                }
             },
             Some(Caller::Read(_)) | None => {}
         }

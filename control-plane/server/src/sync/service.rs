@@ -76,7 +76,11 @@ impl weft_rpc::SyncService for SyncService {
             Answer::Lease(lease) => {
                 Ok(Response::new(v1::LeaseBlockResponse { lease: Some((&lease).into()) }))
             }
-            other => Err(refuse(strange(&other))),
+            other @ (Answer::Done
+            | Answer::Written(_)
+            | Answer::Node(..)
+            | Answer::Member(_)
+            | Answer::Person(_)) => Err(refuse(strange(&other))),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Replicas in one process, over real TLS on loopback addresses of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod access;
 mod cluster;
 mod join;

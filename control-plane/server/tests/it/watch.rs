@@ -40,7 +40,7 @@ async fn an_agent_gets_snapshot_then_deltas_and_resumes_and_a_removed_one_is_cut
                 assert!(at > seen);
                 seen = at;
             }
-            other => panic!("{other:?}"),
+            other @ (Frame::Snapshot { .. } | Frame::Ask(_)) => panic!("{other:?}"),
         }
     };
     assert!(delta.1 > seen && nodes(&delta.0) == ["n2"]);
@@ -55,7 +55,7 @@ async fn an_agent_gets_snapshot_then_deltas_and_resumes_and_a_removed_one_is_cut
             Frame::Delta { upserts, .. } => got.extend(nodes(&upserts)),
             Frame::InSync(at) if at >= delta.1 => break,
             Frame::InSync(_) => {}
-            other => panic!("{other:?}"),
+            other @ (Frame::Snapshot { .. } | Frame::Ask(_)) => panic!("{other:?}"),
         }
     }
     assert_eq!(got, ["n2"]);
