@@ -121,11 +121,8 @@ impl Conf {
 
 impl HardState {
     pub(crate) fn to_library(self) -> eraftpb::HardState {
-        let mut state = eraftpb::HardState::default();
-        state.term = self.term.0;
-        state.vote = self.vote.0;
-        state.commit = self.commit.0;
-        state
+        let (term, vote, commit) = (self.term.0, self.vote.0, self.commit.0);
+        eraftpb::HardState { term, vote, commit, ..eraftpb::HardState::default() }
     }
 
     pub(crate) fn from_library(state: &eraftpb::HardState) -> Self {
@@ -135,8 +132,7 @@ impl HardState {
 
 impl Snapshot {
     pub(crate) fn to_library(&self) -> eraftpb::Snapshot {
-        let mut snapshot = eraftpb::Snapshot::default();
-        snapshot.data = self.data.clone();
+        let mut snapshot = eraftpb::Snapshot { data: self.data.clone(), ..eraftpb::Snapshot::default() };
         let meta = snapshot.mut_metadata();
         meta.index = self.index.0;
         meta.term = self.term.0;

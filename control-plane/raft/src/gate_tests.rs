@@ -187,6 +187,37 @@ fn a_snapshot_with_damaged_rows_never_reaches_the_state() {
     assert_eq!((effects.refused, follower.status().applied), (None, LogIndex(30)));
 }
 
+/// What the gate is for: without it the same messages end the process.
+#[test]
+fn the_library_alone_would_panic() {
+    let beyond = Message { commit: LogIndex(9), ..head(MessageKind::Heartbeat) };
+    let early = head(MessageKind::RequestVoteResponse);
+    for message in [beyond, early] {
+        let mut us = replica(1, 3);
+        // A candidate that has just taken an entry which isn't on its disk yet.
+        let entries = vec![entry(2, 1)];
+        let first = Message {
+            index: LogIndex(1),
+            log_term: Term(1),
+            term: Term(4),
+            entries,
+            ..head(MessageKind::Append)
+        };
+        us.input(Input::Message { certified: ReplicaId(2), message: Box::new(first) });
+        let campaign = || {
+            if message.kind == MessageKind::RequestVoteResponse {
+                us.raw.raft.campaign(b"CampaignElection");
+            }
+            us.raw.step(message_to_library(&message))
+        };
+        let stepped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(campaign));
+        assert!(stepped.is_err(), "{:?} is harmless: the gate need not look at it", message.kind);
+        let mut us = replica(1, 3);
+        let effects = us.input(Input::Message { certified: ReplicaId(2), message: Box::new(message) });
+        assert!(effects.refused.is_some() || effects.fatal.is_some() || effects.messages.is_empty());
+    }
+}
+
 fn kinds() -> impl Strategy<Value = MessageKind> {
     prop::sample::select(MessageKind::ALL.to_vec())
 }

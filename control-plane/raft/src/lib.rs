@@ -8,6 +8,7 @@
 mod apply;
 mod chance;
 mod codec;
+mod config;
 mod convert;
 mod durable;
 mod effects;
@@ -20,13 +21,16 @@ mod pending;
 mod read;
 mod replica;
 mod restore;
+mod role;
 mod snapshot;
+mod status;
 mod watch;
 
 #[cfg(test)]
 mod fixture;
 
 pub use codec::Codec;
+pub use config::{ReplicaConfig, Timing};
 pub use durable::{
     AppliedState, Batch, BatchRow, Compaction, Conf, Draft, Entry, EntryKind, HardState, Restored, Snapshot,
 };
@@ -36,5 +40,6 @@ pub use effects::{
 pub use error::Error;
 pub use gate::Refusal;
 pub use message::{Checkpoint, Message, MessageKind};
-pub use replica::{PeerStatus, Replica, ReplicaConfig, Status, Timing};
+pub use replica::Replica;
 pub use snapshot::{Seed, found};
+pub use status::{PeerStatus, Status};

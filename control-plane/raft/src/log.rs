@@ -187,11 +187,7 @@ mod tests {
     use super::*;
 
     fn entry(index: u64, term: u64) -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry::default();
-        entry.index = index;
-        entry.term = term;
-        entry.data = vec![0; 36].into();
-        entry
+        eraftpb::Entry { index, term, data: vec![0; 36].into(), ..eraftpb::Entry::default() }
     }
 
     fn log() -> Log {

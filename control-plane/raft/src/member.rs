@@ -4,7 +4,7 @@ use raft::Progress;
 use weft_model::{Action, ClientId, Command, LogIndex, Member, MemberRole, ReplicaId, Sequence, Stamp, Term};
 
 use crate::{
-    Effects, MemberChange, MemberRefusal, Replica, Reply, StateRole, Ticket,
+    Effects, MemberChange, MemberRefusal, Replica, Reply, Ticket,
     apply::voters_without,
     convert::{ConfStep, ConfStepKind},
 };
@@ -138,22 +138,6 @@ impl Replica {
 
     pub(crate) fn progress(&self, id: ReplicaId) -> Option<&Progress> {
         self.raw.raft.prs().get(id.0)
-    }
-
-    pub(crate) fn leads(&self) -> bool {
-        self.raw.raft.state == raft::StateRole::Leader
-    }
-
-    pub(crate) fn leader(&self) -> Option<ReplicaId> {
-        Some(ReplicaId(self.raw.raft.leader_id)).filter(|id| id.0 != 0)
-    }
-
-    pub(crate) fn role(&self) -> StateRole {
-        match self.raw.raft.state {
-            raft::StateRole::Follower => StateRole::Follower,
-            raft::StateRole::Candidate | raft::StateRole::PreCandidate => StateRole::Candidate,
-            raft::StateRole::Leader => StateRole::Leader,
-        }
     }
 
     pub(crate) fn last(&self) -> LogIndex {

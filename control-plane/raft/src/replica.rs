@@ -7,13 +7,14 @@ use std::{
 
 use raft::{RawNode, SnapshotStatus};
 use weft_core::State;
-use weft_model::{ClusterId, LogIndex, ReplicaId, Term, WallTime};
+use weft_model::{LogIndex, ReplicaId, Term, WallTime};
 
 use crate::{
     Codec, Compaction, Conf, Draft, Effects, Error, HardState, Input, Message, MessageKind, ReadReply,
-    Refusal, Reply, Restored, RoleChange, Snapshot, StateRole, Ticket,
+    Refusal, ReplicaConfig, Reply, Restored, RoleChange, Snapshot, StateRole, Ticket,
     apply::Rows,
     chance::Chance,
+    config::library_config,
     convert::message_from_library,
     gate::{self, Known, MAX_ENTRY, Standing},
     log::Log,
@@ -22,114 +23,6 @@ use crate::{
     snapshot,
     watch::{Hashes, write_verdict},
 };
-
-/// How many ticks things take. With ticks of 10 ms: heartbeats each 50 ms, elections after 150 to 300 ms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Ticks between heartbeats; at least 1.
-    pub heartbeat_ticks: usize,
-    /// Shortest election timeout; more than `heartbeat_ticks`.
-    pub election_ticks: usize,
-    /// Longest election timeout plus one; more than `election_ticks`.
-    pub election_max_ticks: usize,
-    /// Ticks for which a learner must have been close behind before it is promoted.
-    pub promote_ticks: usize,
-    /// Ticks after which a snapshot on its way without a report counts as failed.
-    pub snapshot_ticks: usize,
-}
-
-impl Timing {
-    /// For ticks of 10 ms on one local network.
-    pub const LAN: Self = Self {
-        heartbeat_ticks: 5,
-        election_ticks: 15,
-        election_max_ticks: 30,
-        promote_ticks: 300,
-        snapshot_ticks: 6_000,
-    };
-    /// For ticks of 20 ms over long lines: heartbeats each 100 ms, elections after 1 to 2 s.
-    pub const WAN: Self = Self {
-        heartbeat_ticks: 5,
-        election_ticks: 50,
-        election_max_ticks: 100,
-        promote_ticks: 150,
-        snapshot_ticks: 6_000,
-    };
-}
-
-/// Settings of one replica.
-#[derive(Clone, Debug)]
-pub struct ReplicaConfig {
-    /// Its Raft id.
-    pub id: ReplicaId,
-    /// Its cluster; messages of others are refused.
-    pub cluster: ClusterId,
-    /// Replicas it was told of when it joined, every member of that moment: believed until it has a state of its own.
-    pub known: Vec<ReplicaId>,
-    /// Start of its chance: election timeouts. Different on each replica and each start.
-    pub seed: u64,
-    /// Durations in ticks.
-    pub timing: Timing,
-    /// Entries kept in the log before it is shortened to half of that.
-    pub keep_entries: u64,
-    /// Bytes kept in the log before it is shortened to half of that.
-    pub keep_bytes: usize,
-    /// State hashes are compared at each multiple of this index; equal on all replicas.
-    pub check_every: u64,
-    /// Where the library logs to; `slog::Logger::root(slog::Discard, slog::o!())` for nowhere.
-    pub logger: slog::Logger,
-}
-
-impl ReplicaConfig {
-    /// The usual settings: 10 000 entries or 64 MiB of log, hashes compared each 512 entries, no logging.
-    pub fn new(id: ReplicaId, cluster: ClusterId, seed: u64, timing: Timing) -> Self {
-        Self {
-            id,
-            cluster,
-            known: Vec::new(),
-            seed,
-            timing,
-            keep_entries: 10_000,
-            keep_bytes: 64 << 20,
-            check_every: 512,
-            logger: slog::Logger::root(slog::Discard, slog::o!()),
-        }
-    }
-}
-
-/// How another replica is doing, as the leader sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Who.
-    pub id: ReplicaId,
-    /// Whether it votes.
-    pub voter: bool,
-    /// Last entry it is known to have.
-    pub matched: LogIndex,
-    /// Whether it was heard of within an election timeout.
-    pub alive: bool,
-}
-
-/// How the replica is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Role, term, leader.
-    pub role: RoleChange,
-    /// Commit index.
-    pub commit: LogIndex,
-    /// Last applied entry.
-    pub applied: LogIndex,
-    /// First entry in the log.
-    pub first: LogIndex,
-    /// Last entry in the log.
-    pub last: LogIndex,
-    /// Bytes of the log in memory.
-    pub log_bytes: usize,
-    /// Who takes part.
-    pub conf: Conf,
-    /// Everybody but us; positions are known to the leader only.
-    pub peers: Vec<PeerStatus>,
-}
 
 /// A part of the library's output whose writes are not all durable yet.
 struct Outstanding {
@@ -161,16 +54,16 @@ pub struct Replica {
     pub(crate) now: u64,
     pub(crate) heard: BTreeMap<ReplicaId, u64>,
     pub(crate) close_behind: BTreeMap<ReplicaId, usize>,
-    reads: Reads,
+    pub(crate) reads: Reads,
     outstanding: VecDeque<Outstanding>,
     /// Snapshots on their way, with the ticks since they left.
-    sending: BTreeMap<ReplicaId, usize>,
+    pub(crate) sending: BTreeMap<ReplicaId, usize>,
     /// State of the snapshot that is being taken.
     incoming: Option<(LogIndex, Term, State)>,
     hard_state: HardState,
-    chance: Chance,
-    timeout: usize,
-    seen: RoleChange,
+    pub(crate) chance: Chance,
+    pub(crate) timeout: usize,
+    pub(crate) seen: RoleChange,
     rebuild: bool,
     stopped: bool,
 }
@@ -253,28 +146,6 @@ impl Replica {
     /// What a command would do if it were the next entry; the state stays as it is.
     pub fn dry_run(&mut self, command: &weft_model::Command) -> weft_core::Outcome {
         weft_core::dry_run(&mut self.state, command)
-    }
-
-    /// How it is doing.
-    pub fn status(&self) -> Status {
-        let log = &self.raw.raft.raft_log;
-        let us = self.config.id;
-        Status {
-            role: self.now_role(),
-            commit: LogIndex(log.committed),
-            applied: self.applied.0,
-            first: self.raw.store().base().0.next(),
-            last: self.last(),
-            log_bytes: self.raw.store().bytes(),
-            conf: self.conf.clone(),
-            peers: self.conf.all().filter(|id| *id != us).map(|id| self.peer_status(id)).collect(),
-        }
-    }
-
-    fn peer_status(&self, id: ReplicaId) -> PeerStatus {
-        let matched = self.progress(id).filter(|_| self.leads()).map_or(0, |progress| progress.matched);
-        let voter = self.conf.voters.contains(&id);
-        PeerStatus { id, voter, matched: LogIndex(matched), alive: self.is_alive(id) }
     }
 
     fn take(&mut self, input: Input, effects: &mut Effects) {
@@ -614,64 +485,6 @@ impl Replica {
         log.compact(first);
         log.offer(Arc::clone(&snapshot));
         effects.compact = Some(Compaction { snapshot, first });
-    }
-
-    fn now_role(&self) -> RoleChange {
-        RoleChange { term: Term(self.raw.raft.term), role: self.role(), leader: self.leader() }
-    }
-
-    fn follow_role(&mut self, effects: &mut Effects) {
-        let role = self.now_role();
-        if role == self.seen {
-            return;
-        }
-        let led = self.seen.role == StateRole::Leader;
-        if led && (role.role != StateRole::Leader || role.term != self.seen.term) {
-            effects.answers.extend(self.pending.abandon(role.leader));
-            effects.reads.extend(self.reads.abandon(role.leader));
-            self.sending.clear();
-        }
-        if role.term != self.seen.term {
-            self.hashes.forget();
-            self.close_behind.clear();
-        }
-        self.seen = role;
-        effects.role = Some(role);
-    }
-
-    /// The library draws timeouts from the thread's generator whenever it resets; ours takes its place each time.
-    fn settle_timeout(&mut self) {
-        let role = self.now_role();
-        if role != self.seen {
-            self.draw_timeout();
-        } else {
-            self.raw.raft.set_randomized_election_timeout(self.timeout);
-        }
-    }
-
-    fn draw_timeout(&mut self) {
-        let timing = self.config.timing;
-        self.timeout = self.chance.between(timing.election_ticks, timing.election_max_ticks);
-        self.raw.raft.set_randomized_election_timeout(self.timeout);
-    }
-}
-
-fn library_config(config: &ReplicaConfig, applied: LogIndex) -> raft::Config {
-    raft::Config {
-        id: config.id.0,
-        election_tick: config.timing.election_ticks,
-        heartbeat_tick: config.timing.heartbeat_ticks,
-        min_election_tick: config.timing.election_ticks,
-        max_election_tick: config.timing.election_max_ticks,
-        applied: applied.0,
-        check_quorum: true,
-        pre_vote: true,
-        batch_append: true,
-        max_size_per_msg: 1 << 20,
-        max_inflight_msgs: 256,
-        max_uncommitted_size: 64 << 20,
-        max_committed_size_per_ready: 16 << 20,
-        ..raft::Config::default()
     }
 }
 

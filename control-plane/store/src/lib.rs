@@ -16,6 +16,9 @@ mod sled_state;
 mod snapshot_file;
 mod traits;
 
+#[cfg(test)]
+mod restart_tests;
+
 pub use directory::{DataDir, Identity, ReplicaAddress};
 pub use disk::{Disk, Done, Work};
 pub use engine_log::EngineLog;
