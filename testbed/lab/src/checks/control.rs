@@ -12,6 +12,9 @@ use crate::fabric::{Pod, on};
 use crate::wait::pass;
 use crate::{Fabric, Result};
 
+/// Writers at the same time: one that waits for the dead leader doesn't hide that others go on.
+const WRITERS: usize = 3;
+
 /// Name of the replica that leads.
 pub fn leader(fabric: &Fabric) -> Result<String> {
     let output = fabric.weft(&["status", "-o", "json", "--timeout", "5s"])?;
@@ -26,19 +29,26 @@ pub fn leader(fabric: &Fabric) -> Result<String> {
 pub fn leader_dies(fabric: &Fabric) -> Result<String> {
     let leader = leader(fabric)?;
     let stop = AtomicBool::new(false);
-    let (written, killed) = std::thread::scope(|scope| -> Result<_> {
-        let writer = scope.spawn(|| write_until(fabric, &stop));
+    let (written, refusals, killed) = std::thread::scope(|scope| -> Result<_> {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(|| write_until(fabric, &stop))).collect();
         pass(Duration::from_millis(500));
         let killed = Instant::now();
         let failed = fabric.fail(&format!("kill-replica {leader}"));
         pass(Duration::from_millis(3000));
         stop.store(true, Ordering::Relaxed);
-        let written = writer.join().map_err(|_| anyhow!("the writer panicked"))?;
+        let (mut written, mut refusals) = (Vec::new(), Vec::new());
+        for writer in writers {
+            let (some, refusal) = writer.join().map_err(|_| anyhow!("a writer panicked"))?;
+            written.extend(some);
+            refusals.extend(refusal);
+        }
         failed?;
-        Ok((written, killed))
+        Ok((written, refusals, killed))
     })?;
     let after = written.iter().map(|w| w.at).filter(|at| *at > killed).min();
-    let gap = after.context("no write was acknowledged after the leader's death")?.duration_since(killed);
+    let after =
+        after.with_context(|| format!("no write was acknowledged after {leader}'s death: {refusals:?}"))?;
+    let gap = after.duration_since(killed);
     ensure!(gap <= Duration::from_secs(2), "writes stood still for {gap:?}");
     let kept = tokens(fabric)?;
     fabric.heal()?;
@@ -57,18 +67,18 @@ struct Written {
     id: String,
 }
 
-/// Makes tokens one after the other; what was acknowledged, and when.
-fn write_until(fabric: &Fabric, stop: &AtomicBool) -> Vec<Written> {
-    let mut written = Vec::new();
+/// Makes tokens one after the other; what was acknowledged, and when, and what the last refusal said.
+fn write_until(fabric: &Fabric, stop: &AtomicBool) -> (Vec<Written>, Option<String>) {
+    let (mut written, mut refusal) = (Vec::new(), None);
     while !stop.load(Ordering::Relaxed) {
-        let output = fabric.weft(&["token", "create", "--role", "viewer", "-o", "json", "--timeout", "5s"]);
-        let document =
-            output.ok().filter(|o| o.status == 0).and_then(|o| serde_json::from_str::<Value>(&o.stdout).ok());
-        if let Some(id) = document.as_ref().and_then(token_id) {
-            written.push(Written { at: Instant::now(), id });
+        let made = fabric.weft_json(&["token", "create", "--role", "viewer", "--timeout", "5s"]);
+        match made.map(|document| token_id(&document)) {
+            Ok(Some(id)) => written.push(Written { at: Instant::now(), id }),
+            Ok(None) => refusal = Some("a token without a name".to_owned()),
+            Err(e) => refusal = Some(format!("{e:#}")),
         }
     }
-    written
+    (written, refusal)
 }
 
 /// Public part of a token: as named, or what stands before the dot of the whole token.
@@ -158,8 +168,10 @@ pub fn addresses_add_up(fabric: &Fabric) -> Result<String> {
         Ok(document)
     };
     let document = eventually(Duration::from_secs(10), check)?;
-    let nodes = document["nodes"].as_array().map_or(0, Vec::len);
-    Ok(format!("{} addresses on {nodes} nodes: none held twice, none lost", document["addresses"]))
+    Ok(format!(
+        "{} addresses on {} nodes: none held twice, none lost",
+        document["addresses"], document["nodes"]
+    ))
 }
 
 /// A node joins a running fabric and is removed for good: peers follow everywhere, and then it can talk to nobody.
