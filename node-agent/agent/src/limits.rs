@@ -16,6 +16,8 @@ pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
 pub(crate) const REAP_EVERY: Duration = Duration::from_millis(100);
 /// DELs that a plugin kept for us are looked for this often.
 pub(crate) const SPOOL_EVERY: Duration = Duration::from_secs(2);
+/// At start, readiness is looked for this often.
+pub(crate) const READY_EVERY: Duration = Duration::from_millis(5);
 /// DELs that are replayed in one go; the rest follow at once.
 pub(crate) const SPOOL_BATCH: usize = 1024;
 

@@ -29,6 +29,7 @@ mod publish;
 mod publisher;
 mod purge;
 mod reconcile;
+mod recover;
 mod renew;
 mod report;
 mod revive;

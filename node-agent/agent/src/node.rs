@@ -37,6 +37,12 @@ pub(crate) struct Inboxes {
     pub(crate) host: Inbox,
     /// Path MTU.
     pub(crate) probe: Inbox,
+    /// Dead links wait to be deleted.
+    pub(crate) reap: Inbox,
+    /// Pods that are gone without a DEL.
+    pub(crate) collect: Inbox,
+    /// DELs that a plugin kept.
+    pub(crate) spool: Inbox,
 }
 
 impl Inboxes {
@@ -46,7 +52,8 @@ impl Inboxes {
 
     /// Ends every loop.
     pub(crate) fn stop(&self) {
-        self.loops().into_iter().chain([&self.host, &self.probe]).for_each(Inbox::stop);
+        let others = [&self.host, &self.probe, &self.reap, &self.collect, &self.spool];
+        self.loops().into_iter().chain(others).for_each(Inbox::stop);
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio_util::sync::CancellationToken;
 use weft_errors::Error;
 use weft_ipam::{Holding, Origin};
 use weft_kernel::Namespace;
@@ -14,7 +12,7 @@ use weft_model::PodUid;
 
 use crate::{
     attach::Engine,
-    inbox::Wish,
+    inbox::{Wish, Work},
     limits,
     node::{Node, local_pod},
 };
@@ -71,9 +69,9 @@ fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
 }
 
 /// Forgets pods that nobody will remove: namespace and link gone, seen twice, and once more under the lock.
-pub(crate) fn collect(engine: &Arc<Engine>, stop: &CancellationToken) -> Result<(), Error> {
+pub(crate) fn collect(engine: &Engine) -> Result<(), Error> {
     let mut seen: BTreeMap<PodUid, u8> = BTreeMap::new();
-    while !pause(limits::OBSERVE_EVERY, stop) {
+    while !matches!(engine.node().inboxes.collect.take(Instant::now() + limits::OBSERVE_EVERY), Work::Stop) {
         let gone: Vec<_> = holdings(engine.node()).into_iter().filter(is_gone).collect();
         seen.retain(|uid, _| gone.iter().any(|holding| holding.uid == *uid));
         for holding in gone {
@@ -113,9 +111,4 @@ fn holdings(node: &Node) -> Vec<Holding> {
 
 fn is_gone(holding: &Holding) -> bool {
     Namespace::open(&holding.netns).is_err() && matches!(weft_kernel::link_mtu(&holding.link), Ok(None))
-}
-
-/// `true`: the process stops.
-fn pause(how_long: Duration, stop: &CancellationToken) -> bool {
-    weft_process::wait::until_blocking(how_long, "stop", || stop.is_cancelled().then_some(())).is_ok()
 }

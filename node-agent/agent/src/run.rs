@@ -9,11 +9,10 @@ use std::{
     },
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use weft_errors::{Coded, Error};
 use weft_kernel::{LinkExecutor, RouteExecutor};
 use weft_mesh::{Mesh, MeshOptions};
@@ -29,7 +28,7 @@ use crate::{
     clock,
     config::Config,
     conflist, control, follow, host, identity,
-    inbox::Wish,
+    inbox::{Wish, Work},
     join, lease, limits,
     local::LocalService,
     lock::Lock,
@@ -37,7 +36,7 @@ use crate::{
     paths::Paths,
     probe, publisher,
     reconcile::{GuardLoop, MeshLoop, SubjectLoop, mesh_device},
-    renew, report, revive, settings,
+    recover, renew, report, revive, settings,
     states::Subsystem,
     view_file,
 };
@@ -88,6 +87,7 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
         Addresses::open(&paths.journal(), clock::boot_id(), clock::uptime())?;
     if let Some(error) = damage {
         tracing::error!(%error, "the allocation journal was damaged");
+        recover::adopt_from_kernel(&addresses)?;
     }
     if rebooted {
         tracing::info!("the machine has started anew: the pods of before are gone, their addresses rest");
@@ -158,16 +158,10 @@ fn start_loops(
     tasks.spawn_thread("host", move || host::follow_host(&hosted, &choice))?;
     let probed = shared();
     tasks.spawn_thread("probe", move || probe::run(&probed))?;
-    let (reaped, stop) = (Arc::clone(engine), tasks.token());
-    tasks.spawn_thread("reap", move || {
-        let stopped = || stop.is_cancelled().then_some(());
-        while weft_process::wait::until_blocking(limits::REAP_EVERY, "stop", stopped).is_err() {
-            reaped.reap();
-        }
-        Ok(())
-    })?;
-    let (collected, stop) = (Arc::clone(engine), tasks.token());
-    tasks.spawn_thread("collect", move || revive::collect(&collected, &stop))
+    let reaped = Arc::clone(engine);
+    tasks.spawn_thread("reap", move || reaped.reap_all())?;
+    let collected = Arc::clone(engine);
+    tasks.spawn_thread("collect", move || revive::collect(&collected))
 }
 
 fn start_clients(
@@ -219,35 +213,29 @@ fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(
         weft_rpc::serve_local(&socket, services, Limits::default(), stop).await.map_err(|e| e.envelope())
     });
     let (engine, tasks_of_cni, paths) = (Arc::clone(engine), tasks.clone(), paths.clone());
-    let stop = tasks.token();
     // Kept DELs and unfinished attachments first, then new calls.
-    tasks.spawn_thread("attach", move || serve_cni(&tasks_of_cni, &engine, &paths, &stop))
+    tasks.spawn_thread("attach", move || serve_cni(&tasks_of_cni, &engine, &paths))
 }
 
 /// Opens the CNI socket once the kernel is ready, then looks for kept DELs from time to time.
-fn serve_cni(
-    tasks: &Tasks,
-    engine: &Arc<Engine>,
-    paths: &Paths,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+fn serve_cni(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(), Error> {
     let listener = bind(paths.cni_socket())?;
     engine.undo_unfinished(Instant::now() + limits::ATTACH_DEADLINE);
     attach::replay_spool(engine, &paths.spool());
     attach::serve(tasks, engine, listener)?;
+    let node = engine.node();
     let mut announced = false;
     loop {
-        let pause = if announced { limits::SPOOL_EVERY } else { Duration::from_millis(5) };
-        if weft_process::wait::until_blocking(pause, "stop", || stop.is_cancelled().then_some(())).is_ok() {
+        let pause = if announced { limits::SPOOL_EVERY } else { limits::READY_EVERY };
+        if matches!(node.inboxes.spool.take(Instant::now() + pause), Work::Stop) {
             return Ok(());
         }
-        if !announced && engine.node().is_ready() {
+        if !announced && node.is_ready() {
             announced = true;
-            let node = engine.node();
             node.states.well(Subsystem::Cni, node.view().revision(), clock::wall());
             conflist::write(&paths.conflist())?;
             weft_process::notify_ready();
-            tracing::info!(node = %engine.node().name, "ready to attach pods");
+            tracing::info!(node = %node.name, "ready to attach pods");
         }
         attach::replay_spool(engine, &paths.spool());
     }

@@ -184,6 +184,14 @@ impl Ledger {
         Ok((holding, entry))
     }
 
+    /// Takes over a pod that the kernel has and a damaged journal lost. `None` when one of its addresses is held, or the
+    /// attachment is known.
+    pub fn adopt(&mut self, holding: Holding) -> Option<Entry> {
+        let free = holding.addresses.iter().all(|address| !self.holders.contains_key(address));
+        let unknown = !self.holdings.contains_key(&holding.attachment);
+        (free && unknown && !holding.addresses.is_empty()).then(|| self.enact(Entry::Hold(holding)))
+    }
+
     /// Notes that everything of an attachment is made. `None` when it is unknown or was noted before.
     pub fn confirm(&mut self, attachment: &AttachmentId) -> Option<Entry> {
         let open = self.holdings.get(attachment).is_some_and(|holding| !holding.attached);

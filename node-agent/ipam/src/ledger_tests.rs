@@ -203,6 +203,18 @@ fn an_unknown_address_of_the_kernel_rests_and_a_held_one_does_not() {
     assert_eq!(add(&mut ledger, 2, Families::V4, &[], 2), "10.1.0.3");
 }
 
+#[test]
+fn a_pod_that_only_the_kernel_knows_is_adopted_once_and_its_address_isnt_given_out() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
+    let mut other = self::ledger(&[("10.1.0.0/28", 1)]);
+    let (lost, _) = other.allocate(request(7, Families::V4, &["10.1.0.1"]), Uptime(0)).unwrap();
+    let lost = Holding { attached: true, ..lost };
+    assert!(ledger.adopt(lost.clone()).is_some());
+    assert!(ledger.adopt(lost.clone()).is_none(), "once");
+    assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "10.1.0.2");
+    assert!(ledger.release(&lost.attachment, Uptime(0)).is_some());
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Add(u32, Option<u8>),

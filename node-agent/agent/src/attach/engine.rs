@@ -3,14 +3,7 @@
 //! ADD: address in the journal (durable) → link → guard in the kernel → confirmed → answer → published.
 //! DEL: guard and link out of service → address to rest in the journal (durable) → answer → published.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use weft_errors::{ALREADY_EXISTS, ATTACHMENT_EXISTS, BUSY, Coded, Error, LINK_FAILED};
 use weft_ipam::{Holding, Origin, Request};
@@ -21,7 +14,8 @@ use weft_plan::{pod_link_name, pod_mac};
 use crate::{
     addresses::Durability,
     clock,
-    inbox::Wish,
+    inbox::{Wish, Work},
+    limits,
     locks::Held,
     node::{Node, local_pod, published},
 };
@@ -54,14 +48,12 @@ pub(crate) struct NewPod {
 #[derive(Debug)]
 pub(crate) struct Engine {
     node: Arc<Node>,
-    /// Whether dead links wait to be deleted.
-    dead: AtomicBool,
 }
 
 impl Engine {
     /// For one node.
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, dead: AtomicBool::new(true) }
+    pub(crate) const fn new(node: Arc<Node>) -> Self {
+        Self { node }
     }
 
     /// The node.
@@ -111,14 +103,31 @@ impl Engine {
         Ok(Some(holding))
     }
 
-    /// Deletes links whose pods are gone, if there are any.
-    pub(crate) fn reap(&self) {
-        if !self.dead.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        if let Err(error) = weft_kernel::reap() {
-            tracing::warn!(%error, "dead links can't be deleted yet");
-            self.dead.store(true, Ordering::Release);
+    /// Deletes links whose pods are gone, all of a moment in one request, until the process stops.
+    pub(crate) fn reap_all(&self) -> Result<(), Error> {
+        let inbox = &self.node.inboxes.reap;
+        // An agent that was killed may have left some.
+        inbox.poke(Wish::default());
+        loop {
+            let idle = Instant::now() + limits::OBSERVE_EVERY;
+            match inbox.take(idle) {
+                Work::Stop => return Ok(()),
+                Work::Nothing => continue,
+                Work::Wish(..) => {}
+            }
+            // What dies meanwhile goes along.
+            let gathered = Instant::now() + limits::REAP_EVERY;
+            loop {
+                match inbox.take(gathered) {
+                    Work::Stop => return Ok(()),
+                    Work::Nothing => break,
+                    Work::Wish(..) => {}
+                }
+            }
+            if let Err(error) = weft_kernel::reap() {
+                tracing::warn!(%error, "dead links can't be deleted yet");
+                inbox.poke(Wish::default());
+            }
         }
     }
 
@@ -225,7 +234,7 @@ impl Engine {
         if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
             tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
         }
-        self.dead.store(true, Ordering::Release);
+        self.node.inboxes.reap.poke(Wish::default());
         if let Err(error) = self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline) {
             tracing::warn!(%error, link = holding.link, "the rights of a removed pod aren't gone yet");
         }
