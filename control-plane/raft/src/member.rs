@@ -7,6 +7,7 @@ use crate::{
     Effects, MemberChange, MemberRefusal, Replica, Reply, Ticket,
     apply::voters_without,
     convert::{ConfStep, ConfStepKind},
+    gate::Known,
 };
 
 /// A learner may lack this many entries and still be promoted.
@@ -127,6 +128,22 @@ impl Replica {
         let to = if to.0 == 0 { best } else { Some(to).filter(|id| others.contains(id)) };
         if let Some(to) = to {
             self.raw.transfer_leader(to.0);
+        }
+    }
+
+    /// Ids rise and are never reused: one that we don't know and that was given out before is of a removed replica,
+    /// one that is younger than our state joined after what we have applied.
+    pub(crate) fn knows(&self, id: ReplicaId) -> Known {
+        if self.conf.has(id) || self.state.members().contains_key(&id) {
+            Known::Yes
+        } else if self.conf.voters.is_empty() {
+            // Nothing is applied here yet: those it was told of at join, and those that joined after it.
+            let told = self.config.known.contains(&id) || id > self.config.id;
+            if told { Known::Yes } else { Known::No }
+        } else if id >= self.state.meta().next_replica {
+            Known::Yes
+        } else {
+            Known::Removed
         }
     }
 

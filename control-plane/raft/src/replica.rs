@@ -16,7 +16,7 @@ use crate::{
     chance::Chance,
     config::library_config,
     convert::message_from_library,
-    gate::{self, Known, MAX_ENTRY, Standing},
+    gate::{self, MAX_ENTRY, Standing},
     log::Log,
     pending::Pending,
     read::Reads,
@@ -129,6 +129,9 @@ impl Replica {
         }
         for input in inputs {
             self.take(input, &mut effects);
+            if effects.fatal.is_some() {
+                break;
+            }
         }
         if let Err(error) = self.advance(&mut effects) {
             // What was worked out from a state that can't be trusted must not leave.
@@ -165,11 +168,8 @@ impl Replica {
                 }
             }
             Input::Message { certified, message } => {
-                effects.refused = self.message(certified, &message).err();
-                if let Some(Refusal::LogLost { commit, last }) = effects.refused {
-                    let term = Term(self.raw.raft.term);
-                    let lost = Error::LogLost { id: self.config.id, last, term, acknowledged: commit };
-                    effects.fatal = Some(lost);
+                if let Err(refusal) = self.message(certified, &message) {
+                    self.refuse(refusal, effects);
                 }
             }
             Input::Unreachable(id) => self.raw.report_unreachable(id.0),
@@ -188,6 +188,17 @@ impl Replica {
             Input::SnapshotReport { to, taken } => self.snapshot_sent(to, taken),
             Input::ProposeMember { ticket, change } => self.propose_member(ticket, change, effects),
             Input::Transfer(to) => self.transfer(to),
+        }
+    }
+
+    /// Of several refusals in one turn, one that the sender must hear of is kept.
+    fn refuse(&self, refusal: Refusal, effects: &mut Effects) {
+        if let Refusal::LogLost { commit, last } = refusal {
+            let term = Term(self.raw.raft.term);
+            effects.fatal = Some(Error::LogLost { id: self.config.id, last, term, acknowledged: commit });
+        }
+        if !matches!(effects.refused, Some(Refusal::Removed { .. })) {
+            effects.refused = Some(refusal);
         }
     }
 
@@ -248,22 +259,6 @@ impl Replica {
         let _ = self.raw.step(checked);
         self.settle_timeout();
         Ok(())
-    }
-
-    /// Ids rise and are never reused: one that we don't know and that was given out before is of a removed replica,
-    /// one that is younger than our state joined after what we have applied.
-    fn knows(&self, id: ReplicaId) -> Known {
-        if self.conf.has(id) || self.state.members().contains_key(&id) {
-            Known::Yes
-        } else if self.conf.voters.is_empty() {
-            // Nothing is applied here yet: those it was told of at join, and those that joined after it.
-            let told = self.config.known.contains(&id) || id > self.config.id;
-            if told { Known::Yes } else { Known::No }
-        } else if id >= self.state.meta().next_replica {
-            Known::Yes
-        } else {
-            Known::Removed
-        }
     }
 
     /// Whether everything in our log is on disk.

@@ -240,3 +240,44 @@ fn a_mutation_that_is_too_large_is_refused_at_once() {
     group.fill(leader, 3..4);
     assert_eq!(group.answers(3), ["Applied"], "one of the usual size is taken");
 }
+
+#[test]
+fn a_refusal_survives_the_rest_of_its_turn() {
+    let mut group = Group::of(2);
+    let stranger = |id: u64| {
+        let kind = MessageKind::RequestVote;
+        let term = weft_model::Term(9);
+        let message = crate::Message::head(crate::fixture::CLUSTER, kind, ReplicaId(id), ReplicaId(1), term);
+        Input::Message { certified: ReplicaId(id), message: Box::new(message) }
+    };
+    // Replica 3 joins and leaves: its id was given out, and is known to be gone.
+    let leader = group.elect();
+    group.input(
+        leader,
+        Input::ProposeMember { ticket: Ticket(1), change: MemberChange::AddLearner(member(3)) },
+    );
+    group.input(
+        leader,
+        Input::ProposeMember { ticket: Ticket(2), change: MemberChange::Remove(ReplicaId(3)) },
+    );
+    assert_eq!(
+        (group.answers(1), group.answers(2)),
+        (vec!["Applied".to_owned()], vec!["Applied".to_owned()])
+    );
+    group.tick(2);
+    let mut malformed = crate::Message::head(
+        crate::fixture::CLUSTER,
+        MessageKind::Append,
+        ReplicaId(2),
+        ReplicaId(1),
+        weft_model::Term(9),
+    );
+    malformed.log_term = weft_model::Term(1);
+    let malformed = Input::Message { certified: ReplicaId(2), message: Box::new(malformed) };
+    let effects = group.replicas[0].inputs([stranger(3), malformed, Input::Tick]);
+    assert!(
+        matches!(effects.refused, Some(crate::Refusal::Removed { from: ReplicaId(3) })),
+        "{:?}",
+        effects.refused
+    );
+}
