@@ -17,16 +17,21 @@ use weft_ipam::{BootId, Entry, Journal, Ledger, Settings, Uptime};
 
 use crate::limits;
 
-/// A promise that a change becomes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+/// A promise that a change reaches the disk as it asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    number: u64,
+    durability: Durability,
+}
 
-/// How soon a change must be on the disk.
+/// How safe a change must be before anybody hears of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// Somebody waits for it.
-    Now,
-    /// With the next one; a crash of the machine makes it meaningless anyway.
+    /// It survives the machine: written and synced.
+    Durable,
+    /// It survives this process: written. For what a new boot of the machine makes meaningless.
+    Written,
+    /// It goes with the next one: it can be worked out again.
     WithNext,
 }
 
@@ -42,8 +47,12 @@ struct Shared {
     ledger: Ledger,
     journal: Journal,
     waiting: Vec<u8>,
+    /// Somebody waits for the bytes.
     urgent: bool,
+    /// Somebody waits for them to be synced.
+    sync: bool,
     last: u64,
+    written: u64,
     durable: u64,
     failure: Option<Error>,
     stop: bool,
@@ -57,6 +66,13 @@ pub(crate) struct JournalFile {
     end: u64,
     /// Size right after the last rewriting.
     base: u64,
+}
+
+/// What the writer writes in one go.
+struct Batch {
+    bytes: Vec<u8>,
+    last: u64,
+    sync: bool,
 }
 
 /// What was found when the journal was opened.
@@ -102,7 +118,9 @@ impl Addresses {
             journal,
             waiting: Vec::new(),
             urgent: false,
+            sync: false,
             last: 0,
+            written: 0,
             durable: 0,
             failure: None,
             stop: false,
@@ -126,28 +144,34 @@ impl Addresses {
         let shared = &mut *guard;
         let (value, entries) = act(&mut shared.ledger);
         if entries.is_empty() {
-            return (value, Ticket(shared.durable));
+            return (value, Ticket { number: 0, durability });
         }
         for entry in &entries {
             shared.journal.append(entry, &mut shared.waiting);
         }
         shared.last += 1;
-        let ticket = Ticket(shared.last);
-        if durability == Durability::Now {
+        let ticket = Ticket { number: shared.last, durability };
+        shared.sync |= durability == Durability::Durable;
+        if durability != Durability::WithNext {
             shared.urgent = true;
             self.changed.notify_all();
         }
         (value, ticket)
     }
 
-    /// Waits until a change is durable. Fails when it can't be written, or when the deadline passes.
+    /// Waits until a change is as safe as it asked for. Fails when it can't be written, or when the deadline passes.
     pub(crate) fn wait(&self, ticket: Ticket, deadline: Instant) -> Result<(), Error> {
         let mut shared = self.lock();
         loop {
             if let Some(failure) = &shared.failure {
                 return Err(failure.clone());
             }
-            if shared.durable >= ticket.0 {
+            let reached = match ticket.durability {
+                Durability::Durable => shared.durable,
+                Durability::Written => shared.written,
+                Durability::WithNext => u64::MAX,
+            };
+            if reached >= ticket.number {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -168,11 +192,17 @@ impl Addresses {
     /// The writer thread.
     pub(crate) fn write_all(&self, mut file: JournalFile) -> Result<(), Error> {
         loop {
-            let Some((bytes, last)) = self.next_batch() else { return Ok(()) };
-            let written = file.append(&bytes).and_then(|()| self.compact_if_large(&mut file));
+            let Some(batch) = self.next_batch() else { return Ok(()) };
+            let written =
+                file.append(&batch.bytes, batch.sync).and_then(|()| self.compact_if_large(&mut file));
             let mut shared = self.lock();
             match written {
-                Ok(()) => shared.durable = shared.durable.max(last),
+                Ok(()) => {
+                    shared.written = shared.written.max(batch.last);
+                    if batch.sync {
+                        shared.durable = shared.durable.max(batch.last);
+                    }
+                }
                 Err(error) => {
                     shared.failure = Some(error.clone());
                     self.changed.notify_all();
@@ -183,8 +213,8 @@ impl Addresses {
         }
     }
 
-    /// Bytes to be written and the last change among them; `None` when all is written and the process stops.
-    fn next_batch(&self) -> Option<(Vec<u8>, u64)> {
+    /// What is to be written next; `None` when all is written and the process stops.
+    fn next_batch(&self) -> Option<Batch> {
         let mut shared = self.lock();
         while !shared.urgent && !shared.stop {
             let patience = Duration::from_secs(1);
@@ -195,12 +225,13 @@ impl Addresses {
                 break;
             }
         }
-        if shared.waiting.is_empty() {
-            shared.urgent = false;
-            return (!shared.stop).then(|| (Vec::new(), shared.last));
-        }
         shared.urgent = false;
-        Some((std::mem::take(&mut shared.waiting), shared.last))
+        if shared.waiting.is_empty() && shared.stop {
+            return None;
+        }
+        // An orderly stop syncs what nobody waits for.
+        let sync = std::mem::take(&mut shared.sync) || shared.stop;
+        Some(Batch { bytes: std::mem::take(&mut shared.waiting), last: shared.last, sync })
     }
 
     fn compact_if_large(&self, file: &mut JournalFile) -> Result<(), Error> {
@@ -214,6 +245,8 @@ impl Addresses {
         shared.journal = journal;
         shared.waiting.clear();
         shared.urgent = false;
+        shared.sync = false;
+        shared.written = shared.last;
         shared.durable = shared.last;
         *file = rewritten;
         Ok(())
@@ -235,11 +268,9 @@ impl JournalFile {
         Ok((journal, Self { path: path.to_owned(), file, end, base: end }))
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let written = self.file.write_all_at(bytes, self.end).and_then(|()| self.file.sync_data());
+    fn append(&mut self, bytes: &[u8], sync: bool) -> Result<(), Error> {
+        let synced = || if sync { self.file.sync_data() } else { Ok(()) };
+        let written = self.file.write_all_at(bytes, self.end).and_then(|()| synced());
         written.map_err(|error| failed("write", &self.path, error))?;
         self.end += bytes.len() as u64;
         Ok(())

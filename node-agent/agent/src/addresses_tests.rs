@@ -44,7 +44,7 @@ fn lease(addresses: &Addresses) {
 }
 
 fn add(addresses: &Addresses, n: u32) -> Holding {
-    let (holding, ticket) = addresses.change(Durability::Now, |ledger| {
+    let (holding, ticket) = addresses.change(Durability::Durable, |ledger| {
         let (holding, entry) = ledger.allocate(request(n), Uptime(0)).unwrap();
         (holding, vec![entry])
     });
@@ -105,7 +105,7 @@ fn a_large_journal_is_rewritten_and_says_the_same() {
             });
             if n + 1 == rounds {
                 addresses
-                    .change(Durability::Now, |ledger| ((), ledger.confirm(&id(7)).into_iter().collect()));
+                    .change(Durability::Durable, |ledger| ((), ledger.confirm(&id(7)).into_iter().collect()));
                 addresses.wait(ticket, soon()).unwrap();
             }
         }
@@ -144,8 +144,9 @@ fn a_disk_that_fails_is_told_to_everybody_who_waits() {
     lease(&addresses);
     thread::scope(|scope| {
         let writer = scope.spawn(|| addresses.write_all(file));
-        let (_, ticket) = addresses
-            .change(Durability::Now, |ledger| ((), vec![ledger.allocate(request(1), Uptime(0)).unwrap().1]));
+        let (_, ticket) = addresses.change(Durability::Durable, |ledger| {
+            ((), vec![ledger.allocate(request(1), Uptime(0)).unwrap().1])
+        });
         assert_eq!(addresses.wait(ticket, soon()).unwrap_err().code, "W0002");
         assert_eq!(writer.join().unwrap().unwrap_err().code, "W0002");
     });

@@ -81,6 +81,7 @@ pub(crate) fn watch_nft(node: &Node, mut monitor: NftMonitor, stop: &Cancellatio
 /// Keeps the facts about the host: at once after a change, and on the slow timer.
 pub(crate) fn follow_host(node: &Arc<Node>, choice: &UnderlayChoice) -> Result<(), Error> {
     let mut said = None;
+    let mut complained = Vec::new();
     loop {
         match node.inboxes.host.take(Instant::now() + limits::OBSERVE_EVERY) {
             Work::Stop => return Ok(()),
@@ -95,7 +96,17 @@ pub(crate) fn follow_host(node: &Arc<Node>, choice: &UnderlayChoice) -> Result<(
         } else {
             said = None;
         }
+        complain(node, &mut complained);
     }
+}
+
+/// Says what this node and the fabric can't do together, once.
+fn complain(node: &Node, said: &mut Vec<weft_plan::Error>) {
+    let problems = weft_plan::problems(&node.view(), &node.facts());
+    for problem in problems.iter().filter(|problem| !said.contains(problem)) {
+        tracing::error!(error = %problem.envelope(), "this node can't do all that the fabric asks");
+    }
+    *said = problems;
 }
 
 /// Reads the host once. The underlay that was known stays when a new one can't be chosen.

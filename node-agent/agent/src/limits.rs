@@ -72,9 +72,13 @@ pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(60);
 
 /// A path is probed again this often.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);
-/// A path whose probes failed is probed again this often.
-pub(crate) const PROBE_AGAIN: Duration = Duration::from_secs(10);
-/// One echo of a probe.
+/// A peer that didn't answer a probe is probed again after this, doubling.
+pub(crate) const PROBE_AGAIN: Duration = Duration::from_millis(500);
+/// A peer that doesn't answer is probed at least this often.
+pub(crate) const PROBE_AGAIN_LONGEST: Duration = Duration::from_secs(60);
+/// The first echo of a probe is waited for so long.
 pub(crate) const PROBE_WAIT: Duration = Duration::from_millis(300);
+/// Further echoes of a probe are waited for eight round trips, but at least so long.
+pub(crate) const PROBE_WAIT_LEAST: Duration = Duration::from_millis(40);
 /// A pod whose namespace and link are gone is forgotten after this many looks, [`OBSERVE_EVERY`] apart.
 pub(crate) const GONE_LOOKS: u8 = 2;

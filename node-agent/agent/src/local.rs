@@ -14,7 +14,7 @@ use crate::{
     attach::Engine,
     node::published,
     ping, pods,
-    status::{Detail, status},
+    status::status,
 };
 
 /// A call gets its answer within this.
@@ -54,7 +54,7 @@ impl Local for LocalService {
             let node = engine.node();
             Ok(v1::LocalNodeResponse {
                 node: node.name.to_string(),
-                status: Some(status(node, Detail::Full)),
+                status: Some(status(node)),
                 connected: node.is_connected(),
                 pods: node.pods().iter().map(Into::into).collect(),
             })

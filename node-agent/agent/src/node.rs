@@ -154,8 +154,9 @@ impl Node {
         if touched.keys.iter().any(|key| matches!(key, ItemKey::Peer(_))) {
             self.inboxes.probe.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
         }
-        if touched.keys.contains(&ItemKey::Fabric) {
+        if wide {
             self.announce_facts();
+            self.inboxes.host.poke(Wish::observe());
         }
     }
 

@@ -26,19 +26,30 @@ const TRIES: u32 = 3;
 /// Sizes between these are searched in such steps: WireGuard's padding.
 const STEP: u32 = 16;
 
+/// When a peer is probed next.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    at: Instant,
+    /// The pause after the next silence.
+    silence: Duration,
+}
+
 /// Probes until the process stops.
 pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
-    let mut due: BTreeMap<NodeName, Instant> = BTreeMap::new();
+    let mut due: BTreeMap<NodeName, Due> = BTreeMap::new();
     loop {
-        let next = due.values().min().copied().unwrap_or_else(|| Instant::now() + limits::PROBE_AGAIN);
-        match node.inboxes.probe.take(next.min(Instant::now() + limits::PROBE_AGAIN)) {
+        let latest = Instant::now() + limits::PROBE_AGAIN_LONGEST;
+        // A node that knows no peers yet looks again soon.
+        let soon = Instant::now() + limits::PROBE_AGAIN;
+        let next = due.values().map(|due| due.at).min().unwrap_or(soon);
+        match node.inboxes.probe.take(next.min(latest)) {
             Work::Stop => return Ok(()),
             Work::Nothing => {}
             Work::Wish(wish, ticket) => {
                 // A peer that changed may be reached by another path.
                 for key in wish.items {
                     if let weft_model::ItemKey::Peer(peer) = key {
-                        due.insert(peer, Instant::now());
+                        due.remove(&peer);
                     }
                 }
                 node.inboxes.probe.done(ticket, Outcome::default());
@@ -48,17 +59,16 @@ pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
     }
 }
 
-fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Instant>) {
+fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Due>) {
     let view = node.view();
     let Some(fabric) = view.fabric() else { return };
     due.retain(|peer, _| *peer != node.name && view.peers().contains_key(peer));
     for peer in view.peers().values().filter(|peer| peer.node != node.name) {
         let now = Instant::now();
-        if due.get(&peer.node).is_some_and(|at| *at > now) {
+        if due.get(&peer.node).is_some_and(|due| due.at > now) {
             continue;
         }
-        // A peer that can't be probed yet has a time all the same: one that is due for ever would keep the thread awake.
-        due.insert(peer.node.clone(), now + limits::PROBE_AGAIN);
+        // One that can't be probed yet gets no time: its item changes when it can.
         if fabric.overlay == Overlay::Wireguard && peer.wireguard_key.is_none() {
             continue;
         }
@@ -72,8 +82,13 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Instant>) {
         let mut path = Echoes { target: *target, round_trip: None };
         let found = search(least(*target), largest, |size| path.passes(size));
         node.set_rtt(&peer.node, path.round_trip);
+        let mut silence = limits::PROBE_AGAIN;
         let wait = match found {
-            Found::Silent => limits::PROBE_AGAIN,
+            Found::Silent => {
+                let before = due.get(&peer.node).map_or(limits::PROBE_AGAIN, |due| due.silence);
+                silence = (before * 2).min(limits::PROBE_AGAIN_LONGEST);
+                before
+            }
             Found::Whole => {
                 node.change_facts(|facts| {
                     facts.probed_mtus.remove(&peer.node);
@@ -90,7 +105,7 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Instant>) {
                 limits::PROBE_EVERY
             }
         };
-        due.insert(peer.node.clone(), now + wait);
+        due.insert(peer.node.clone(), Due { at: Instant::now() + wait, silence });
     }
 }
 
@@ -108,8 +123,11 @@ struct Echoes {
 impl Echoes {
     fn passes(&mut self, size: u32) -> bool {
         let Ok(mut pinger) = Pinger::open(self.target, None) else { return false };
+        let wait = self.round_trip.map_or(limits::PROBE_WAIT, |trip| {
+            (trip * 8).clamp(limits::PROBE_WAIT_LEAST, limits::PROBE_WAIT)
+        });
         for _ in 0..TRIES {
-            match pinger.echo(size, limits::PROBE_WAIT) {
+            match pinger.echo(size, wait) {
                 Ok(Echo::Replied { after }) => {
                     self.round_trip.get_or_insert(after);
                     return true;

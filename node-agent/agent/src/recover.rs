@@ -25,7 +25,7 @@ pub(crate) fn adopt_from_kernel(addresses: &Addresses) -> Result<(), Error> {
             continue;
         }
         let pod = holding.pod.clone();
-        let (adopted, _) = addresses.change(Durability::Now, |ledger| {
+        let (adopted, _) = addresses.change(Durability::Durable, |ledger| {
             let entry = ledger.adopt(holding);
             (entry.is_some(), entry.into_iter().collect())
         });

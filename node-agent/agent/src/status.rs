@@ -12,17 +12,8 @@ use crate::{
     states::{State, Subsystem},
 };
 
-/// How much of the account is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Detail {
-    /// What a sign of life carries.
-    Brief,
-    /// Peers and findings too.
-    Full,
-}
-
-/// The account.
-pub(crate) fn status(node: &Node, detail: Detail) -> v1::NodeStatus {
+/// The account, with peers and findings.
+pub(crate) fn status(node: &Node) -> v1::NodeStatus {
     let (view, facts) = (node.view(), node.facts());
     let states = node.states.all();
     let underlay = facts.underlay.as_ref();
@@ -34,7 +25,7 @@ pub(crate) fn status(node: &Node, detail: Detail) -> v1::NodeStatus {
         });
         (ledger.holdings().filter(|h| h.attached).count(), blocks.collect())
     });
-    let mut status = v1::NodeStatus {
+    v1::NodeStatus {
         applied_revision: node.states.applied().0,
         subsystems: states.iter().map(|(subsystem, state)| subsystem_to_wire(*subsystem, state)).collect(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -44,14 +35,10 @@ pub(crate) fn status(node: &Node, detail: Detail) -> v1::NodeStatus {
         underlay_interface: underlay.map(|u| u.interface.clone()).unwrap_or_default(),
         underlay_mtu: underlay.map_or(0, |u| u.mtu),
         started_ms: node.started.0,
-        ..v1::NodeStatus::default()
-    };
-    if detail == Detail::Full {
-        status.kernel = kernel_release();
-        status.peers = peers(node, &view, &facts);
-        status.findings = findings(&view, &facts);
+        kernel: kernel_release(),
+        peers: peers(node, &view, &facts),
+        findings: findings(&view, &facts),
     }
-    status
 }
 
 fn subsystem_to_wire(subsystem: Subsystem, state: &State) -> v1::Subsystem {

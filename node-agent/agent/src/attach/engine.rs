@@ -95,7 +95,7 @@ impl Engine {
         };
         self.take_away(&holding, deadline);
         self.node.publications.remove(holding.uid);
-        let (_, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+        let (_, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
             let released = ledger.release(attachment, clock::uptime());
             ((), released.map(|(_, entry)| entry).into_iter().collect())
         });
@@ -164,7 +164,7 @@ impl Engine {
             families: fabric.families,
             wanted,
         };
-        let (result, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+        let (result, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
             if unique && ledger.holdings().any(|holding| holding.pod == request.pod) {
                 let error =
                     Error::new(&ALREADY_EXISTS, format!("pod {} exists on this node already", request.pod));
@@ -205,17 +205,18 @@ impl Engine {
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline)?;
         let made = Holding { attached: true, ..holding };
-        // Known before it is durable: a crash of the process keeps the file, one of the machine ends the pod.
-        self.node.addresses.change(Durability::WithNext, |ledger| {
+        // The runtime hears of it only when the next start would know it too.
+        let (_, ticket) = self.node.addresses.change(Durability::Written, |ledger| {
             ((), ledger.confirm(&made.attachment).into_iter().collect())
         });
+        self.node.addresses.wait(ticket, deadline)?;
         self.node.publications.put(published(&self.node.name, &made));
         Ok(made)
     }
 
     fn undo(&self, holding: &Holding, deadline: Instant) {
         self.take_away(holding, deadline);
-        let (_, ticket) = self.node.addresses.change(Durability::Now, |ledger| {
+        let (_, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
             let released = ledger.release(&holding.attachment, clock::uptime());
             ((), released.map(|(_, entry)| entry).into_iter().collect())
         });
