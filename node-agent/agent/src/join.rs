@@ -15,7 +15,9 @@ use weft_proto::{
     convert::{ShapeError, cluster_from_wire, required, socket_from_wire},
     v1,
 };
-use weft_rpc::{CertificateDer, Channel, ChannelOptions, Identity, SecretKey, Trust, with_deadline};
+use weft_rpc::{
+    CertificateDer, Channel, ChannelOptions, FileNames, Identity, SecretKey, Trust, with_deadline,
+};
 use weft_view::View;
 
 use crate::{config::Config, control::Mutations, identity, node::node_facts, paths::Paths, view_file};
@@ -71,6 +73,7 @@ async fn join_once(paths: &Paths, config: &Config, request: JoinRequest) -> Resu
     let wireguard = weft_mesh::public_key(&identity::wireguard_key(paths)?);
     let facts = host_facts(&name, config)?;
     let key = SecretKey::generate().map_err(|e| e.envelope())?;
+    let given = request.endpoints.clone();
     let channel = Channel::new(ChannelOptions {
         endpoints: request.endpoints,
         trust: Trust::Pinned(request.authority),
@@ -106,7 +109,7 @@ async fn join_once(paths: &Paths, config: &Config, request: JoinRequest) -> Resu
         ));
     }
     view_file::save(&paths.view(), &welcome.view())?;
-    let membership = identity::Membership { endpoints: welcome.endpoints.clone() };
+    let membership = identity::Membership { endpoints: all_endpoints(&given, &welcome.endpoints) };
     identity::save(paths, &identity, &membership)?;
     Ok(welcome.joined())
 }
@@ -227,9 +230,17 @@ fn node_name(given: Option<&str>) -> Result<NodeName, Error> {
     })
 }
 
+/// What the control plane says of itself, then what a person said: it may know more, for example another network.
+fn all_endpoints(given: &[String], told: &[String]) -> Vec<String> {
+    let more = given.iter().filter(|endpoint| !told.contains(endpoint));
+    told.iter().chain(more).cloned().collect()
+}
+
 /// Takes back what a failed join wrote.
 fn undo(paths: &Paths) {
-    for path in [paths.view(), paths.membership(), paths.wireguard_key()] {
+    let FileNames { key, certificate, authority } = FileNames::in_directory(&paths.identity());
+    let written = [paths.view(), paths.membership(), paths.wireguard_key(), key, certificate];
+    for path in written.into_iter().chain(authority) {
         if let Err(error) = weft_process::durable_remove(&path) {
             tracing::warn!(%error, "a file of the failed join stays behind");
         }

@@ -9,13 +9,7 @@ use weft_errors::{Error, INTERNAL};
 use weft_proto::v1::{self, local_server::Local};
 use weft_rpc::{Request, Response, Status, status_of};
 
-use crate::{
-    ask::pod_name,
-    attach::Engine,
-    node::published,
-    ping, pods,
-    status::status,
-};
+use crate::{ask::pod_name, attach::Engine, node::published, ping, pods, status::status};
 
 /// A call gets its answer within this.
 const DEADLINE: Duration = Duration::from_secs(30);

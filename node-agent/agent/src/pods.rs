@@ -82,7 +82,7 @@ fn attachment(pod: &PodName) -> AttachmentId {
     AttachmentId { container: format!("weft-{}", namespace_name(pod)), interface: "eth0".to_owned() }
 }
 
-/// A namespace's name has no dot, so this is unambiguous.
+/// Names have no underscore, so this is unambiguous.
 fn namespace_name(pod: &PodName) -> String {
-    format!("{}.{}", pod.namespace, pod.name)
+    format!("{}_{}", pod.namespace, pod.name)
 }

@@ -12,11 +12,7 @@ use tokio_util::sync::CancellationToken;
 use weft_proto::v1;
 use weft_rpc::{Channel, with_deadline};
 
-use crate::{
-    limits,
-    node::Node,
-    status::status,
-};
+use crate::{limits, node::Node, status::status};
 
 /// Numbers of peers, such as bytes and round trips, are told at least this often.
 const WHOLE_EVERY: Duration = Duration::from_secs(10);

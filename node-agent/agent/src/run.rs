@@ -182,6 +182,7 @@ fn start_clients(
         primary: config.primary,
         asks,
     };
+    tasks.spawn("watchdog", weft_process::watchdog_loop(tasks.token(), || true));
     tasks.spawn_vital("follow", follower.run(tasks.token()));
     tasks.spawn("view", follow::keep_view(Arc::clone(node), paths.clone(), tasks.token()));
     tasks.spawn("ask", ask::answer_all(Arc::clone(engine), channel.clone(), questions, tasks.token()));
