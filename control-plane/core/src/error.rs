@@ -445,6 +445,11 @@ impl Coded for Error {
         if !kind.is_empty() {
             error = error.object(&kind, &namespace, name);
         }
+        if self.code() == &codes::NOT_FOUND && !kind.is_empty() {
+            let list =
+                if kind == "token" { "weft token list".to_owned() } else { format!("weft get {kind}s") };
+            error = error.try_this("list what there is", list);
+        }
         self.causes().into_iter().fold(error, |error, cause| error.because(cause))
     }
 }

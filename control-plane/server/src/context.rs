@@ -15,7 +15,7 @@ use weft_trust::Authority;
 use crate::{
     ask::Asks,
     handle::{Applied, ReplicaHandle},
-    limits::CALL,
+    limits::{ANSWER_MARGIN, CALL},
     peers::Peers,
     sync::{Fanout, Reports},
 };
@@ -82,9 +82,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(bytes)
 }
 
-/// When a call has to be answered: its own deadline (`grpc-timeout`), else a default.
+/// When a call has to be answered: a little before its own deadline (`grpc-timeout`), else after a default time. The
+/// caller then hears why it has to go without, instead of giving up by itself.
 pub(crate) fn deadline<T>(request: &Request<T>) -> Instant {
-    Instant::now() + timeout(request).unwrap_or(CALL)
+    let time = timeout(request).unwrap_or(CALL);
+    Instant::now() + time - ANSWER_MARGIN.min(time / 8)
 }
 
 /// The `grpc-timeout` of a request (gRPC over HTTP/2: at most eight digits and a unit).

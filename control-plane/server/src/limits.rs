@@ -26,6 +26,12 @@ pub(crate) const REPORT_FRESH: Duration = Duration::from_secs(5);
 pub(crate) const WAIT_POLL: Duration = Duration::from_millis(20);
 /// Longest time of a question to another replica.
 pub(crate) const PEER_CALL: Duration = Duration::from_secs(2);
+/// The same for a replica whose stream is down: it answers soon or not at all.
+pub(crate) const PEER_CALL_LOST: Duration = Duration::from_millis(300);
+/// Longest wait for a leader before a pod's name is looked up in the state as it is known here.
+pub(crate) const NAME_CHECK: Duration = Duration::from_secs(1);
+/// An answer leaves this much, and at most an eighth of the time, before the caller gives up, so that it is heard.
+pub(crate) const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// Shortest and longest life of a token, seconds.
 pub(crate) const TOKEN_TTL_S: std::ops::RangeInclusive<u32> = 60..=86_400;
 /// Life of a token when none is given, seconds.

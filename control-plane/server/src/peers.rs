@@ -182,6 +182,11 @@ impl Peers {
         self.links().iter().map(|(id, link)| (*id, link.channel.raft())).collect()
     }
 
+    /// Whether the stream to a replica is open.
+    pub(crate) fn is_connected(&self, id: ReplicaId) -> bool {
+        self.links().get(&id).is_some_and(|link| link.connected.load(Ordering::Relaxed))
+    }
+
     /// Whether a replica is a member, as far as is known here.
     pub(crate) fn has(&self, id: ReplicaId) -> bool {
         self.links().contains_key(&id)

@@ -5,24 +5,56 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weft_errors::{Error, INTERNAL};
+use weft_errors::{ALREADY_EXISTS, Error, INTERNAL};
+use weft_model::PodName;
 use weft_proto::v1::{self, local_server::Local};
-use weft_rpc::{Request, Response, Status, status_of};
+use weft_rpc::{Channel, Request, Response, Status, status_of, with_deadline};
 
 use crate::{ask::pod_name, attach::Engine, node::published, ping, pods, status::status};
 
 /// A call gets its answer within this.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A name is looked up in the control plane for so long; when it can't be had, this node's own pods are all that count.
+const NAME_CHECK: Duration = Duration::from_secs(2);
+
 /// The service.
 pub(crate) struct LocalService {
     engine: Arc<Engine>,
+    channel: Channel,
 }
 
 impl LocalService {
-    /// Over the engine of this node.
-    pub(crate) const fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    /// Over the engine of this node and the way to the control plane.
+    pub(crate) const fn new(engine: Arc<Engine>, channel: Channel) -> Self {
+        Self { engine, channel }
+    }
+
+    /// Refuses a name that a pod of another node owns. This node's own pods are looked at under the pod's lock.
+    async fn check_name(&self, name: &PodName) -> Result<(), Error> {
+        let node = self.engine.node();
+        if !node.is_connected() {
+            return Ok(());
+        }
+        let request =
+            v1::FindPodRequest { namespace: name.namespace.to_string(), name: name.name.to_string() };
+        let mut client = self.channel.sync();
+        let call = client.find_pod(with_deadline(request, NAME_CHECK));
+        let owner = match self.channel.call(NAME_CHECK, call).await {
+            Ok(found) => found.node,
+            Err(error) => {
+                tracing::debug!(%error, "a name is not looked up in the control plane");
+                return Ok(());
+            }
+        };
+        if owner.is_empty() || owner == node.name.as_str() {
+            return Ok(());
+        }
+        Err(Error::new(&ALREADY_EXISTS, format!("the name {name} is taken"))
+            .object("pod", name.namespace.as_str(), &name.name)
+            .field("metadata.name")
+            .because(format!("node {owner} has a pod of that name"))
+            .try_this("choose another name, or remove that pod first", format!("weft pod remove {name}")))
     }
 
     /// Runs blocking work away from the runtime's workers.
@@ -58,8 +90,9 @@ impl Local for LocalService {
 
     async fn add_pod(&self, request: Request<v1::PodAdd>) -> Result<Response<v1::AddPodResponse>, Status> {
         let request = request.into_inner();
+        let name = pod_name(&request.namespace, &request.name).map_err(|error| status_of(&error))?;
+        self.check_name(&name).await.map_err(|error| status_of(&error))?;
         self.blocking(move |engine, deadline| {
-            let name = pod_name(&request.namespace, &request.name)?;
             let holding = pods::add(engine, name, request.labels, deadline)?;
             let pod = Some((&published(&engine.node().name, &holding)).into());
             Ok(v1::AddPodResponse { pod, netns: holding.netns })

@@ -49,8 +49,8 @@ pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
     let engine = Arc::new(Engine::new(Arc::clone(&node)));
     start_journal(&tasks, &node, file)?;
     start_loops(&tasks, &node, &engine, &config, mesh)?;
-    start_clients(&tasks, &engine, &paths, &config, &identity, endpoints)?;
-    start_servers(&tasks, &engine, &paths)?;
+    let channel = start_clients(&tasks, &engine, &paths, &config, &identity, endpoints)?;
+    start_servers(&tasks, &engine, &paths, channel)?;
     stop_threads(&tasks, &node, &paths);
     let stopped = tasks.run().await;
     match stopped.failure {
@@ -171,7 +171,7 @@ fn start_clients(
     config: &Config,
     identity: &SharedIdentity,
     endpoints: Vec<String>,
-) -> Result<(), Error> {
+) -> Result<Channel, Error> {
     let node = engine.node();
     let channel: Channel = control::open(endpoints.clone(), identity)?;
     let (asks, questions) = mpsc::channel(limits::ASKS);
@@ -196,16 +196,16 @@ fn start_clients(
         "facts",
         publisher::publish_facts(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
     );
-    tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel, mutations()?, tasks.token()));
+    tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel.clone(), mutations()?, tasks.token()));
     tasks.spawn("renew", renew::keep_certificate(identity.clone(), endpoints, paths.clone(), tasks.token()));
-    Ok(())
+    Ok(channel)
 }
 
-fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(), Error> {
+fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths, channel: Channel) -> Result<(), Error> {
     let directory = paths.cni_socket().parent().unwrap_or(Path::new("/run/weft"));
     fs::create_dir_all(directory).map_err(|error| socket_failed(directory, &error))?;
     let (services, _) = Services::new()
-        .local(LocalService::new(Arc::clone(engine)))
+        .local(LocalService::new(Arc::clone(engine), channel))
         .health_and_reflection()
         .map_err(|e| e.envelope())?;
     let socket = paths.agent_socket().to_owned();

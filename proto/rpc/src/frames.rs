@@ -18,9 +18,9 @@ use tonic::{
     server::{Grpc, NamedService, ServerStreamingService},
 };
 use weft_proto::v1::{
-    AnswerRequest, AnswerResponse, LeaseBlockRequest, LeaseBlockResponse, PublishNodeRequest,
-    PublishNodeResponse, PublishPodsRequest, PublishPodsResponse, ReportRequest, ReportResponse,
-    ReturnBlockRequest, ReturnBlockResponse, WatchRequest, WatchResponse,
+    AnswerRequest, AnswerResponse, FindPodRequest, FindPodResponse, LeaseBlockRequest, LeaseBlockResponse,
+    PublishNodeRequest, PublishNodeResponse, PublishPodsRequest, PublishPodsResponse, ReportRequest,
+    ReportResponse, ReturnBlockRequest, ReturnBlockResponse, WatchRequest, WatchResponse,
     sync_server::{Sync as GeneratedSync, SyncServer},
 };
 
@@ -85,6 +85,8 @@ pub trait SyncService: Send + Sync + 'static {
     ) -> Result<Response<PublishNodeResponse>, Status>;
     /// The answer to an Ask.
     async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status>;
+    /// Where the pod lives that owns a name.
+    async fn find_pod(&self, request: Request<FindPodRequest>) -> Result<Response<FindPodResponse>, Status>;
 }
 
 /// The generated service over ours. Its `watch` decodes frames and is only reached by callers that don't come through
@@ -136,6 +138,10 @@ impl<T: SyncService> GeneratedSync for Adapter<T> {
 
     async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status> {
         self.0.answer(request).await
+    }
+
+    async fn find_pod(&self, request: Request<FindPodRequest>) -> Result<Response<FindPodResponse>, Status> {
+        self.0.find_pod(request).await
     }
 }
 

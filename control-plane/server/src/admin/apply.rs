@@ -24,6 +24,7 @@ pub(crate) async fn apply(
     }
     fresh(context, false, deadline).await?;
     let drafts = parsed.objects;
+    let first = drafts.first().map(place_of);
     let admitted = context
         .handle
         .query(move |state| {
@@ -35,7 +36,7 @@ pub(crate) async fn apply(
             Ok::<_, Error>((action, before))
         })
         .await?;
-    let (action, before) = admitted?;
+    let (action, before) = admitted.map_err(|error| placed(error, first.as_deref()))?;
     let (answer, revision) = if wire.dry_run {
         let command = Command {
             client: weft_model::ClientId(random()?),
@@ -62,6 +63,23 @@ fn first_of(problems: &[weft_yaml::Error]) -> Error {
     let mut all = problems.iter().map(Coded::envelope);
     let first = all.next().unwrap_or_else(|| Error::new(&INTERNAL, "a text was refused without a reason"));
     all.fold(first, |error, next| error.because(format!("also: {}", next.message)))
+}
+
+fn place_of(draft: &Draft) -> String {
+    match draft {
+        Draft::Fabric(FabricDraft { place, .. }) | Draft::Node(NodeDraft { place, .. }) => place.to_string(),
+    }
+}
+
+/// A refusal that only the state could give names a field; the text's place is added. Where a text has several objects
+/// that is its first one's: the object is named anyway.
+fn placed(mut error: Error, place: Option<&str>) -> Error {
+    match place {
+        Some(place) if error.field.is_empty() => place.clone_into(&mut error.field),
+        Some(place) if !error.field.contains(place) => error.field += &format!(" ({place})"),
+        Some(_) | None => {}
+    }
+    error
 }
 
 /// A draft on top of what is there: absent fields keep their value.

@@ -21,7 +21,7 @@ use crate::{
     context::{Context, deadline, refuse},
 };
 
-pub(crate) use node::ask_here;
+pub(crate) use node::{ask_here, owner_of};
 pub(crate) use status::local_status;
 
 /// Service Admin of one replica.

@@ -2,12 +2,16 @@
 
 use std::time::Instant;
 
-use weft_errors::{Coded, Error, OBJECT_INVALID, READ_ONLY_KIND};
-use weft_model::{Action, Kind, NodeName};
+use weft_errors::{ALREADY_EXISTS, Coded, Error, OBJECT_INVALID, READ_ONLY_KIND};
+use weft_model::{Action, Kind, Name, NameError, NamespaceName, NodeName, Pod, PodName};
 use weft_proto::{convert::kind_from_wire, v1};
 
 use super::read::{find, fresh};
-use crate::{ask, context::Context};
+use crate::{
+    ask,
+    context::Context,
+    limits::{NAME_CHECK, PEER_CALL_LOST, WAIT_POLL},
+};
 
 /// Removes a node.
 pub(crate) async fn remove(
@@ -47,7 +51,10 @@ pub(crate) async fn delete(
         Kind::Lease => {
             refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned())
         }
-        Kind::Fabric | Kind::Member => refused("the cluster can't be without it", String::new()),
+        Kind::Fabric => {
+            refused("change it instead: the cluster can't be without it", "weft apply -f FILE".to_owned())
+        }
+        Kind::Member => refused("end it on its machine: the cluster counts on it", String::new()),
     }
 }
 
@@ -60,22 +67,64 @@ pub(crate) async fn ask(
     let node = named(&wire.node)?;
     let asked = node.clone();
     context.handle.query(move |state| find(state, Kind::Node, "", asked.as_str()).map(|_| ())).await??;
+    if let Some(v1::ask::What::PodAdd(add)) = wire.ask.as_ref().and_then(|ask| ask.what.as_ref())
+        && let Some(pod) = owner_of(context, &add.namespace, &add.name, deadline).await?
+        // The node itself knows best which of its own pods are still there.
+        && pod.node != node
+    {
+        return Err(taken(&pod));
+    }
+    let answer = answer_of(context, &node, &wire, deadline).await?;
+    if let Some(v1::ask::What::PodRemove(gone)) = wire.ask.as_ref().and_then(|ask| ask.what.as_ref())
+        && answer.answer.as_ref().is_some_and(|answer| answer.error.is_none())
+    {
+        forgotten(context, &gone.namespace, &gone.name, &node, deadline).await?;
+    }
+    Ok(answer)
+}
+
+/// The node's answer, whichever replica its agent follows.
+async fn answer_of(
+    context: &Context,
+    node: &NodeName,
+    wire: &v1::AskNodeRequest,
+    deadline: Instant,
+) -> Result<v1::AskNodeResponse, Error> {
     if let Some(answer) = ask_here(context, wire.clone()).await? {
         return Ok(answer);
     }
-    for (_, mut client) in context.peers.clients() {
+    for (id, mut client) in context.peers.clients() {
         let left = deadline.saturating_duration_since(Instant::now());
-        let mut request = tonic::Request::new(wire.clone());
-        request.set_timeout(left);
+        let time = if context.peers.is_connected(id) { left } else { left.min(PEER_CALL_LOST) };
+        let request = weft_rpc::with_deadline(wire.clone(), time);
         // A replica that doesn't serve the agent says so at once; one that can't be reached is passed over.
-        if let Ok(answer) = client.relay_ask(request).await {
+        if let Ok(Ok(answer)) = tokio::time::timeout(time, client.relay_ask(request)).await {
             let answer = answer.into_inner();
             if answer.answer.is_some() {
                 return Ok(answer);
             }
         }
     }
-    Err(ask::unreachable(&node))
+    Err(ask::unreachable(node))
+}
+
+/// Returns when the state knows that the pod is gone, so that its name is free for whoever comes next; soon in any case.
+async fn forgotten(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    node: &NodeName,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let until = deadline.min(Instant::now() + NAME_CHECK);
+    while Instant::now() < until {
+        let owner = owner_of(context, namespace, name, until).await?;
+        if owner.is_none_or(|pod| pod.node != *node) {
+            break;
+        }
+        tokio::time::sleep(WAIT_POLL).await;
+    }
+    Ok(())
 }
 
 /// Asks an agent that follows this replica; `None` when it doesn't.
@@ -89,6 +138,35 @@ pub(crate) async fn ask_here(
         None => Ok(None),
         Some(answer) => Ok(Some(v1::AskNodeResponse { answer: Some(answer?) })),
     }
+}
+
+/// The pod that owns a name, by the youngest state that can be had soon: without a leader, by what is known here.
+pub(crate) async fn owner_of(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    deadline: Instant,
+) -> Result<Option<Pod>, Error> {
+    let invalid =
+        |field: &'static str| move |e: NameError| Error::new(&OBJECT_INVALID, e.to_string()).field(field);
+    let name = PodName {
+        namespace: NamespaceName::new(namespace).map_err(invalid("namespace"))?,
+        name: Name::new(name).map_err(invalid("name"))?,
+    };
+    let soon = deadline.min(Instant::now() + NAME_CHECK);
+    if let Err(error) = fresh(context, false, soon).await {
+        tracing::debug!(%error, "a name is looked up in an older state");
+    }
+    context.handle.query(move |state| state.pod_named(&name).cloned()).await
+}
+
+fn taken(pod: &Pod) -> Error {
+    let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+    Error::new(&ALREADY_EXISTS, format!("the name {} is taken", pod.name))
+        .object("pod", pod.name.namespace.as_str(), &pod.name.name)
+        .field("metadata.name")
+        .because(format!("node {} has a pod of that name, with {}", pod.node, addresses.join(" and ")))
+        .try_this("choose another name, or remove that pod first", format!("weft pod remove {}", pod.name))
 }
 
 fn named(name: &str) -> Result<NodeName, Error> {

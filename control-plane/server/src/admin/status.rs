@@ -7,7 +7,11 @@ use weft_errors::Error;
 use weft_model::{Member, MemberRole, NodeState};
 use weft_proto::v1;
 
-use crate::{context::Context, limits::PEER_CALL, sync::merge_reports};
+use crate::{
+    context::Context,
+    limits::{PEER_CALL, PEER_CALL_LOST},
+    sync::merge_reports,
+};
 
 /// What only this replica knows: its own state and the agents it serves.
 pub(crate) async fn local_status(context: &Context) -> Result<v1::LocalStatusResponse, Error> {
@@ -42,10 +46,14 @@ fn own_member(context: &Context) -> Member {
 /// Status of everybody: one question to each other replica, all at once.
 pub(crate) async fn everybody(context: &Context) -> Result<Vec<v1::LocalStatusResponse>, Error> {
     let own = local_status(context).await?;
-    let questions = context.peers.clients().into_iter().map(|(_, mut client)| async move {
-        let mut request = tonic::Request::new(v1::LocalStatusRequest {});
-        request.set_timeout(PEER_CALL);
-        client.local_status(request).await.ok().map(tonic::Response::into_inner)
+    let questions = context.peers.clients().into_iter().map(|(id, mut client)| {
+        let time = if context.peers.is_connected(id) { PEER_CALL } else { PEER_CALL_LOST };
+        async move {
+            let request = weft_rpc::with_deadline(v1::LocalStatusRequest {}, time);
+            // The limit of the request itself doesn't cover connecting.
+            let answer = tokio::time::timeout(time, client.local_status(request)).await.ok()?;
+            answer.ok().map(tonic::Response::into_inner)
+        }
     });
     let mut all: Vec<_> = join_all(questions).await.into_iter().flatten().collect();
     all.push(own);

@@ -28,18 +28,18 @@ pub(crate) async fn wait(
     loop {
         let reports = everybody(context).await?.into_iter().flat_map(|answer| answer.nodes);
         let mut merged = merge_reports(reports);
-        let nodes = context
+        let (now, nodes) = context
             .handle
             .query(|state| {
                 let active = state.nodes().values().filter(|node| node.state == NodeState::Active);
-                active.map(|node| node.name.to_string()).collect::<Vec<_>>()
+                (state.meta().revision.0, active.map(|node| node.name.to_string()).collect::<Vec<_>>())
             })
             .await?;
         let reports = nodes.into_iter().map(|node| {
             let report = merged.remove(&node);
             (node, report)
         });
-        let answer = standing(revision, reports);
+        let answer = standing(revision, now, reports);
         if answer.done || Instant::now() >= until {
             return Ok(answer);
         }
@@ -47,9 +47,10 @@ pub(crate) async fn wait(
     }
 }
 
-/// Who has it, who doesn't, who can't be asked.
+/// Who has it, who doesn't, who can't be asked. Nobody has a revision that the store, at `now`, hasn't reached.
 fn standing(
     revision: u64,
+    now: u64,
     nodes: impl IntoIterator<Item = (String, Option<v1::NodeReport>)>,
 ) -> v1::WaitResponse {
     let mut answer = v1::WaitResponse { revision, ..v1::WaitResponse::default() };
@@ -60,7 +61,7 @@ fn standing(
             None => answer.unreachable.push(node),
         }
     }
-    answer.done = answer.behind.is_empty();
+    answer.done = answer.behind.is_empty() && now >= revision;
     answer
 }
 
@@ -77,11 +78,13 @@ mod tests {
 
     #[test]
     fn every_reachable_node_must_have_it_and_no_other_counts() {
-        let all = standing(7, [report("a", true, 7), report("b", true, 9)]);
+        let all = standing(7, 9, [report("a", true, 7), report("b", true, 9)]);
         assert!(all.done && all.applied == ["a", "b"]);
-        let behind = standing(7, [report("a", true, 7), report("b", true, 6)]);
+        let behind = standing(7, 7, [report("a", true, 7), report("b", true, 6)]);
         assert!(!behind.done && behind.behind == ["b"]);
-        let away = standing(7, [report("a", true, 7), report("b", false, 6), ("c".to_owned(), None)]);
+        let away = standing(7, 7, [report("a", true, 7), report("b", false, 6), ("c".to_owned(), None)]);
         assert!(away.done && away.unreachable == ["b", "c"]);
+        let never = standing(7, 6, [report("b", false, 6)]);
+        assert!(!never.done, "revision 7 doesn't exist yet");
     }
 }

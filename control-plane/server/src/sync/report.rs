@@ -25,16 +25,12 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Takes a report. One without peers and findings keeps those of the report before.
+    /// Takes a report. A brief one, without findings, keeps peers and findings of the report before.
     pub(crate) fn take(&self, node: NodeName, mut status: v1::NodeStatus, now: Instant, wall_ms: u64) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = last.get_mut(&node) {
-            if status.peers.is_empty() {
-                status.peers = std::mem::take(&mut before.status.peers);
-            }
-            if status.findings.is_empty() {
-                status.findings = std::mem::take(&mut before.status.findings);
-            }
+        if let Some(before) = last.get_mut(&node).filter(|_| status.findings.is_empty()) {
+            status.peers = std::mem::take(&mut before.status.peers);
+            status.findings = std::mem::take(&mut before.status.findings);
         }
         last.insert(node, Last { at: now, wall_ms, status });
     }
@@ -97,8 +93,15 @@ mod tests {
         assert_eq!(at(start, true), Some((true, 2)));
         assert_eq!(at(start, false), Some((false, 2)));
         assert_eq!(at(start + REPORT_FRESH + Duration::from_secs(1), true), Some((false, 2)));
-        let kept = reports.all(start, |_| true);
-        assert_eq!(kept[0].status.as_ref().map(|s| (s.applied_revision, s.peers.len())), Some((8, 1)));
+        let seen = |reports: &Reports| {
+            let all = reports.all(start, |_| true);
+            all[0].status.as_ref().map(|s| (s.applied_revision, s.peers.len()))
+        };
+        assert_eq!(seen(&reports), Some((8, 1)), "a brief report keeps the peers");
+        let mut alone = status(9);
+        alone.findings.push(v1::Finding::default());
+        reports.take(node.clone(), alone, start, 2);
+        assert_eq!(seen(&reports), Some((9, 0)), "a whole report says that there are none");
         reports.forget(&node);
         assert_eq!(at(start, true), None);
     }

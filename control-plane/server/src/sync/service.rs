@@ -10,7 +10,7 @@ use weft_proto::{convert::family_from_wire, v1};
 
 use super::watch;
 use crate::{
-    access,
+    access, admin,
     context::{Context, deadline, refuse, wall_time},
 };
 
@@ -136,6 +136,18 @@ impl weft_rpc::SyncService for SyncService {
         let (node, _) = access::node(&request).map_err(refuse)?;
         self.context.asks.answer(&node, request.into_inner()).map_err(refuse)?;
         Ok(Response::new(v1::AnswerResponse {}))
+    }
+
+    async fn find_pod(
+        &self,
+        request: Request<v1::FindPodRequest>,
+    ) -> Result<Response<v1::FindPodResponse>, Status> {
+        self.node(&request).await?;
+        let deadline = deadline(&request);
+        let wire = request.into_inner();
+        let owner = admin::owner_of(&self.context, &wire.namespace, &wire.name, deadline).await;
+        let node = owner.map_err(refuse)?.map(|pod| pod.node.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::FindPodResponse { node }))
     }
 }
 

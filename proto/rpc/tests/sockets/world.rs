@@ -202,6 +202,13 @@ impl SyncService for Answers {
     async fn answer(&self, _: Request<v1::AnswerRequest>) -> Result<Response<v1::AnswerResponse>, Status> {
         Ok(Response::new(v1::AnswerResponse {}))
     }
+
+    async fn find_pod(
+        &self,
+        _: Request<v1::FindPodRequest>,
+    ) -> Result<Response<v1::FindPodResponse>, Status> {
+        Ok(Response::new(v1::FindPodResponse::default()))
+    }
 }
 
 /// Asks the server who we are; the answer of Join works without a certificate.
