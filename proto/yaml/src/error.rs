@@ -3,8 +3,10 @@
 use std::fmt;
 
 use weft_errors::{
-    Code, Coded, MALFORMED, OBJECT_INVALID, READ_ONLY_KIND, TOO_LARGE, UNKNOWN_FIELD, UNKNOWN_KIND,
+    Code, Coded, MALFORMED, OBJECT_INVALID, RANGE_INVALID, READ_ONLY_KIND, TOO_LARGE, UNKNOWN_FIELD,
+    UNKNOWN_KIND,
 };
+use weft_model::RangeError;
 
 /// A place in a file: line and column count from 1; 0 means unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum Error {
         path: String,
         /// A known key that is spelt alike.
         suggestion: Option<String>,
+        /// All keys that are known there.
+        known: Vec<&'static str>,
     },
     /// A kind that isn't served.
     #[error("{place}: kind {kind} of {version} isn't served here{}", hint(.suggestion.as_deref()))]
@@ -76,6 +80,16 @@ pub enum Error {
         /// What is wrong, and how it is meant.
         what: String,
     },
+    /// A text that isn't a range.
+    #[error("{place}: {path}: {source}")]
+    Range {
+        /// Where.
+        place: Place,
+        /// Field path.
+        path: String,
+        /// What is wrong with it.
+        source: RangeError,
+    },
     /// The text is larger than a request may be.
     #[error("{file} has {bytes} bytes; at most {most} are taken in one request")]
     TooLarge {
@@ -100,20 +114,51 @@ impl Coded for Error {
             Self::UnknownKind { .. } => &UNKNOWN_KIND,
             Self::ReadOnlyKind { .. } => &READ_ONLY_KIND,
             Self::Invalid { .. } => &OBJECT_INVALID,
+            Self::Range { .. } => &RANGE_INVALID,
             Self::TooLarge { .. } => &TOO_LARGE,
         }
     }
 
     fn envelope(&self) -> weft_errors::Error {
-        let error = weft_errors::Error::new(self.code(), self.to_string());
+        let error = weft_errors::Error::new(self.code(), self.message());
         match self {
             Self::Malformed { place, .. }
             | Self::UnknownKind { place, .. }
             | Self::ReadOnlyKind { place, .. } => error.field(place.to_string()),
-            Self::UnknownField { place, path, .. } | Self::Invalid { place, path, .. } => {
-                error.field(format!("{path} ({place})"))
+            Self::Invalid { place, path, .. } => error.field(format!("{path} ({place})")),
+            Self::UnknownField { place, path, suggestion, known, .. } => {
+                let remedy = match suggestion {
+                    Some(word) => format!("write {word}"),
+                    None => format!("remove it; known there are {}", known.join(", ")),
+                };
+                error.field(format!("{path} ({place})")).try_this(remedy, "")
+            }
+            Self::Range { place, path, source } => {
+                let error = error.field(format!("{path} ({place})"));
+                match source {
+                    RangeError::HostBits { meant, .. } => error.try_this(format!("write {meant}"), ""),
+                    RangeError::Syntax { .. } | RangeError::Mapped { .. } => error,
+                }
             }
             Self::TooLarge { file, .. } => error.object("file", "", file),
+        }
+    }
+}
+
+impl Error {
+    /// The words without the place, which an envelope names in a field of its own.
+    fn message(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Malformed { place, .. }
+            | Self::UnknownField { place, .. }
+            | Self::UnknownKind { place, .. }
+            | Self::ReadOnlyKind { place, .. }
+            | Self::Invalid { place, .. }
+            | Self::Range { place, .. } => {
+                text.strip_prefix(&format!("{place}: ")).map(str::to_owned).unwrap_or(text)
+            }
+            Self::TooLarge { .. } => text,
         }
     }
 }

@@ -61,7 +61,11 @@ fn options() -> Options {
 
 fn malformed(error: &serde_saphyr::Error, file: &str) -> Error {
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-    let what = error.render().lines().next().unwrap_or("not well-formed").to_owned();
+    let said = error.render();
+    let said = said.lines().next().unwrap_or("not well-formed");
+    // The place is named by us, and nobody here can set the parser's options.
+    let said = said.rsplit_once(" at line ").map_or(said, |(words, _)| words);
+    let what = said.split_once(", set ").map_or(said, |(words, _)| words).to_owned();
     Error::Malformed { place: Place { file: file.to_owned(), line, column }, what }
 }
 
@@ -148,13 +152,13 @@ fn spec_of_fabric(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricD
     draft.block_prefix_v4 =
         spec.take("blockPrefixV4").and_then(|v| reader.number(&v, "spec.blockPrefixV4", 20, 28));
     draft.masquerade_exceptions =
-        spec.take("masqueradeExceptions").and_then(|v| reader.list(v, "spec.masqueradeExceptions"));
+        spec.take("masqueradeExceptions").and_then(|v| reader.ranges(v, "spec.masqueradeExceptions"));
     if let Some(mut ranges) = spec.take("ranges").and_then(|v| reader.fields(v, "spec.ranges")) {
-        draft.pods = ranges.take("pods").and_then(|v| reader.list(v, "spec.ranges.pods"));
-        draft.services = ranges.take("services").and_then(|v| reader.list(v, "spec.ranges.services"));
-        draft.nodes = ranges.take("nodes").and_then(|v| reader.list(v, "spec.ranges.nodes"));
+        draft.pods = ranges.take("pods").and_then(|v| reader.ranges(v, "spec.ranges.pods"));
+        draft.services = ranges.take("services").and_then(|v| reader.ranges(v, "spec.ranges.services"));
+        draft.nodes = ranges.take("nodes").and_then(|v| reader.ranges(v, "spec.ranges.nodes"));
         draft.load_balancers =
-            ranges.take("loadBalancers").and_then(|v| reader.list(v, "spec.ranges.loadBalancers"));
+            ranges.take("loadBalancers").and_then(|v| reader.ranges(v, "spec.ranges.loadBalancers"));
         reader.done(ranges);
     }
     reader.done(spec);

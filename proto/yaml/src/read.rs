@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use serde_saphyr::{Location, Spanned};
+use weft_model::AddressRange;
 
 use crate::{
     Error, Place,
@@ -92,6 +93,7 @@ impl<'a> Reader<'a> {
                 kind: self.kind.clone(),
                 path: fields.path(&key.value),
                 suggestion,
+                known: fields.known.clone(),
             };
             self.problem(error);
         }
@@ -130,23 +132,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of texts that parse into a type.
-    pub(crate) fn list<T: FromStr>(&mut self, value: Placed, path: &str) -> Option<Vec<T>>
-    where
-        T::Err: Display,
-    {
+    /// A list of ranges.
+    pub(crate) fn ranges(&mut self, value: Placed, path: &str) -> Option<Vec<AddressRange>> {
         let what = value.value.what();
         let Tree::List(list) = value.value else {
             self.invalid(value.referenced, path, format!("must be a list, is {what}"));
             return None;
         };
         // All items are read before the first failure counts: every problem shows.
-        let parsed: Vec<Option<T>> = list
-            .into_iter()
-            .enumerate()
-            .map(|(i, item)| self.parsed(item, &format!("{path}[{i}]")))
-            .collect();
+        let parsed: Vec<Option<AddressRange>> =
+            list.into_iter().enumerate().map(|(i, item)| self.range(item, &format!("{path}[{i}]"))).collect();
         parsed.into_iter().collect()
+    }
+
+    fn range(&mut self, value: Placed, path: &str) -> Option<AddressRange> {
+        let at = value.referenced;
+        match self.text(value, path)?.parse() {
+            Ok(range) => Some(range),
+            Err(source) => {
+                let place = self.place(at);
+                self.problem(Error::Range { place, path: path.to_owned(), source });
+                None
+            }
+        }
     }
 
     /// A whole number within bounds.

@@ -60,9 +60,10 @@ pub(crate) async fn apply(
 
 /// The first problem, with the others as its causes: one refusal tells them all.
 fn first_of(problems: &[weft_yaml::Error]) -> Error {
-    let mut all = problems.iter().map(Coded::envelope);
-    let first = all.next().unwrap_or_else(|| Error::new(&INTERNAL, "a text was refused without a reason"));
-    all.fold(first, |error, next| error.because(format!("also: {}", next.message)))
+    let Some((first, others)) = problems.split_first() else {
+        return Error::new(&INTERNAL, "a text was refused without a reason");
+    };
+    others.iter().fold(first.envelope(), |error, other| error.because(format!("also: {other}")))
 }
 
 fn place_of(draft: &Draft) -> String {

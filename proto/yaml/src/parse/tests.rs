@@ -49,7 +49,11 @@ fn several_documents_lists_and_json_are_read() {
 #[test]
 fn refusals_name_place_path_and_remedy() {
     check("a: [", "W3004", "f.yaml:");
-    check("apiVersion: weft.io/v1\nkind: Fabric\nkind: Fabric\n", "W3004", "f.yaml:3");
+    check(
+        "apiVersion: weft.io/v1\nkind: Fabric\nkind: Fabric\n",
+        "W3004",
+        "f.yaml:3:1: duplicate mapping key: kind",
+    );
     check(
         &FABRIC.replace("families", "familys"),
         "W3002",
@@ -59,7 +63,7 @@ fn refusals_name_place_path_and_remedy() {
     check(&FABRIC.replace("kind: Fabric", "kind: Pod"), "W3104", "Pod");
     check(
         &FABRIC.replace("10.0.0.0/16", "10.0.0.1/16"),
-        "W3001",
+        "W2201",
         "spec.ranges.pods[0]: 10.0.0.1/16 has host bits set; the range that holds it is 10.0.0.0/16",
     );
     check(&FABRIC.replace("name: main", "name: other"), "W3001", "its name is main");
@@ -74,6 +78,33 @@ fn refusals_name_place_path_and_remedy() {
     let nested: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     check(&nested, "W3004", "f.yaml:");
     check(&"x".repeat(MOST_BYTES + 1), "W3201", "at most 1572864");
+}
+
+/// What a person is told: words, place, remedy.
+fn envelope(text: &str) -> (String, String, String) {
+    let errors = parse(text, "f.yaml").expect_err(text);
+    let error = errors.first().expect("one at least").envelope();
+    (error.message, error.field, error.remedy.first().map(|r| r.text.clone()).unwrap_or_default())
+}
+
+#[test]
+fn an_envelope_says_the_place_once_and_how_to_mend_it() {
+    let case = |from: &str, to: &str| envelope(&FABRIC.replace(from, to));
+    let (message, field, remedy) = case("families", "familys");
+    assert_eq!(message, "spec.familys isn't a field of Fabric; did you mean \"families\"?");
+    assert_eq!((field.as_str(), remedy.as_str()), ("spec.familys (f.yaml:7:3)", "write families"));
+    let (_, field, remedy) = case("families: dual", "mtuPolicy: probe");
+    assert_eq!(field, "spec.mtuPolicy (f.yaml:7:3)");
+    assert_eq!(
+        remedy,
+        "remove it; known there are families, overlay, domain, blockPrefixV4, masqueradeExceptions, ranges"
+    );
+    let (message, field, remedy) = case("10.0.0.0/16", "10.0.0.1/16");
+    assert_eq!(
+        message,
+        "spec.ranges.pods[0]: 10.0.0.1/16 has host bits set; the range that holds it is 10.0.0.0/16"
+    );
+    assert_eq!((field.as_str(), remedy.as_str()), ("spec.ranges.pods[0] (f.yaml:9:12)", "write 10.0.0.0/16"));
 }
 
 #[test]
