@@ -80,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) started: weft_model::WallTime,
     view: Mutex<Arc<View>>,
     facts: Mutex<Arc<Facts>>,
+    /// Pods whose links are being made.
+    attaching: Mutex<BTreeSet<PodUid>>,
     /// The mesh device as it was last seen, and when; `None`: kernel or built-in tunnel isn't known yet.
     mesh: Mutex<Option<MeshSeen>>,
     rtts: Mutex<BTreeMap<NodeName, u32>>,
@@ -123,6 +125,7 @@ impl Node {
             started: clock::wall(),
             view: Mutex::new(Arc::new(view)),
             facts: Mutex::new(Arc::new(facts)),
+            attaching: Mutex::default(),
             mesh: Mutex::default(),
             rtts: Mutex::default(),
             connected: watch::Sender::new(false),
@@ -186,6 +189,22 @@ impl Node {
         self.with_pods(|pods| {
             pods.insert(pod.uid, pod);
         });
+    }
+
+    /// A pod's link is about to be made by the caller: the loops know it from now on, and leave it to the caller.
+    pub(crate) fn begin_attach(&self, pod: LocalPod) {
+        self.attaching.lock().unwrap_or_else(PoisonError::into_inner).insert(pod.uid);
+        self.put_pod(pod);
+    }
+
+    /// The caller has made it, or has taken it away again.
+    pub(crate) fn end_attach(&self, uid: PodUid) {
+        self.attaching.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+    }
+
+    /// Pods whose links are being made.
+    pub(crate) fn attaching(&self) -> BTreeSet<PodUid> {
+        self.attaching.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A pod went; the caller tells the loops.

@@ -23,6 +23,10 @@ const REPAIR_WAIT: Duration = Duration::from_millis(20);
 /// Called by the loop of links: a port that should be there is gone. `true`: it was made again.
 pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
     let weft_kernel::Error::PortGone { name } = error else { return false };
+    if matches!(weft_kernel::link_mtu(name), Ok(Some(_))) {
+        // It was being made while the loop looked.
+        return true;
+    }
     let holding = node.addresses.read(|l| l.holdings().find(|h| h.attached && h.link == *name).cloned());
     let Some(holding) = holding else { return true };
     let Some(_held) = node.locks.take(&holding.attachment.container, Instant::now() + REPAIR_WAIT) else {

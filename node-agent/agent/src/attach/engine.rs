@@ -72,13 +72,13 @@ impl Engine {
     pub(crate) fn add(&self, _held: &Held<'_>, new: NewPod, deadline: Instant) -> Result<Holding, Error> {
         let namespace = open_namespace(&new)?;
         let holding = self.allocate(new, deadline)?;
-        match self.make(holding.clone(), &namespace, deadline) {
-            Ok(made) => Ok(made),
-            Err(error) => {
-                self.undo(&holding, deadline);
-                Err(error)
-            }
+        let uid = holding.uid;
+        let made = self.make(holding.clone(), &namespace, deadline);
+        if made.is_err() {
+            self.undo(&holding, deadline);
         }
+        self.node.end_attach(uid);
+        made
     }
 
     /// Removes a pod: goes on after errors, releases the address in any case. `None` when nothing was held.
@@ -189,6 +189,11 @@ impl Engine {
 
     fn make(&self, holding: Holding, namespace: &Namespace, deadline: Instant) -> Result<Holding, Error> {
         let link = pod_link(&self.node, &holding)?;
+        // Known to the loops before any of it is in the kernel, where they would take it for somebody else's.
+        self.node.begin_attach(local_pod(&holding));
+        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
+        self.node.inboxes.links.poke(Wish::pod(holding.uid));
+        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         weft_kernel::attach(namespace, &link).map_err(|error| {
             if matches!(error, weft_kernel::Error::InterfaceTaken { .. }) {
                 return Error::new(&ATTACHMENT_EXISTS, error.to_string()).object(
@@ -199,10 +204,6 @@ impl Engine {
             }
             error.envelope()
         })?;
-        self.node.put_pod(local_pod(&holding));
-        let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
-        self.node.inboxes.links.poke(Wish::pod(holding.uid));
-        self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline)?;
         let made = Holding { attached: true, ..holding };
         // The runtime hears of it only when the next start would know it too.

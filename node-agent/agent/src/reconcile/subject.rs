@@ -1,10 +1,15 @@
 //! The loop of a subject with a `Tracker`: links and routes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use weft_errors::{Coded, Error};
 use weft_model::{PodUid, Revision};
 use weft_plan::{Executor, Failure, Scope, Source, Subject, Tracker, Wanted};
+use weft_view::View;
 
 use crate::{
     backoff::Backoff,
@@ -89,21 +94,9 @@ where
             let wanted = S::desired(&view, &facts, Scope::All);
             self.remember_pods(&wanted);
             self.tracker.want(Scope::All, wanted);
-        } else {
-            if !wish.items.is_empty() {
-                let scope = Scope::Items(&wish.items);
-                self.tracker.want(scope, S::desired(&view, &facts, scope));
-            }
-            if !wish.pods.is_empty() {
-                let scope = Scope::Pods(&wish.pods);
-                let wanted = S::desired(&view, &facts, scope);
-                let before: Vec<_> =
-                    wish.pods.iter().filter_map(|uid| self.pods.remove(uid)).flatten().collect();
-                self.remember_pods(&wanted);
-                let made: Vec<_> = wanted.iter().flat_map(|(_, wishes)| wishes.clone()).collect();
-                self.tracker.want(scope, wanted);
-                self.believe(before, made);
-            }
+        } else if !wish.items.is_empty() {
+            let scope = Scope::Items(&wish.items);
+            self.tracker.want(scope, S::desired(&view, &facts, scope));
         }
         if wish.observe {
             // Pods that come and go cause notices too: a burst of them is looked at together.
@@ -117,11 +110,33 @@ where
                 return self.failed(error.envelope());
             }
         }
+        self.want_pods(&view, wish);
         let (steps, failures) = self.tracker.converge::<S, E>(&mut self.executor, sweep(&view));
         for step in &steps {
             tracing::debug!(subject = S::NAME, revision = view.revision().0, %step, "execute");
         }
         self.settle(view.revision(), &failures)
+    }
+
+    /// Pods come and go beside this loop. They are read after the kernel: whatever of a pod was seen there belongs to one
+    /// that is in the facts now, since attach enters it there before it makes anything, and detach removes it first.
+    fn want_pods(&mut self, view: &View, wish: &Wish) {
+        let (facts, attaching) = (self.node.facts(), self.node.attaching());
+        let came = facts.pods.keys().filter(|uid| !self.pods.contains_key(uid));
+        let went = self.pods.keys().filter(|uid| !facts.pods.contains_key(uid));
+        let mut uids: BTreeSet<PodUid> = came.chain(went).copied().collect();
+        uids.extend(&wish.pods);
+        uids.extend(attaching);
+        if uids.is_empty() {
+            return;
+        }
+        let scope = Scope::Pods(&uids);
+        let wanted = S::desired(view, &facts, scope);
+        let before: Vec<_> = uids.iter().filter_map(|uid| self.pods.remove(uid)).flatten().collect();
+        self.remember_pods(&wanted);
+        let made: Vec<_> = wanted.iter().flat_map(|(_, wishes)| wishes.clone()).collect();
+        self.tracker.want(scope, wanted);
+        self.believe(before, made);
     }
 
     /// What attach made and detach removed needs no look at the kernel; the next full observation corrects any error.
@@ -140,9 +155,7 @@ where
 
     fn remember_pods(&mut self, wanted: &Wanted<S::Key, S::Value>) {
         for (source, wishes) in wanted {
-            if let Source::Pod(uid) = source
-                && !wishes.is_empty()
-            {
+            if let Source::Pod(uid) = source {
                 self.pods.insert(*uid, wishes.iter().map(|(key, _)| key.clone()).collect());
             }
         }
