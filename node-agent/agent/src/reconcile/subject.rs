@@ -115,6 +115,10 @@ where
         for step in &steps {
             tracing::debug!(subject = S::NAME, revision = view.revision().0, %step, "execute");
         }
+        if self.subsystem == Subsystem::Links && !steps.is_empty() {
+            // With an address or a link the kernel takes away routes in silence (net/ipv4/fib_semantics.c, fib_sync_down_addr).
+            self.node.inboxes.routes.poke(Wish::observe());
+        }
         self.settle(view.revision(), &failures)
     }
 
