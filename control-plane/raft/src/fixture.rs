@@ -119,12 +119,16 @@ pub(crate) struct Group {
     pub(crate) seen: Vec<(usize, Effects)>,
     /// Messages to this replica are lost.
     pub(crate) deaf: Option<ReplicaId>,
+    /// Ticks that a message is on its way.
+    pub(crate) delay: usize,
+    on_the_way: VecDeque<(usize, usize, Input)>,
+    now: usize,
 }
 
 impl Group {
     pub(crate) fn of(voters: u64) -> Self {
         let replicas = (1..=voters).map(|id| replica(id, voters)).collect();
-        Self { replicas, seen: Vec::new(), deaf: None }
+        Self { replicas, seen: Vec::new(), deaf: None, delay: 0, on_the_way: VecDeque::new(), now: 0 }
     }
 
     pub(crate) fn input(&mut self, to: usize, input: Input) {
@@ -143,16 +147,25 @@ impl Group {
         }
     }
 
-    fn route(&self, message: Message, queue: &mut VecDeque<(usize, Input)>) {
+    fn route(&mut self, message: Message, queue: &mut VecDeque<(usize, Input)>) {
         if self.deaf == Some(message.to) || self.deaf == Some(message.from) {
             return;
         }
         let Some(to) = self.replicas.iter().position(|other| other.config.id == message.to) else { return };
-        queue.push_back((to, Input::Message { certified: message.from, message: Box::new(message) }));
+        let input = Input::Message { certified: message.from, message: Box::new(message) };
+        if self.delay == 0 {
+            queue.push_back((to, input));
+        } else {
+            self.on_the_way.push_back((self.now + self.delay, to, input));
+        }
     }
 
     pub(crate) fn tick(&mut self, ticks: usize) {
         for _ in 0..ticks {
+            self.now += 1;
+            while let Some((_, to, input)) = self.on_the_way.pop_front_if(|(due, ..)| *due <= self.now) {
+                self.input(to, input);
+            }
             (0..self.replicas.len()).for_each(|to| self.input(to, Input::Tick));
         }
     }

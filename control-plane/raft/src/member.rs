@@ -12,8 +12,28 @@ use crate::{
 
 /// A learner may lack this many entries and still be promoted.
 const CAUGHT_UP: u64 = 1000;
+/// A learner that lacks nothing is promoted after so many heartbeats.
+const LEVEL_HEARTBEATS: usize = 3;
 /// The client in whose name the replicas change the member list; its sequence is the index of the entry.
 const RAFT_CLIENT: ClientId = ClientId(*b"weft/raft-member");
+
+/// For how many ticks without a break a learner has kept up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CloseBehind {
+    /// Lacking at most `CAUGHT_UP` entries.
+    close: usize,
+    /// Lacking nothing.
+    level: usize,
+}
+
+impl CloseBehind {
+    /// One more tick: what it has and what there is.
+    fn tick(&mut self, matched: u64, last: u64) {
+        let on = |ticks: usize, goes_on: bool| if goes_on { ticks + 1 } else { 0 };
+        self.close = on(self.close, matched > 0 && matched + CAUGHT_UP >= last);
+        self.level = on(self.level, matched > 0 && matched >= last);
+    }
+}
 
 impl Replica {
     /// Proposes a change, or says at once why not.
@@ -95,15 +115,19 @@ impl Replica {
         Ok(())
     }
 
-    /// Promotes learners that have been close behind for long enough; called on each tick of a leader.
+    /// Promotes learners that have been close behind for long enough; called on each tick of a leader. One that lacks
+    /// nothing for some heartbeats needs no further proof: a small cluster becomes safe soon.
     pub(crate) fn promote_learners(&mut self) {
         let (last, learners) = (self.last(), self.conf.learners.clone());
         self.close_behind.retain(|id, _| learners.contains(id));
         for id in learners {
             let matched = self.progress(id).map_or(0, |progress| progress.matched);
-            let ticks = self.close_behind.entry(id).or_default();
-            *ticks = if matched > 0 && matched + CAUGHT_UP >= last.0 { *ticks + 1 } else { 0 };
-            if *ticks < self.config.timing.promote_ticks || !self.is_alive(id) {
+            let behind = self.close_behind.entry(id).or_default();
+            behind.tick(matched, last.0);
+            let timing = self.config.timing;
+            let ripe = behind.close >= timing.promote_ticks
+                || behind.level >= LEVEL_HEARTBEATS * timing.heartbeat_ticks;
+            if !ripe || !self.is_alive(id) {
                 continue;
             }
             if let Ok((step, action)) = self.plan_member(MemberChange::Promote(id))

@@ -1,6 +1,6 @@
 //! Reads that wait: for a round of heartbeats that proves we lead, then for the index to be applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use weft_model::{LogIndex, ReplicaId};
 
@@ -10,8 +10,12 @@ use crate::{ReadReply, Ticket};
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     gathering: Vec<Ticket>,
-    round: Option<Round>,
+    /// Not confirmed yet, oldest first.
+    rounds: VecDeque<Round>,
     next_round: u64,
+    /// Since the newest round began.
+    ticks: usize,
+    overdue: bool,
     applying: BTreeMap<LogIndex, Vec<Ticket>>,
 }
 
@@ -19,7 +23,6 @@ pub(crate) struct Reads {
 struct Round {
     number: u64,
     tickets: Vec<Ticket>,
-    ticks: usize,
 }
 
 impl Reads {
@@ -33,7 +36,7 @@ impl Reads {
 
     pub(crate) fn cancel(&mut self, ticket: Ticket) {
         self.gathering.retain(|waiting| *waiting != ticket);
-        if let Some(round) = &mut self.round {
+        for round in &mut self.rounds {
             round.tickets.retain(|waiting| *waiting != ticket);
         }
         self.applying.retain(|_, tickets| {
@@ -42,33 +45,34 @@ impl Reads {
         });
     }
 
-    /// Begins a round if somebody waits and none runs: its context for the library.
+    /// Begins a round if somebody waits and none runs, or the newest takes too long: its context for the library.
     pub(crate) fn begin(&mut self) -> Option<Vec<u8>> {
-        if self.round.is_some() || self.gathering.is_empty() {
+        let wanted = if self.rounds.is_empty() { !self.gathering.is_empty() } else { self.overdue };
+        if !wanted {
             return None;
         }
+        (self.ticks, self.overdue) = (0, false);
         self.next_round += 1;
         let tickets = std::mem::take(&mut self.gathering);
-        self.round = Some(Round { number: self.next_round, tickets, ticks: 0 });
+        self.rounds.push_back(Round { number: self.next_round, tickets });
         Some(self.next_round.to_be_bytes().to_vec())
     }
 
-    /// A round that the library lost in silence is begun anew after `patience` ticks, together with newer reads.
+    /// After `patience` ticks without an answer a further round begins: the library may have lost the last one in
+    /// silence. Those before it stay, a late answer counts as well as an early one; so there are as many as the
+    /// library's check for a quorum lets a leader stay without answers.
     pub(crate) fn tick(&mut self, patience: usize) {
-        let Some(round) = &mut self.round else { return };
-        round.ticks += 1;
-        if round.ticks > patience
-            && let Some(round) = self.round.take()
-        {
-            self.gathering.splice(0..0, round.tickets);
+        if !self.rounds.is_empty() {
+            self.ticks += 1;
+            self.overdue |= self.ticks > patience;
         }
     }
 
-    /// The round of this context is confirmed: its reads wait for the index.
+    /// The round of this context is confirmed: its reads, and those of rounds before it, wait for the index. They
+    /// were asked before the round began.
     pub(crate) fn confirmed(&mut self, context: &[u8], index: LogIndex) {
-        if self.round.as_ref().is_some_and(|round| round.number.to_be_bytes() == *context)
-            && let Some(round) = self.round.take()
-        {
+        let Ok(number) = context.try_into().map(u64::from_be_bytes) else { return };
+        while let Some(round) = self.rounds.pop_front_if(|round| round.number <= number) {
             self.applying.entry(index).or_default().extend(round.tickets);
         }
     }
@@ -82,9 +86,10 @@ impl Reads {
 
     /// We lead no more: whoever has no index yet must ask elsewhere.
     pub(crate) fn abandon(&mut self, leader: Option<ReplicaId>) -> Vec<(Ticket, ReadReply)> {
-        let round = self.round.take().map(|round| round.tickets).unwrap_or_default();
+        let rounds = std::mem::take(&mut self.rounds);
         let gathering = std::mem::take(&mut self.gathering);
-        round.into_iter().chain(gathering).map(|ticket| (ticket, ReadReply::NotLeader(leader))).collect()
+        let asked = rounds.into_iter().flat_map(|round| round.tickets);
+        asked.chain(gathering).map(|ticket| (ticket, ReadReply::NotLeader(leader))).collect()
     }
 }
 
@@ -108,17 +113,23 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_round_is_asked_again_and_its_late_answer_counts_for_nothing() {
-        let mut reads = Reads::default();
-        reads.ask(Ticket(1));
-        let lost = reads.begin().unwrap();
-        (0..3).for_each(|_| reads.tick(2));
-        let again = reads.begin().unwrap();
-        assert_ne!(lost, again);
-        reads.confirmed(&lost, LogIndex(3));
-        assert_eq!(reads.applied(LogIndex(3)), []);
-        reads.confirmed(&again, LogIndex(4));
-        assert_eq!(reads.applied(LogIndex(4)).len(), 1);
+    fn a_round_without_an_answer_is_followed_by_another_and_each_answer_counts() {
+        for late in [true, false] {
+            let mut reads = Reads::default();
+            reads.ask(Ticket(1));
+            let first = reads.begin().unwrap();
+            reads.ask(Ticket(2));
+            (0..2).for_each(|_| reads.tick(2));
+            assert_eq!(reads.begin(), None);
+            reads.tick(2);
+            let second = reads.begin().unwrap();
+            assert_eq!(reads.begin(), None, "one more, not one each turn");
+            reads.confirmed(if late { &first } else { &second }, LogIndex(3));
+            let served = reads.applied(LogIndex(3)).len();
+            assert_eq!(served, if late { 1 } else { 2 }, "a round serves what was asked before it");
+            reads.confirmed(&second, LogIndex(4));
+            assert_eq!(served + reads.applied(LogIndex(4)).len(), 2);
+        }
     }
 
     #[test]

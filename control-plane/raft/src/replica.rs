@@ -18,6 +18,7 @@ use crate::{
     convert::message_from_library,
     gate::{self, MAX_ENTRY, Standing},
     log::Log,
+    member::CloseBehind,
     pending::Pending,
     read::Reads,
     snapshot,
@@ -53,7 +54,7 @@ pub struct Replica {
     /// Ticks so far.
     pub(crate) now: u64,
     pub(crate) heard: BTreeMap<ReplicaId, u64>,
-    pub(crate) close_behind: BTreeMap<ReplicaId, usize>,
+    pub(crate) close_behind: BTreeMap<ReplicaId, CloseBehind>,
     pub(crate) reads: Reads,
     outstanding: VecDeque<Outstanding>,
     /// Snapshots on their way, with the ticks since they left.
@@ -214,7 +215,7 @@ impl Replica {
                 self.draw_timeout();
             }
         }
-        self.reads.tick(2 * self.config.timing.heartbeat_ticks);
+        self.reads.tick(self.config.timing.election_ticks);
         self.sending.values_mut().for_each(|ticks| *ticks += 1);
         let patience = self.config.timing.snapshot_ticks;
         while let Some((&to, _)) = self.sending.iter().find(|(_, ticks)| **ticks > patience) {

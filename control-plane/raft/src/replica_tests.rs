@@ -87,6 +87,29 @@ fn followers_name_the_leader_and_propose_nothing() {
 }
 
 #[test]
+fn reads_end_while_answers_take_longer_than_heartbeats_or_elections() {
+    for delay in [3, 6, 12] {
+        let mut group = Group::of(3);
+        let leader = group.elect();
+        group.tick(3);
+        for delay in 1..=delay {
+            group.delay = delay;
+            group.tick(4);
+        }
+        assert_eq!(group.replicas[leader].status().role.role, StateRole::Leader, "elections hold");
+        for ticket in 70..80 {
+            group.input(leader, Input::Read { ticket: Ticket(ticket) });
+            group.tick(1);
+        }
+        group.tick(4 * delay);
+        for ticket in 70..80 {
+            let ready = matches!(reads(&group, ticket)[..], [ReadReply::Ready(_)]);
+            assert!(ready, "read {ticket}, answers after {} ticks", 2 * delay);
+        }
+    }
+}
+
+#[test]
 fn a_read_waits_for_a_majority_and_sees_what_was_written() {
     let mut group = Group::of(3);
     let leader = group.elect();
@@ -161,6 +184,40 @@ fn a_replica_joins_as_a_learner_by_snapshot_and_is_promoted_when_it_has_caught_u
     assert_eq!((conf.voters.len(), conf.learners.len()), (2, 0));
     assert_eq!(group.applied()[0], group.applied()[1]);
     assert_eq!(group.replicas[0].state().members().len(), 2);
+}
+
+/// A leader with a learner that has joined; its answers come after `delay` ticks from then on.
+fn with_learner(delay: usize) -> (Group, usize) {
+    let mut group = Group::of(1);
+    let leader = group.elect();
+    let known = vec![ReplicaId(1)];
+    let joiner = Replica::new(crate::ReplicaConfig { known, ..config(2) }, Restored::default(), codec());
+    group.replicas.push(joiner.unwrap());
+    let change = MemberChange::AddLearner(member(2));
+    group.input(leader, Input::ProposeMember { ticket: Ticket(200), change });
+    group.delay = delay;
+    (group, leader)
+}
+
+#[test]
+fn a_learner_that_lacks_nothing_votes_after_three_heartbeats_one_that_is_close_only_later() {
+    let votes = |group: &Group| group.replicas[0].status().conf.voters.len() == 2;
+    let (mut level, leader) = with_learner(0);
+    level.tick(5);
+    assert!(!votes(&level), "three heartbeats are six ticks");
+    level.tick(4);
+    assert!(votes(&level));
+    assert_eq!(level.replicas[leader].state().members()[&ReplicaId(2)].role, weft_model::MemberRole::Voter);
+
+    let (mut close, leader) = with_learner(1);
+    let mut ticks = 0;
+    while !votes(&close) {
+        assert!(ticks < 60, "it is promoted in the end");
+        close.fill(leader, 10 + ticks..11 + ticks);
+        close.tick(1);
+        ticks += 1;
+    }
+    assert!(ticks >= 10, "it always lacked an entry, and voted after {ticks} ticks");
 }
 
 #[test]
