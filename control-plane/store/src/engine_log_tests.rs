@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use weft_raft::{Conf, Snapshot};
+use weft_raft::{Conf, EntryKind, Snapshot};
 
 use super::*;
 
@@ -91,6 +91,60 @@ fn a_snapshot_of_the_leader_begins_the_log_anew() {
     drop(log);
     let stored = load(dir.path());
     assert_eq!((span(&stored), stored.snapshot), (Some((501, 506)), Some(snapshot(500))));
+}
+
+/// Copies a directory of files and directories.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_snapshot_leaves_a_log_that_holds_what_was_acknowledged() {
+    // A log to 699 of term 1; a snapshot to 500 of term 2 takes its place: the mark goes down, the file comes, the
+    // log begins anew. A step that can't be done stands for a crash before it.
+    for (refused, holds_snapshot) in [(Some("acknowledged"), false), (Some("snapshot"), false), (None, true)]
+    {
+        let dir = TempDir::new().unwrap();
+        let log = EngineLog::open(dir.path()).unwrap();
+        log.write(&[draft(1..700, 1)]).unwrap();
+        drop(log);
+        let before = TempDir::new().unwrap();
+        copy(&dir.path().join("log"), before.path());
+        if let Some(name) = refused {
+            // No file replaces a directory with something in it.
+            let path = dir.path().join(name);
+            let kept = fs::read(&path).ok();
+            let log = EngineLog::open(dir.path()).unwrap();
+            let _gone = fs::remove_file(&path);
+            fs::create_dir_all(path.join("in the way")).unwrap();
+            assert!(log.write(&[Draft { snapshot: Some(snapshot(500)), ..draft(501..505, 2) }]).is_err());
+            drop(log);
+            fs::remove_dir_all(&path).unwrap();
+            if let Some(kept) = kept {
+                fs::write(&path, kept).unwrap();
+            }
+        } else {
+            let log = EngineLog::open(dir.path()).unwrap();
+            log.write(&[Draft { snapshot: Some(snapshot(500)), ..Draft::default() }]).unwrap();
+            drop(log);
+            // The last step undone: the log as it was.
+            fs::remove_dir_all(dir.path().join("log")).unwrap();
+            copy(before.path(), &dir.path().join("log"));
+        }
+        let stored = load(dir.path());
+        assert_eq!(stored.snapshot.is_some(), holds_snapshot, "{refused:?}");
+        // The entry at the end of the snapshot is of another term: what is left of the log counts for nothing.
+        let last = stored.snapshot.as_ref().map_or(span(&stored).unwrap().1, |snapshot| snapshot.index.0);
+        assert!(stored.acknowledged.0 <= last, "{refused:?}: {} of {last}", stored.acknowledged);
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The mark of what this replica acknowledged: a small file beside the log, by which a log that lost its tail is known.
 //!
-//! It is raised each `STEP` entries and at each new term or vote, and lowered before entries below it are overwritten,
-//! so it never claims more than was acknowledged.
+//! It is raised each `STEP` entries, at each new term and at an orderly end, and lowered before entries below it are
+//! overwritten, so it never claims more than was acknowledged. What it can't notice: the loss of the last entries, fewer
+//! than `STEP`, and of a vote that was given in a term known before. Raising it with each write would either cost a
+//! second sync or, inside the engine's own batch, be lost with the very tail that it is to miss.
 
 use std::{
     fs, io,

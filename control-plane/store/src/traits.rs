@@ -16,9 +16,9 @@ pub struct StoredLog {
     pub snapshot: Option<Arc<Snapshot>>,
     /// The log, contiguous.
     pub entries: Vec<Entry>,
-    /// Highest index known to have been acknowledged.
+    /// An index known to have been acknowledged; at most some hundred entries behind the highest.
     pub acknowledged: LogIndex,
-    /// Highest term known to have been voted or acknowledged in.
+    /// Highest term that was stored.
     pub acknowledged_term: Term,
 }
 
