@@ -31,7 +31,7 @@ impl Replica {
         effects: &mut Effects,
     ) -> Result<(), Error> {
         for entry in entries {
-            self.apply_entry(&Entry::from_library(entry), effects)?;
+            self.apply_entry(&Entry::from(entry), effects)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use weft_model::{ClusterId, LogIndex, ReplicaId};
 
-/// How many ticks things take. With ticks of 10 ms: heartbeats each 50 ms, elections after 150 to 300 ms.
+/// How many ticks things take; how long a tick is, the driver knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Ticks between heartbeats; at least 1.
@@ -11,29 +11,11 @@ pub struct Timing {
     pub election_ticks: usize,
     /// Longest election timeout plus one; more than `election_ticks`.
     pub election_max_ticks: usize,
-    /// Ticks for which a learner must have been close behind before it is promoted.
+    /// Ticks for which a learner must have been close behind before it is promoted; one that lacks nothing only three
+    /// heartbeats.
     pub promote_ticks: usize,
     /// Ticks after which a snapshot on its way without a report counts as failed.
     pub snapshot_ticks: usize,
-}
-
-impl Timing {
-    /// For ticks of 10 ms on one local network.
-    pub const LAN: Self = Self {
-        heartbeat_ticks: 5,
-        election_ticks: 15,
-        election_max_ticks: 30,
-        promote_ticks: 300,
-        snapshot_ticks: 6_000,
-    };
-    /// For ticks of 20 ms over long lines: heartbeats each 100 ms, elections after 1 to 2 s.
-    pub const WAN: Self = Self {
-        heartbeat_ticks: 5,
-        election_ticks: 50,
-        election_max_ticks: 100,
-        promote_ticks: 150,
-        snapshot_ticks: 6_000,
-    };
 }
 
 /// Settings of one replica.

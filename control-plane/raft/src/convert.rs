@@ -72,22 +72,24 @@ fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-impl Entry {
-    pub(crate) fn to_library(&self) -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry::default();
-        entry.set_entry_type(match self.kind {
+impl From<&Entry> for eraftpb::Entry {
+    fn from(ours: &Entry) -> Self {
+        let mut entry = Self::default();
+        entry.set_entry_type(match ours.kind {
             EntryKind::Normal => eraftpb::EntryType::EntryNormal,
             EntryKind::ConfChange => eraftpb::EntryType::EntryConfChange,
         });
-        entry.term = self.term.0;
-        entry.index = self.index.0;
-        entry.data = self.data.clone();
-        entry.context = self.context.clone();
+        entry.term = ours.term.0;
+        entry.index = ours.index.0;
+        entry.data = ours.data.clone();
+        entry.context = ours.context.clone();
         entry
     }
+}
 
-    /// Entries of the second form of configuration changes are never made here and never pass the gate.
-    pub(crate) fn from_library(entry: &eraftpb::Entry) -> Self {
+/// Entries of the second form of configuration changes are never made here and never pass the gate.
+impl From<&eraftpb::Entry> for Entry {
+    fn from(entry: &eraftpb::Entry) -> Self {
         Self {
             index: LogIndex(entry.index),
             term: Term(entry.term),
@@ -181,7 +183,7 @@ pub(crate) fn message_to_library(message: &Message) -> eraftpb::Message {
     out.reject = message.reject;
     out.reject_hint = message.reject_hint.0;
     out.context = message.context.clone();
-    out.set_entries(message.entries.iter().map(Entry::to_library).collect::<Vec<_>>().into());
+    out.set_entries(message.entries.iter().map(eraftpb::Entry::from).collect::<Vec<_>>().into());
     if let Some(snapshot) = &message.snapshot {
         out.set_snapshot(snapshot.to_library());
     }
@@ -198,7 +200,7 @@ pub(crate) fn message_from_library(cluster: ClusterId, message: &eraftpb::Messag
         index: LogIndex(message.index),
         commit: LogIndex(message.commit),
         commit_term: Term(message.commit_term),
-        entries: message.entries.iter().map(Entry::from_library).collect(),
+        entries: message.entries.iter().map(Entry::from).collect(),
         reject: message.reject,
         reject_hint: LogIndex(message.reject_hint),
         context: message.context.clone(),

@@ -195,6 +195,10 @@ pub struct Effects {
     pub conf_changed: bool,
     /// The message was refused, and the sender is to be told when it is `Refusal::Removed`.
     pub refused: Option<Refusal>,
+    /// At start: why the applied state that was stored couldn't be used. It was made anew from snapshot and log; worth
+    /// a warning, because a disk that lost or changed something may do so again
+    /// (a crash while a snapshot of the leader came in has the same look).
+    pub state_unusable: Option<String>,
     /// This replica was removed from the cluster: stop, keep the directory, don't start again.
     pub removed: bool,
     /// It can't go on: stop the process with this error. No further input is taken.

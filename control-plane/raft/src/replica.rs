@@ -66,6 +66,7 @@ pub struct Replica {
     pub(crate) timeout: usize,
     pub(crate) seen: RoleChange,
     rebuild: bool,
+    state_unusable: Option<String>,
     stopped: bool,
 }
 
@@ -111,6 +112,7 @@ impl Replica {
             chance,
             seen: RoleChange { term: parts.hard_state.term, role: StateRole::Follower, leader: None },
             rebuild: parts.rebuild,
+            state_unusable: parts.unusable,
             stopped: false,
         };
         replica.draw_timeout();
@@ -155,6 +157,7 @@ impl Replica {
     fn take(&mut self, input: Input, effects: &mut Effects) {
         match input {
             Input::Start => {
+                effects.state_unusable = self.state_unusable.take();
                 if std::mem::take(&mut self.rebuild) {
                     let (index, term) = self.applied;
                     let batch = snapshot::replacement(&self.state, index, term, &self.conf, &self.codec);
@@ -372,7 +375,7 @@ impl Replica {
             draft.snapshot = Some(snapshot);
         }
         self.raw.mut_store().append(&entries);
-        draft.entries = entries.iter().map(crate::Entry::from_library).collect();
+        draft.entries = entries.iter().map(crate::Entry::from).collect();
         self.raw.advance_append_async(ready);
 
         let now = self.outgoing(now);

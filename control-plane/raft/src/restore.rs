@@ -1,6 +1,6 @@
 //! From what the disk held to a replica: which parts are believed, which are rebuilt, which end it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use weft_core::State;
 use weft_model::{LogIndex, ReplicaId, Term};
@@ -19,6 +19,8 @@ pub(crate) struct Parts {
     pub(crate) hard_state: HardState,
     /// The state store must be written anew.
     pub(crate) rebuild: bool,
+    /// Why what it held wasn't used.
+    pub(crate) unusable: Option<String>,
 }
 
 /// Builds a replica from what its disk held.
@@ -41,15 +43,22 @@ pub(crate) fn replica(config: ReplicaConfig, restored: Restored, codec: Codec) -
         entries.get(position).map(|entry: &Entry| entry.term)
     };
     let floor = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.index);
-    let usable =
-        applied.filter(|applied| applied.index >= floor && term_at(applied.index) == Some(applied.term));
-    let (state, conf, applied, rebuild) = state(usable, snapshot.as_ref(), &codec)?;
+    let (usable, unusable) = match applied.map(|stored| believed(stored, floor, term_at, &codec)) {
+        Some(Ok(usable)) => (Some(usable), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
+    let (state, conf, applied, rebuild) = match usable {
+        Some((state, stored)) => (state, stored.conf, (stored.index, stored.term), false),
+        None => from_snapshot(snapshot.as_deref(), &codec)?,
+    };
     if state.fabric().is_some() && state.meta().cluster != config.cluster {
         return Err(Error::OtherCluster { expected: config.cluster, found: state.meta().cluster });
     }
-    let entries = entries.iter().map(Entry::to_library).collect();
+    let entries = entries.iter().map(raft::eraftpb::Entry::from).collect();
     let log = Log::new(hard_state, conf.clone(), base, entries, snapshot);
-    Replica::assemble(config, codec, Parts { log, state, conf, applied, hard_state, rebuild })
+    let parts = Parts { log, state, conf, applied, hard_state, rebuild, unusable };
+    Replica::assemble(config, codec, parts)
 }
 
 /// Where the log begins, and its entries from there on. Entries that a newer snapshot contradicts or has outrun go.
@@ -103,19 +112,32 @@ fn complete(
     HardState { term, vote, commit }
 }
 
+/// The stored state with its rows read, or why it can't be used: it must lie in the log and make a valid state.
+fn believed(
+    stored: AppliedState,
+    floor: LogIndex,
+    term_at: impl Fn(LogIndex) -> Option<Term>,
+    codec: &Codec,
+) -> Result<(State, AppliedState), String> {
+    let AppliedState { index, term, .. } = stored;
+    if index < floor {
+        return Err(format!("it stands at {index}, the snapshot of the log at {floor}"));
+    }
+    match term_at(index) {
+        Some(logged) if logged == term => {}
+        Some(logged) => {
+            return Err(format!("entry {index} is of term {logged}, it was applied in term {term}"));
+        }
+        None => return Err(format!("it stands at {index}, which isn't in the log")),
+    }
+    let state = snapshot::restore(&stored.rows, codec).map_err(|error| error.to_string())?;
+    Ok((state, stored))
+}
+
 type Applied = (State, Conf, (LogIndex, Term), bool);
 
-/// The stored state when it can be used, else that of the snapshot, else an empty one.
-fn state(
-    stored: Option<AppliedState>,
-    snapshot: Option<&Arc<Snapshot>>,
-    codec: &Codec,
-) -> Result<Applied, Error> {
-    if let Some(stored) = stored
-        && let Ok(state) = snapshot::restore(&stored.rows, codec)
-    {
-        return Ok((state, stored.conf, (stored.index, stored.term), false));
-    }
+/// The state of the snapshot, or an empty one.
+fn from_snapshot(snapshot: Option<&Snapshot>, codec: &Codec) -> Result<Applied, Error> {
     match snapshot {
         Some(snapshot) => {
             let state = snapshot::read(snapshot, codec)?;
@@ -175,5 +197,26 @@ mod tests {
         assert_eq!(same, HardState { commit: LogIndex(9), ..stored });
         let newer = complete(stored, None, None, Term(4));
         assert_eq!(newer, HardState { term: Term(4), vote: ReplicaId(0), commit: LogIndex(7) });
+    }
+    #[test]
+    fn a_stored_state_that_is_not_used_says_why() {
+        let restored = crate::fixture::restored(1);
+        let snapshot = restored.snapshot.clone().unwrap();
+        let stored = AppliedState { index: snapshot.index, term: snapshot.term, ..AppliedState::default() };
+        let start = |applied: Option<AppliedState>| {
+            let restored = Restored { applied, ..restored.clone() };
+            let mut replica =
+                Replica::new(crate::fixture::config(1), restored, crate::fixture::codec()).unwrap();
+            let effects = replica.input(crate::Input::Start);
+            (effects.applied.len(), effects.state_unusable)
+        };
+        assert_eq!(start(None), (1, None), "nothing was lost");
+        let (written, why) = start(Some(AppliedState { index: LogIndex(0), ..stored.clone() }));
+        assert!(written == 1 && why.as_ref().is_some_and(|why| why.contains("it stands at 0")), "{why:?}");
+        let (written, why) = start(Some(AppliedState { term: Term(9), ..stored.clone() }));
+        assert!(written == 1 && why.as_ref().is_some_and(|why| why.contains("term 9")), "{why:?}");
+        let rows = vec![Bytes::from_static(b"nonsense")];
+        let (written, why) = start(Some(AppliedState { rows, conf: snapshot.conf.clone(), ..stored }));
+        assert!(written == 1 && why.is_some(), "{why:?}");
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use raft::eraftpb;
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
 use weft_model::{LogIndex, ReplicaId, Term};
-use weft_raft::{Compaction, Draft, Entry, EntryKind, HardState};
+use weft_raft::{Compaction, Draft, Entry, HardState};
 
 use crate::{
     Error, LogStore, StoredLog,
@@ -103,9 +103,10 @@ impl EngineLog {
         last: &mut LogIndex,
     ) -> Result<(), Error> {
         if let Some(snapshot) = &draft.snapshot {
-            // The file first: a crash in between leaves a log that the newer snapshot outruns.
-            self.snapshot.replace(snapshot)?;
+            // The mark first, or a crash behind the file would look like a log that lost its tail. Then the file: a
+            // crash behind that leaves a log that the newer snapshot outruns.
             inner.mark.before_overwriting(snapshot.index.next())?;
+            self.snapshot.replace(snapshot)?;
             batch.add_command(inner.life, Command::Clean);
             inner.life += 1;
             let life = Writer::default().number(inner.life).done();
@@ -114,7 +115,7 @@ impl EngineLog {
         }
         if let (Some(first), Some(end)) = (draft.entries.first(), draft.entries.last()) {
             inner.mark.before_overwriting(first.index)?;
-            let entries: Vec<_> = draft.entries.iter().map(to_library).collect();
+            let entries: Vec<_> = draft.entries.iter().map(eraftpb::Entry::from).collect();
             batch.add_entries::<Entries>(inner.life, &entries).map_err(Error::log("written"))?;
             *last = end.index;
         }
@@ -149,7 +150,7 @@ impl LogStore for EngineLog {
         Ok(StoredLog {
             hard_state: inner.hard_state,
             snapshot: self.snapshot.read()?.map(Arc::new),
-            entries: entries.iter().map(from_library).collect(),
+            entries: entries.iter().map(Entry::from).collect(),
             acknowledged: inner.mark.index,
             acknowledged_term: inner.mark.term,
         })
@@ -200,34 +201,6 @@ fn read_hard_state(bytes: &[u8]) -> Option<HardState> {
         vote: ReplicaId(reader.number()?),
         commit: LogIndex(reader.number()?),
     })
-}
-
-fn to_library(entry: &Entry) -> eraftpb::Entry {
-    let mut out = eraftpb::Entry::default();
-    out.set_entry_type(match entry.kind {
-        EntryKind::Normal => eraftpb::EntryType::EntryNormal,
-        EntryKind::ConfChange => eraftpb::EntryType::EntryConfChange,
-    });
-    out.index = entry.index.0;
-    out.term = entry.term.0;
-    out.data = entry.data.clone();
-    out.context = entry.context.clone();
-    out
-}
-
-fn from_library(entry: &eraftpb::Entry) -> Entry {
-    Entry {
-        index: LogIndex(entry.index),
-        term: Term(entry.term),
-        kind: match entry.get_entry_type() {
-            eraftpb::EntryType::EntryNormal => EntryKind::Normal,
-            eraftpb::EntryType::EntryConfChange | eraftpb::EntryType::EntryConfChangeV2 => {
-                EntryKind::ConfChange
-            }
-        },
-        data: entry.data.clone(),
-        context: entry.context.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,14 @@ use crate::{DataDir, Disk, Done, Identity, LogStore, StateHealth, Work, restore}
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
 
+const TIMING: Timing = Timing {
+    heartbeat_ticks: 5,
+    election_ticks: 15,
+    election_max_ticks: 30,
+    promote_ticks: 300,
+    snapshot_ticks: 6_000,
+};
+
 fn codec() -> Codec {
     Codec {
         encode_command: weft_proto::codec::encode_command,
@@ -82,7 +90,7 @@ impl Running {
         let (states, health) = directory.open_states().unwrap();
         let restored = restore(&*log, &states).unwrap();
         let config =
-            ReplicaConfig { keep_entries: 50, ..ReplicaConfig::new(ReplicaId(1), CLUSTER, 3, Timing::LAN) };
+            ReplicaConfig { keep_entries: 50, ..ReplicaConfig::new(ReplicaId(1), CLUSTER, 3, TIMING) };
         let replica = Replica::new(config, restored, codec())?;
         let (sender, done) = channel();
         let disk = Disk::start(log, Arc::new(states), move |event| drop(sender.send(event))).unwrap();

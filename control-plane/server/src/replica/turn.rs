@@ -30,6 +30,9 @@ impl Driver {
             tracing::error!(%error, "this replica can't go on");
             return Err(error.envelope());
         }
+        if let Some(why) = &effects.state_unusable {
+            tracing::warn!(why, "the applied state on disk can't be used: it is made anew from the log");
+        }
         if let Some(refusal) = &effects.refused {
             self.refused(refusal);
         }
