@@ -46,6 +46,8 @@ impl Asks {
         let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            // An asker that hung up dropped its end: its question is forgotten here at the latest.
+            waiting.retain(|_, (_, sender)| !sender.is_closed());
             if waiting.len() >= ASKS {
                 return Some(Err(Error::new(&BUSY, "too many questions to nodes are in flight")));
             }

@@ -15,7 +15,7 @@ use weft_trust::Authority;
 use crate::{
     ask::Asks,
     handle::{Applied, ReplicaHandle},
-    limits::{ANSWER_MARGIN, CALL},
+    limits::{ANSWER_MARGIN, CALL, WAIT_MOST},
     peers::Peers,
     sync::{Fanout, Reports},
 };
@@ -85,7 +85,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
 /// When a call has to be answered: a little before its own deadline (`grpc-timeout`), else after a default time. The
 /// caller then hears why it has to go without, instead of giving up by itself.
 pub(crate) fn deadline<T>(request: &Request<T>) -> Instant {
-    let time = timeout(request).unwrap_or(CALL);
+    let time = timeout(request).unwrap_or(CALL).min(WAIT_MOST);
     Instant::now() + time - ANSWER_MARGIN.min(time / 8)
 }
 
@@ -108,4 +108,27 @@ fn timeout<T>(request: &Request<T>) -> Option<Duration> {
 /// An error as a status: the envelope travels in the details.
 pub(crate) fn refuse(error: Error) -> Status {
     weft_rpc::status_of(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `grpc-timeout` and how long the call may take at most.
+    fn check(text: &str, expected: Duration) {
+        let mut request = Request::new(());
+        request.metadata_mut().insert("grpc-timeout", text.parse().unwrap());
+        let left = deadline(&request).duration_since(Instant::now());
+        assert!(left <= expected && left + Duration::from_secs(1) > expected, "{text}: {left:?}");
+    }
+
+    #[test]
+    fn a_call_has_the_time_it_asks_for_and_never_for_ever() {
+        check("5S", Duration::from_secs(5));
+        check("1500m", Duration::from_millis(1_500));
+        check("2M", Duration::from_mins(2));
+        check("99999999H", WAIT_MOST);
+        check("18446744073709551615S", WAIT_MOST);
+        check("soon", CALL);
+    }
 }

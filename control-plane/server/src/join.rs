@@ -3,6 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -30,27 +31,51 @@ impl JoinService {
         Self { context, tries: Mutex::new(Tries::new()) }
     }
 
-    /// The hash of a token. Each address may guess a few times a minute; tokens that are known here aren't counted, so
-    /// that many machines may join at once from behind one address.
-    async fn token(&self, text: &str, peer: Option<IpAddr>) -> Result<[u8; 32], Error> {
-        let token = text.parse::<JoinToken>().map(|token| token.hash());
-        let known = match &token {
-            Ok(hash) => {
-                let hash = *hash;
-                self.context
-                    .handle
-                    .query(move |state| state.tokens().values().any(|token| token.hash == hash))
-                    .await?
-            }
-            Err(_) => false,
+    /// The hash of a token that may still be used. Strangers never write into the log: a token that is unknown, used or
+    /// expired is refused here, and each address may try a few of those a minute. A valid one isn't counted, so that many
+    /// machines may join at once from behind one address; nor is a used one whose answer got lost (the same request again).
+    async fn token(
+        &self,
+        wire: &v1::JoinRequest,
+        peer: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<[u8; 32], Error> {
+        let refused = || weft_core::Error::TokenInvalid.envelope();
+        let hash = match wire.token.parse::<JoinToken>() {
+            Ok(token) => token.hash(),
+            Err(error) => return Err(self.counted(peer, error.envelope())),
         };
-        if !known && let Some(peer) = peer {
-            let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-            if !tries.admit(peer, wall_time()) {
-                return Err(Error::new(&BUSY, format!("{peer} has tried too many tokens; wait a minute")));
-            }
+        let client = match weft_proto::convert::Mutation::try_from(attempt(&hash, wire)) {
+            Ok(mutation) => mutation.client,
+            Err(error) => return Err(error.envelope()),
+        };
+        let now = wall_time();
+        let usable = move |state: &weft_core::State| {
+            let open = |token: &weft_model::Token| token.used_by.is_none() && token.expires > now;
+            state.tokens().values().any(|token| token.hash == hash && open(token))
+                || state.clients().contains_key(&client)
+        };
+        if self.context.handle.query(usable).await? {
+            return Ok(hash);
         }
-        token.map_err(|e| e.envelope())
+        // The token may be younger than what this replica has applied; only then is it worth asking the leader.
+        if let Some(error) = self.overrun(peer) {
+            return Err(error);
+        }
+        self.context.handle.barrier(deadline).await?;
+        if self.context.handle.query(usable).await? { Ok(hash) } else { Err(refused()) }
+    }
+
+    /// Counts a try of an address; the refusal once it has tried too often.
+    fn overrun(&self, peer: Option<IpAddr>) -> Option<Error> {
+        let peer = peer?;
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        (!tries.admit(peer, wall_time()))
+            .then(|| Error::new(&BUSY, format!("{peer} has tried too many tokens; wait a minute")))
+    }
+
+    fn counted(&self, peer: Option<IpAddr>, error: Error) -> Error {
+        self.overrun(peer).unwrap_or(error)
     }
 
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<v1::JoinResponse, Error> {
@@ -60,7 +85,7 @@ impl JoinService {
         let role = role_from_wire("role", wire.role).map_err(|e| e.envelope())?;
         // The request is checked before the token is spent on it.
         self.context.authority.check_request(&wire.csr).map_err(|e| e.envelope())?;
-        let token = self.token(&wire.token, peer).await?;
+        let token = self.token(&wire, peer, deadline).await?;
         let action = match role {
             Role::Node => Action::JoinNode {
                 token,

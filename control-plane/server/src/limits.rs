@@ -22,8 +22,10 @@ pub(crate) const ASKS: usize = 1_024;
 pub(crate) const CALL: Duration = Duration::from_secs(10);
 /// A node is reachable while its last report is younger than this and a stream is open.
 pub(crate) const REPORT_FRESH: Duration = Duration::from_secs(5);
-/// How often a waiting call looks at the reports of other replicas.
-pub(crate) const WAIT_POLL: Duration = Duration::from_millis(20);
+/// First and longest pause between a waiting call's looks at the reports of all replicas.
+pub(crate) const WAIT_POLL: Duration = Duration::from_millis(5);
+/// The longest.
+pub(crate) const WAIT_POLL_MOST: Duration = Duration::from_millis(250);
 /// Longest time of a question to another replica.
 pub(crate) const PEER_CALL: Duration = Duration::from_secs(2);
 /// The same for a replica whose stream is down: it answers soon or not at all.
@@ -48,6 +50,8 @@ pub(crate) const EVENTS: usize = 256;
 pub(crate) const INPUTS_AT_ONCE: usize = 256;
 /// Writes that wait for the disk; above, no new mutation is taken until some are done.
 pub(crate) const DISK_WAITING: usize = 512;
+/// Bytes of the texts of one Apply.
+pub(crate) const APPLY_BYTES: usize = 1_572_864;
 /// Bytes of a command; the gate of other replicas refuses larger entries.
 pub(crate) const COMMAND_BYTES: usize = 2 << 20;
 /// Pause before a mutation or read is tried again when nobody could take it.

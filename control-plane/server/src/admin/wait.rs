@@ -9,7 +9,7 @@ use weft_proto::v1;
 use super::{read::fresh, status::everybody};
 use crate::{
     context::Context,
-    limits::{WAIT_MOST, WAIT_POLL},
+    limits::{WAIT_MOST, WAIT_POLL, WAIT_POLL_MOST},
     sync::merge_reports,
 };
 
@@ -25,6 +25,7 @@ pub(crate) async fn wait(
         given => given,
     };
     let until = Instant::now() + Duration::from_millis(wire.timeout_ms.into()).min(WAIT_MOST);
+    let mut pause = WAIT_POLL;
     loop {
         let reports = everybody(context).await?.into_iter().flat_map(|answer| answer.nodes);
         let mut merged = merge_reports(reports);
@@ -43,7 +44,9 @@ pub(crate) async fn wait(
         if answer.done || Instant::now() >= until {
             return Ok(answer);
         }
-        tokio::time::sleep(WAIT_POLL).await;
+        // Close looks at first, when the answer is near; seldom ones while somebody waits for long.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(WAIT_POLL_MOST);
     }
 }
 

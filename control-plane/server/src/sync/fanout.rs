@@ -117,6 +117,8 @@ struct Inner {
     /// Deltas encoded since the start.
     encoded: u64,
     cut: u64,
+    /// The whole state at one revision, encoded for whoever begins there.
+    snapshot: Option<(Revision, Arc<[Bytes]>)>,
 }
 
 /// Counters for tests.
@@ -194,6 +196,7 @@ impl Fanout {
     fn send(&self, frame: Frame) {
         let revision = frame.revision;
         let mut inner = lock(&self.inner);
+        inner.snapshot = None;
         inner.ring_bytes += frame.bytes.len();
         inner.ring.push_back(frame.clone());
         while inner.ring_bytes > RING_BYTES || inner.ring.len() > RING_DELTAS {
@@ -218,6 +221,7 @@ impl Fanout {
         let mut inner = lock(&self.inner);
         inner.ring.clear();
         inner.ring_bytes = 0;
+        inner.snapshot = None;
         inner.base = revision;
         for follower in std::mem::take(&mut inner.followers).into_values() {
             follower.cut(Cut::Reset);
@@ -257,6 +261,19 @@ impl Fanout {
     /// The follower's stream has ended.
     pub(crate) fn unfollow(&self, follower: &Follower) {
         lock(&self.inner).followers.remove(&follower.id);
+    }
+
+    /// The whole state, if somebody encoded it at the revision that stands now.
+    pub(crate) fn snapshot(&self) -> Option<(Arc<[Bytes]>, Revision)> {
+        let inner = lock(&self.inner);
+        let current = inner.ring.back().map_or(inner.base, |frame| frame.revision);
+        let (revision, frames) = inner.snapshot.as_ref()?;
+        (*revision == current).then(|| (Arc::clone(frames), *revision))
+    }
+
+    /// Keeps an encoded state for the next ones that begin at its revision.
+    pub(crate) fn keep_snapshot(&self, revision: Revision, frames: &Arc<[Bytes]>) {
+        lock(&self.inner).snapshot = Some((revision, Arc::clone(frames)));
     }
 
     /// Ends every stream of a removed node.

@@ -97,3 +97,17 @@ fn a_node_has_at_most_two_streams_and_a_removed_one_none() {
     assert!(matches!(ready(&streams[2]), Some(Err(Cut::Removed))));
     assert!(!fanout.follows(&node("n1")));
 }
+
+#[test]
+fn an_encoded_state_is_shared_at_its_revision_only() {
+    let fanout = Fanout::new(Revision(5));
+    let frames: Arc<[Bytes]> = vec![Bytes::from_static(b"whole")].into();
+    fanout.keep_snapshot(Revision(4), &frames);
+    assert!(fanout.snapshot().is_none(), "of an older revision");
+    fanout.keep_snapshot(Revision(5), &frames);
+    assert!(
+        fanout.snapshot().is_some_and(|(shared, revision)| Arc::ptr_eq(&shared, &frames) && revision.0 == 5)
+    );
+    fanout.publish(Revision(6), &[route(6)]);
+    assert!(fanout.snapshot().is_none(), "the state went on");
+}

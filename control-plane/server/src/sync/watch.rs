@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use prost::Message;
 use tonic::Status;
 use weft_errors::{Coded, Error, NODE_REMOVED, PRIMARY_MISMATCH};
-use weft_model::{ClusterId, Family, Item, NodeName, NodeUid, Revision};
+use weft_model::{Family, NodeName, NodeUid, Revision};
 use weft_proto::{
     convert::{in_sync_frame, snapshot_frames},
     v1,
@@ -18,14 +18,6 @@ use crate::{
     context::{Context, refuse},
     limits::SNAPSHOT_PART_ITEMS,
 };
-
-/// What the state says at the moment a follower begins.
-struct Standing {
-    cluster: ClusterId,
-    primary: Option<Family>,
-    revision: Revision,
-    items: Vec<Item>,
-}
 
 /// Ends the registration when the stream is dropped.
 struct Registered {
@@ -48,48 +40,29 @@ pub(crate) async fn begin(
 ) -> Result<impl Stream<Item = Result<Bytes, Status>> + Send + use<>, Error> {
     let resume = (request.resume_revision > 0).then_some(Revision(request.resume_revision));
     let cluster_of_view = request.cluster.clone();
-    let name = node.clone();
-    let check = context
+    let facts = context
         .handle
-        .query(move |state| {
-            state.active_node(&name, uid)?;
-            Ok::<_, weft_core::Error>((state.meta().cluster, state.fabric().map(|f| f.families.primary())))
-        })
+        .query(|state| (state.meta().cluster, state.fabric().map(|f| f.families.primary())))
         .await?;
-    let (cluster, primary) = check.map_err(|e| e.envelope())?;
+    let (cluster, primary) = facts;
     agree(request.primary(), primary, &node)?;
     let resume = resume.filter(|_| cluster_of_view.as_ref() == cluster.0.as_slice());
 
     // Registered before the state is read: whatever is applied in between is in the queue, and skipped if the
-    // snapshot holds it already.
+    // snapshot holds it already; a node that is removed in between is either cut there or refused here.
     let (follower, begin) = context.fanout.follow(&node, resume);
     let registered = Registered { context: Arc::clone(&context), follower };
+    let name = node.clone();
+    let active = context.handle.query(move |state| state.active_node(&name, uid).map(|_| ())).await?;
+    active.map_err(|e| e.envelope())?;
     let (first, seen) = match begin {
         Begin::Resume(frames) => {
             let seen = frames.last().map_or(Revision(0), |frame| frame.revision);
             (frames.into_iter().map(|frame| frame.bytes).collect::<Vec<_>>(), seen)
         }
         Begin::Snapshot => {
-            let standing = context
-                .handle
-                .query(|state| Standing {
-                    cluster: state.meta().cluster,
-                    primary: state.fabric().map(|f| f.families.primary()),
-                    revision: state.meta().revision,
-                    items: state.items(),
-                })
-                .await?;
-            debug_assert!(
-                standing.cluster == cluster && standing.primary == primary,
-                "fixed for a cluster's life"
-            );
-            let mut frames: Vec<Bytes> =
-                snapshot_frames(standing.revision, &standing.items, SNAPSHOT_PART_ITEMS)
-                    .iter()
-                    .map(|frame| frame.encode_to_vec().into())
-                    .collect();
-            frames.push(in_sync_frame(standing.revision).encode_to_vec().into());
-            (frames, standing.revision)
+            let (frames, revision) = snapshot(&context).await?;
+            (frames.to_vec(), revision)
         }
     };
     tracing::debug!(%node, frames = first.len(), revision = seen.0, "a node follows");
@@ -114,6 +87,22 @@ pub(crate) async fn begin(
         futures_util::future::ready((!over).then_some(frame))
     });
     Ok(stream::iter(first.into_iter().map(Ok)).chain(live))
+}
+
+/// The whole state as frames and its revision: encoded once for all followers that begin at one revision.
+async fn snapshot(context: &Context) -> Result<(Arc<[Bytes]>, Revision), Error> {
+    if let Some(shared) = context.fanout.snapshot() {
+        return Ok(shared);
+    }
+    let (revision, items) = context.handle.query(|state| (state.meta().revision, state.items())).await?;
+    let mut frames: Vec<Bytes> = snapshot_frames(revision, &items, SNAPSHOT_PART_ITEMS)
+        .iter()
+        .map(|frame| frame.encode_to_vec().into())
+        .collect();
+    frames.push(in_sync_frame(revision).encode_to_vec().into());
+    let frames: Arc<[Bytes]> = frames.into();
+    context.fanout.keep_snapshot(revision, &frames);
+    Ok((frames, revision))
 }
 
 /// What the agent is told; a slow one just comes back.
