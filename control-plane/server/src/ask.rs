@@ -129,6 +129,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn askers_that_hang_up_leave_nothing_behind() {
+        let fanout = Fanout::new(Revision(1));
+        let (_follower, _) = fanout.follow(&node("n1"), None);
+        let asks = Asks::default();
+        let asked = node("n1");
+        for _ in 0..2 * ASKS {
+            let ask = asks.ask(&fanout, &asked, v1::Ask::default());
+            assert!(futures_util::FutureExt::now_or_never(ask).is_none(), "it waits, then its asker is gone");
+        }
+        let last = asks.ask(&fanout, &asked, v1::Ask { timeout_ms: 1, ..v1::Ask::default() }).await;
+        assert!(
+            last.is_some_and(|answer| answer.is_err_and(|e| e.code == "W1004")),
+            "asked, not refused as busy"
+        );
+    }
+
+    #[tokio::test]
     async fn a_silent_node_is_named_when_the_time_is_up() {
         let fanout = Fanout::new(Revision(1));
         let (_follower, _) = fanout.follow(&node("n1"), None);
