@@ -44,6 +44,10 @@ codes! {
         "Two components speak versions that don't work together"
         "One of them is more than one minor version apart"
         "upgrade the older one, replicas before agents";
+    INTERRUPTED = 6 "Interrupted" Interrupted false
+        "The command was interrupted"
+        "Ctrl-C was pressed, or the process was told to end"
+        "look at what was done with weft get; a change that had been sent may have been made";
 
     UNREACHABLE = 1001 "Unreachable" Unreachable true
         "No replica of the control plane can be reached"

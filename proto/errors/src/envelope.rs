@@ -20,7 +20,10 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
+        if self.name.starts_with('/') {
+            // A path of a file or directory.
+            write!(f, "{} {}", self.kind, self.name)
+        } else if self.namespace.is_empty() {
             write!(f, "{}/{}", self.kind, self.name)
         } else {
             write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)

@@ -14,4 +14,4 @@ pub use draft::{Draft, FabricDraft, NodeDraft};
 pub use error::{Error, Place};
 pub use parse::{Parsed, parse};
 pub use print::{list_value, object_value, to_yaml};
-pub use time::parse_time;
+pub use time::{format_time, parse_time};

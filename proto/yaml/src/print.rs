@@ -1,6 +1,6 @@
 //! Objects as Kubernetes-style values, the one source of `-o json`, `-o yaml` and of tables.
 
-use crate::time::time;
+use crate::time::format_time;
 use serde_json::{Map, Value, json};
 use weft_model::{
     AddressRange, BlockLease, Fabric, Member, MemberRole, Node, NodeState, Object, Pod, PodPhase, Protocol,
@@ -72,7 +72,7 @@ fn node_value(node: &Node) -> Value {
         "uid": node.uid.to_string(),
         "labels": node.labels,
         "resourceVersion": node.revision.to_string(),
-        "creationTimestamp": time(node.joined.0),
+        "creationTimestamp": format_time(node.joined.0),
     });
     let status = json!({
         "state": match node.state { NodeState::Active => "Active", NodeState::Removed => "Removed" },
@@ -91,7 +91,7 @@ fn pod_value(pod: &Pod) -> Value {
         "uid": pod.uid.to_string(),
         "labels": pod.labels,
         "resourceVersion": pod.revision.to_string(),
-        "creationTimestamp": time(pod.created.0),
+        "creationTimestamp": format_time(pod.created.0),
     });
     let ports: Vec<Value> = pod
         .ports
@@ -120,7 +120,7 @@ fn lease_value(lease: &BlockLease) -> Value {
     let metadata = json!({
         "name": lease.block.to_string(),
         "resourceVersion": lease.revision.to_string(),
-        "creationTimestamp": time(lease.granted.0),
+        "creationTimestamp": format_time(lease.granted.0),
     });
     whole("Block", metadata, Value::Null, json!({"node": lease.node.as_str(), "epoch": lease.epoch.0}))
 }

@@ -1,7 +1,7 @@
 //! Times as objects show them: RFC 3339 in UTC, to the second.
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, to the second (days to date by the civil calendar).
-pub(crate) fn time(ms: u64) -> String {
+pub fn format_time(ms: u64) -> String {
     let seconds = ms / 1000;
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;
@@ -16,7 +16,7 @@ pub(crate) fn time(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Reads what [`time`] prints; `None` for anything else.
+/// Reads what [`format_time`] prints; `None` for anything else.
 pub fn parse_time(text: &str) -> Option<u64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
     if text.len() != 20 || !text.ends_with('Z') || text.as_bytes().get(10) != Some(&b'T') {
@@ -45,7 +45,7 @@ mod tests {
             (951_782_400_000, "2000-02-29T00:00:00Z"),
             (1_795_500_490_000, "2026-11-24T06:08:10Z"),
         ] {
-            assert_eq!(time(ms), text, "{ms}");
+            assert_eq!(format_time(ms), text, "{ms}");
             assert_eq!(parse_time(text), Some(ms / 1000 * 1000), "{text}");
         }
     }

@@ -1,15 +1,18 @@
 //! Apply: text → drafts → whole objects → one command; all or nothing. A dry run ends before the command.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use weft_core::State;
-use weft_errors::{Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID};
-use weft_model::{Action, Answer, Command, Fabric, Object, Sequence, Written};
+use weft_errors::{Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
+use weft_model::{Action, Answer, Command, Fabric, Kind, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
-use weft_yaml::{Draft, FabricDraft, NodeDraft};
+use weft_yaml::{Draft, FabricDraft, NodeDraft, Parsed};
 
 use super::read::fresh;
-use crate::context::{Context, random, stamp};
+use crate::{
+    context::{Context, random, stamp},
+    limits::APPLY_BYTES,
+};
 
 /// Creates or changes objects.
 pub(crate) async fn apply(
@@ -17,14 +20,9 @@ pub(crate) async fn apply(
     wire: v1::ApplyRequest,
     deadline: Instant,
 ) -> Result<v1::ApplyResponse, Error> {
-    let file = if wire.file.is_empty() { "-" } else { &wire.file };
-    let parsed = weft_yaml::parse(&wire.text, file).map_err(|problems| first_of(&problems))?;
-    if parsed.objects.is_empty() {
-        return Err(Error::new(&OBJECT_INVALID, format!("{file} holds no object")).object("file", "", file));
-    }
+    let Parsed { objects: drafts, warnings } = read(&wire)?;
     fresh(context, false, deadline).await?;
-    let drafts = parsed.objects;
-    let first = drafts.first().map(place_of);
+    let places: Vec<_> = drafts.iter().map(place_of).collect();
     let admitted = context
         .handle
         .query(move |state| {
@@ -36,7 +34,7 @@ pub(crate) async fn apply(
             Ok::<_, Error>((action, before))
         })
         .await?;
-    let (action, before) = admitted.map_err(|error| placed(error, first.as_deref()))?;
+    let (action, before) = admitted.map_err(|error| placed(error, &places))?;
     let (answer, revision) = if wire.dry_run {
         let command = Command {
             client: weft_model::ClientId(random()?),
@@ -55,7 +53,59 @@ pub(crate) async fn apply(
     };
     let objects =
         written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
-    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: parsed.warnings })
+    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings })
+}
+
+/// The texts of all files together, each with its own problems.
+fn read(wire: &v1::ApplyRequest) -> Result<Parsed, Error> {
+    let files: Vec<(&str, &str)> = std::iter::once((wire.text.as_str(), wire.file.as_str()))
+        .chain(wire.more.iter().map(|more| (more.text.as_str(), more.file.as_str())))
+        .map(|(text, file)| (text, if file.is_empty() { "-" } else { file }))
+        .collect();
+    let bytes: usize = files.iter().map(|(text, _)| text.len()).sum();
+    if bytes > APPLY_BYTES {
+        return Err(Error::new(
+            &TOO_LARGE,
+            format!("the files have {bytes} bytes together; at most {APPLY_BYTES} are taken in one change"),
+        )
+        .try_this("apply them in several steps", "weft apply -f FILE"));
+    }
+    let (mut all, mut problems) = (Parsed::default(), Vec::new());
+    for (text, file) in &files {
+        match weft_yaml::parse(text, file) {
+            Ok(parsed) => {
+                all.objects.extend(parsed.objects);
+                all.warnings.extend(parsed.warnings);
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(first_of(&problems));
+    }
+    if all.objects.is_empty() {
+        let names: Vec<&str> = files.iter().map(|(_, file)| *file).collect();
+        let names = names.join(", ");
+        return Err(Error::new(&OBJECT_INVALID, format!("{names}: no object")).object("file", "", names));
+    }
+    once_each(&all.objects)?;
+    Ok(all)
+}
+
+/// Refuses an object that is given twice: which one should hold?
+fn once_each(drafts: &[Draft]) -> Result<(), Error> {
+    let mut seen: BTreeMap<(Kind, String), String> = BTreeMap::new();
+    for draft in drafts {
+        let (kind, name, place) = place_of(draft);
+        if let Some(first) = seen.insert((kind, name.clone()), place.clone()) {
+            return Err(Error::new(&OBJECT_INVALID, format!("{kind} {name} is given twice"))
+                .object(&kind.to_string(), "", name)
+                .field(place)
+                .because(format!("it stands at {first} already"))
+                .try_this("keep one of the two", ""));
+        }
+    }
+    Ok(())
 }
 
 /// The first problem, with the others as its causes: one refusal tells them all.
@@ -66,15 +116,24 @@ fn first_of(problems: &[weft_yaml::Error]) -> Error {
     others.iter().fold(first.envelope(), |error, other| error.because(format!("also: {other}")))
 }
 
-fn place_of(draft: &Draft) -> String {
+/// Kind, name and place of an object in its text.
+fn place_of(draft: &Draft) -> (Kind, String, String) {
     match draft {
-        Draft::Fabric(FabricDraft { place, .. }) | Draft::Node(NodeDraft { place, .. }) => place.to_string(),
+        Draft::Fabric(FabricDraft { place, .. }) => (Kind::Fabric, "main".to_owned(), place.to_string()),
+        Draft::Node(NodeDraft { place, name, .. }) => (Kind::Node, name.to_string(), place.to_string()),
     }
 }
 
-/// A refusal that only the state could give names a field; the text's place is added. Where a text has several objects
-/// that is its first one's: the object is named anyway.
-fn placed(mut error: Error, place: Option<&str>) -> Error {
+/// A refusal that only the state could give names object and field; where the object stands in the texts is added.
+fn placed(mut error: Error, places: &[(Kind, String, String)]) -> Error {
+    let meant = error.object.as_ref();
+    let is_meant = |kind: Kind, name: &str| {
+        meant.is_some_and(|object| object.kind == kind.to_string() && object.name == name)
+    };
+    let place = match places {
+        [(_, _, only)] => Some(only),
+        several => several.iter().find(|(kind, name, _)| is_meant(*kind, name)).map(|(_, _, place)| place),
+    };
     match place {
         Some(place) if error.field.is_empty() => place.clone_into(&mut error.field),
         Some(place) if !error.field.contains(place) => error.field += &format!(" ({place})"),

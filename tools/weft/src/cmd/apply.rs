@@ -25,6 +25,7 @@ pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
             text,
             file,
             dry_run: args.dry_run.is_some(),
+            more: Vec::new(),
         };
         let answer = session
             .admin()?
