@@ -26,7 +26,8 @@ fn allowed(service: &str, method: &str) -> Option<&'static str> {
         ("Admin", "Apply" | "Delete" | "CreateToken" | "RevokeToken" | "RemoveNode" | "AskNode") => "--y--",
         (
             "Sync",
-            "Watch" | "Report" | "LeaseBlock" | "ReturnBlock" | "PublishPods" | "PublishNode" | "Answer",
+            "Watch" | "Report" | "LeaseBlock" | "ReturnBlock" | "PublishPods" | "PublishNode" | "FindPod"
+            | "Answer",
         ) => "---y-",
         ("Raft", "Messages" | "Snapshot" | "Propose" | "ReadIndex" | "LocalStatus" | "RelayAsk") => "----y",
         _ => return None,
