@@ -9,7 +9,7 @@ pub const MAX_FORGOTTEN_PER_COMMAND: usize = 8;
 /// Objects in one write; more are refused.
 pub const MAX_OBJECTS_PER_WRITE: usize = 1000;
 /// Labels of one object; more are refused.
-pub const MAX_LABELS: usize = 64;
+pub const MAX_LABELS: usize = weft_model::MAX_LABELS;
 /// Named ports of one pod; more are refused.
 pub const MAX_PORTS: usize = 100;
 /// Ranges of one purpose; more are refused.

@@ -9,6 +9,7 @@ mod holder;
 mod id;
 mod item;
 mod kind;
+mod label;
 mod name;
 pub mod ownership;
 mod range;
@@ -28,6 +29,7 @@ pub use kind::{
     Block, BlockLease, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole, NamedPort, Node,
     NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
 };
+pub use label::{LabelError, MAX_LABELS, check_label};
 pub use name::{AttachmentId, Name, NameError, NamespaceName, NodeName, PodName, ReplicaName};
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;

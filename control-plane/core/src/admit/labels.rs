@@ -1,6 +1,6 @@
 //! Labels and short texts, with the limits that Kubernetes has for labels.
 
-use weft_model::{Labels, Name};
+use weft_model::{Labels, check_label};
 
 use crate::{Error, limits};
 
@@ -11,20 +11,9 @@ pub(crate) fn check_labels(kind: &'static str, name: &str, labels: &Labels) -> R
         return Err(Error::TooLarge { kind, name, what: "labels", limit: limits::MAX_LABELS });
     }
     for (key, value) in labels {
-        let bad = |why: String| Err(Error::invalid(kind, name, format!("metadata.labels[{key}]"), why));
-        let (prefix, short) = match key.split_once('/') {
-            Some((prefix, short)) => (Some(prefix), short),
-            None => (None, key.as_str()),
-        };
-        if prefix.is_some_and(|prefix| Name::new(prefix).is_err()) {
-            return bad(format!("the part of label {key:?} before '/' is no DNS name"));
-        }
-        if !is_word(short) {
-            return bad(format!("label {key:?} has no valid name: {WORD}"));
-        }
-        if !value.is_empty() && !is_word(value) {
-            return bad(format!("value {value:?} of label {key:?} isn't valid: {WORD}"));
-        }
+        check_label(key, value).map_err(|error| {
+            Error::invalid(kind, name, format!("metadata.labels[{key}]"), error.to_string())
+        })?;
     }
     Ok(())
 }
@@ -36,14 +25,6 @@ pub(crate) fn check_text(kind: &'static str, name: &str, field: &str, text: &str
         return Err(Error::invalid(kind, name, field, why));
     }
     Ok(())
-}
-
-const WORD: &str = "1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
-
-fn is_word(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
-    text.len() <= 63 && text.bytes().all(inner) && ends(text.bytes().next()) && ends(text.bytes().next_back())
 }
 
 #[cfg(test)]
