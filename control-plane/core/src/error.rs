@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use weft_errors::{self as codes, Code, Coded};
 use weft_model::{
     AddressRange, Block, ClientId, Families, Family, LogIndex, NodeName, PodUid, Purpose, RangeError,
-    Refusal, Sequence,
+    Refusal, Revision, Sequence,
 };
 
 /// A range of the fabric and where it stands in the object.
@@ -196,6 +196,18 @@ pub enum Error {
         /// The taken name.
         name: String,
     },
+    /// The object isn't at the revision that the change was made from.
+    #[error("{kind} {name} was changed in between: it is at revision {stored}, not {given}")]
+    Conflict {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The revision that the writer saw.
+        given: Revision,
+        /// The revision that is stored.
+        stored: Revision,
+    },
     /// A field can't be changed any more.
     #[error("{field} of {kind} {name} can't be changed from {was} to {wanted}")]
     Immutable {
@@ -332,6 +344,7 @@ impl Error {
             Self::NotOwn { pod, .. } => named("pod", pod.to_string()),
             Self::NotFound { kind, name }
             | Self::AlreadyExists { kind, name }
+            | Self::Conflict { kind, name, .. }
             | Self::Immutable { kind, name, .. }
             | Self::Invalid { kind, name, .. }
             | Self::ReadOnlyKind { kind, name }
@@ -373,6 +386,7 @@ impl Error {
             | Self::RoutedImpossible { .. }
             | Self::NotFound { .. }
             | Self::AlreadyExists { .. }
+            | Self::Conflict { .. }
             | Self::ReadOnlyKind { .. }
             | Self::TooLarge { .. }
             | Self::StaleSequence { .. }
@@ -423,6 +437,7 @@ impl Coded for Error {
             Self::RoutedImpossible { .. } => &codes::ROUTED_IMPOSSIBLE,
             Self::NotFound { .. } => &codes::NOT_FOUND,
             Self::AlreadyExists { .. } => &codes::ALREADY_EXISTS,
+            Self::Conflict { .. } => &codes::CONFLICT,
             Self::Immutable { .. } => &codes::IMMUTABLE,
             Self::Invalid { .. } => &codes::OBJECT_INVALID,
             Self::ReadOnlyKind { .. } => &codes::READ_ONLY_KIND,

@@ -65,6 +65,10 @@ codes! {
         "The time limit passed before the answer came"
         "The control plane or a node is slow or cut off"
         "look at the state printed, then repeat with a longer --timeout";
+    DISK_FULL = 1005 "DiskFull" Refused false
+        "The disk of a replica is nearly full"
+        "Less than a tenth of the data directory's file system is free, or less than 64 MiB"
+        "free space on that machine; removals and changes of members are taken meanwhile";
     OTHER_CLUSTER = 1101 "OtherCluster" Refused false
         "A component belongs to another cluster"
         "A data directory or an address was copied from another cluster"
@@ -183,6 +187,10 @@ codes! {
         "A client sent an older sequence number than before"
         "Two clients share one id, or an old call arrived late"
         "none: repeat the command";
+    CONFLICT = 3106 "Conflict" Refused true
+        "The object was changed in between"
+        "Another writer was faster: the change was made from an older revision"
+        "repeat the command: it starts from the object as it is now";
     TOO_LARGE = 3201 "TooLarge" Refused false
         "A request or object is larger than allowed"
         "See the limits in docs/reference"

@@ -1,7 +1,8 @@
 //! What a node says of itself, against the fabric and the other nodes.
 //!
-//! Held here: an underlay address and a WireGuard key belong to one node; neither an underlay address nor a host
-//! route touches the fabric; mode routed gets only nodes that it can reach.
+//! Held here: an underlay address and a WireGuard key belong to one node; an underlay address lies in a network that the
+//! node says it is connected to; neither an underlay address nor a host route touches the fabric; mode routed gets only
+//! nodes that it can reach.
 
 use std::net::IpAddr;
 
@@ -18,6 +19,7 @@ pub(crate) fn check_facts(
     facts: &NodeFacts,
 ) -> Result<(), Error> {
     check_shape(name, facts)?;
+    check_connected(name, facts)?;
     for address in &facts.underlay {
         fabric::check_host(fabric, *address, || format!("node {name}"))?;
         if let Some(holder) = state.index.underlay.get(address)
@@ -77,6 +79,23 @@ fn check_shape(name: &NodeName, facts: &NodeFacts) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Every underlay address but the first of its family lies in a route of the machine: what the others send there goes
+/// to this node. The first ones are those of the uplink; in some clouds that is a /32 or /128 without a route.
+fn check_connected(name: &NodeName, facts: &NodeFacts) -> Result<(), Error> {
+    // A half of the address space is a default route in two parts and connects nothing.
+    let routes: Vec<_> = facts.host_routes.iter().copied().filter(|route| route.prefix() > 1).collect();
+    let first = |address| first_of(&facts.underlay, Family::of(address)) == Some(address);
+    let strange = |address: &IpAddr| !first(*address) && !is_on_link(&routes, *address);
+    match facts.underlay.iter().position(strange) {
+        Some(index) => {
+            let address = facts.underlay.get(index).map(ToString::to_string).unwrap_or_default();
+            let why = format!("underlay address {address} lies in no network that the node is connected to");
+            Err(Error::invalid("node", name, format!("status.underlay[{index}]"), why))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Mode routed: an underlay address of each family of the pods, on one link with the others.

@@ -21,8 +21,8 @@ use crate::{Error, State, apply, limits};
 
 /// Completes and checks what people wrote, against the state as it is now.
 ///
-/// Fabric and Node objects come back whole, as they would be stored (without generation and revision); other
-/// actions pass through, because only their place in the log decides about them. Fails with what `apply` would
+/// Fabric and Node objects come back whole, as they would be stored, with the generation and revision that they have
+/// now: if that is another one when the command is applied, it is refused as a conflict. Other actions pass through, because only their place in the log decides about them. Fails with what `apply` would
 /// refuse. A dry run that shows also what nodes would get is `dry_run`.
 pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
     match action {
@@ -59,6 +59,7 @@ pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
 }
 
 fn admit_object(state: &State, object: Object) -> Result<Object, Error> {
+    apply::check_revision(state, &object)?;
     match object {
         Object::Fabric(fabric) => {
             let current = state.fabric().ok_or(Error::NotFounded)?;

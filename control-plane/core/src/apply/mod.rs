@@ -16,13 +16,15 @@ use weft_model::{
 };
 
 pub(crate) use node::merge_node;
+pub(crate) use write::check_revision;
 
 use crate::{Change, Error, Outcome, State, edit::Edit, hash, limits};
 
 /// Applies the committed entry `index` of `term`.
 ///
-/// Never fails as a whole: a refusal is the answer in the outcome, recorded for its client like any other. An
-/// entry at or below the applied index changes nothing and answers `OutOfOrder`.
+/// Never fails as a whole: a refusal is the answer in the outcome, recorded for its client like any other, except a
+/// conflict: made anew from the present revision, the same mutation may come again under the same sequence. An entry
+/// at or below the applied index changes nothing and answers `OutOfOrder`.
 pub fn apply(state: &mut State, index: LogIndex, term: Term, command: &Command) -> Outcome {
     if let Some(outcome) = out_of_order(state, index) {
         return outcome;
@@ -48,7 +50,9 @@ pub fn apply(state: &mut State, index: LogIndex, term: Term, command: &Command) 
             outcome_of(Err(error))
         }
     };
-    remember(state, index, command, &mut outcome);
+    if !matches!(outcome.answer, Err(Error::Conflict { .. })) {
+        remember(state, index, command, &mut outcome);
+    }
     seal(state, index, term, outcome)
 }
 

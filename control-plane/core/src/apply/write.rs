@@ -1,8 +1,8 @@
 //! What people write: the ranges of the Fabric, the labels of Nodes. All objects or none.
 
-use weft_model::{AddressRange, Answer, Fabric, Object, RecordKey, Written};
+use weft_model::{AddressRange, Answer, Fabric, Object, RecordKey, Revision, Written};
 
-use crate::{Error, admit, apply::node, edit::Edit, limits, pool};
+use crate::{Error, State, admit, apply::node, edit::Edit, limits, pool};
 
 /// Writes the objects in their order; an error undoes those before it.
 pub(crate) fn write(edit: &mut Edit<'_>, objects: &[Object]) -> Result<Answer, Error> {
@@ -14,8 +14,29 @@ pub(crate) fn write(edit: &mut Edit<'_>, objects: &[Object]) -> Result<Answer, E
             limit: limits::MAX_OBJECTS_PER_WRITE,
         });
     }
+    // Before any of them is written: two objects of one write may be the same one.
+    objects.iter().try_for_each(|object| check_revision(edit.state(), object))?;
     let written = objects.iter().map(|object| write_one(edit, object)).collect::<Result<_, _>>()?;
     Ok(Answer::Written(written))
+}
+
+/// Refuses an object that was made from another revision than the stored one: somebody else's change would be lost.
+/// Revision 0 asks for no such check.
+pub(crate) fn check_revision(state: &State, object: &Object) -> Result<(), Error> {
+    let (kind, name, given, stored) = match object {
+        Object::Fabric(wanted) => ("fabric", "main", wanted.revision, state.fabric().map(|f| f.revision)),
+        Object::Node(wanted) => {
+            let stored = state.nodes().get(&wanted.name).map(|node| node.revision);
+            ("node", wanted.name.as_str(), wanted.revision, stored)
+        }
+        Object::Pod(_) | Object::Lease(_) | Object::Member(_) => return Ok(()),
+    };
+    match stored {
+        Some(stored) if given != Revision(0) && given != stored => {
+            Err(Error::Conflict { kind, name: name.to_owned(), given, stored })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn write_one(edit: &mut Edit<'_>, object: &Object) -> Result<(Object, Written), Error> {

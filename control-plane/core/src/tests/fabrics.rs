@@ -236,6 +236,20 @@ fn mode_routed_takes_only_nodes_it_can_reach() {
 }
 
 #[test]
+fn a_fabric_made_from_an_older_revision_is_a_conflict() {
+    let mut world = World::small(Families::V4);
+    let seen = world.state.fabric().unwrap().clone();
+    let one = with_pods(&seen, "10.0.0.0/22 10.9.0.0/22");
+    let other = with_pods(&seen, "10.0.0.0/22 10.8.0.0/22");
+    let admitted = [one, other].map(|fabric| admit(&world.state, write(Object::Fabric(fabric))).unwrap());
+    let [one, other] = admitted;
+    world.good(one);
+    let shown = world.refused(other, &codes::CONFLICT);
+    assert!(shown.contains("fabric main was changed in between"), "{shown}");
+    assert_eq!(world.state.fabric().unwrap().ranges.pods.len(), 2, "the first change stands");
+}
+
+#[test]
 fn a_dry_run_shows_all_and_changes_nothing() {
     let mut world = World::small(Families::V4);
     let before = world.state.clone();

@@ -1,9 +1,10 @@
 //! Nodes and replicas: joining by token, publishing, going.
 
 use weft_errors as codes;
+use weft_errors::Coded;
 use weft_model::{
     Action, Answer, Families, Item, ItemKey, Key, MemberRole, NodeFacts, NodeState, NodeUid, Object,
-    ReplicaId, Role, WallTime, WireguardKey, Written,
+    ReplicaId, Revision, Role, WallTime, WireguardKey, Written,
 };
 
 use super::{World, address, facts, join, member, name, pod, range, ranges, write};
@@ -164,7 +165,7 @@ fn facts_are_published_whole_and_claims_of_others_are_refused() {
     assert_eq!(outcome.items.len(), 1);
     let outcome = world.run(publish(&one, key(1, facts("192.168.1.11 2001:db8::11", "192.168.1.0/24"))));
     assert!(outcome.items.is_empty() && outcome.answer.is_ok(), "the same again is nothing");
-    assert!(outcome.revision < weft_model::Revision(super::index(&world).0));
+    assert!(outcome.revision < Revision(super::index(&world).0));
 
     let shown = world.refused(publish(&two, facts("192.168.1.11", "")), &codes::ADDRESS_TAKEN);
     assert!(shown.contains("192.168.1.11 of node n2 is already held by node n1"), "{shown}");
@@ -185,10 +186,67 @@ fn facts_are_published_whole_and_claims_of_others_are_refused() {
 }
 
 #[test]
+fn underlay_addresses_lie_in_networks_of_the_node() {
+    let mut world = World::small(Families::V4);
+    let (one, _) = world.join("n1");
+    let publish = |facts| Action::PublishNode { node: one.name.clone(), uid: one.uid, facts };
+    // The address of a replica on another machine, of another node's network, of anybody.
+    for (underlay, routes, foreign) in [
+        ("192.168.1.11 192.168.2.10", "192.168.1.0/24", "status.underlay[1]"),
+        ("192.168.1.11 2001:db8::1 2001:db9::1", "192.168.1.0/24 2001:db8::/64", "status.underlay[2]"),
+        ("192.168.1.11 8.8.8.8", "0.0.0.0/1 192.168.1.0/24", "status.underlay[1]"),
+        ("192.168.1.11 192.168.1.12", "", "status.underlay[1]"),
+    ] {
+        let shown = world.refused(publish(facts(underlay, routes)), &codes::OBJECT_INVALID);
+        assert!(shown.contains(foreign) && shown.contains("connected to"), "{shown}");
+    }
+    for (underlay, routes) in [
+        ("192.168.1.11 192.168.1.12", "192.168.1.0/24"),
+        ("192.168.1.11 172.20.0.2 2001:db8::1", "172.20.0.0/16"),
+        // The replica cp-1 runs on the same machine.
+        ("192.168.1.10 172.20.0.2", "192.168.1.0/24 172.20.0.0/16"),
+    ] {
+        world.good(publish(facts(underlay, routes)));
+    }
+}
+
+#[test]
+fn a_write_made_from_an_older_revision_is_a_conflict_and_may_come_again() {
+    let mut world = World::small(Families::V4);
+    world.join("n1");
+    let seen = world.node("n1").clone();
+    let object = |node: &weft_model::Node, zone: &str| {
+        let mut node = node.clone();
+        node.labels.insert("zone".to_owned(), zone.to_owned());
+        Object::Node(node)
+    };
+    let labelled = |node: &weft_model::Node, zone: &str| write(object(node, zone));
+    let (first, second) = (labelled(&seen, "a"), labelled(&seen, "b"));
+    world.good(first);
+    let shown = world.refused(second.clone(), &codes::CONFLICT);
+    assert!(shown.contains("node n1 was changed in between"), "{shown}");
+    assert_eq!(crate::admit(&world.state, second).unwrap_err().code(), &codes::CONFLICT);
+    // The refused command spent no sequence: made anew it is taken under the same one.
+    let again = labelled(world.node("n1"), "b");
+    world.sequence -= 1;
+    world.good(again);
+    assert_eq!(world.node("n1").labels["zone"], "b");
+    // Whoever names no revision doesn't mind.
+    let blind = weft_model::Node { revision: Revision(0), ..seen };
+    world.good(labelled(&blind, "c"));
+    // One object twice in one write is no conflict with itself.
+    let now = world.node("n1").clone();
+    let objects = vec![object(&now, "d"), object(&now, "e")];
+    world.good(Action::Write { objects });
+    assert_eq!(world.node("n1").labels["zone"], "e");
+}
+
+#[test]
 fn people_write_labels_of_nodes_and_nothing_else() {
     let mut world = World::small(Families::V4);
     let (node, _) = world.join("n1");
     let mut wanted = node.clone();
+    wanted.revision = Revision(0);
     wanted.labels.insert("zone".to_owned(), "a".to_owned());
     wanted.uid = NodeUid([99; 16]);
     wanted.mesh = weft_model::Dual::new(Some(address("10.2.0.5")), None).unwrap();
