@@ -193,7 +193,10 @@ impl World {
         let Running { runtime, tasks } = self.running.remove(&id).unwrap();
         let stopped = runtime.spawn(async move { tasks.finish().await }).await.unwrap();
         assert!(stopped.failure.is_none() && stopped.hanging.is_empty(), "{stopped:?}");
-        runtime.shutdown_background();
+        // To its very end: the next start must find the directory unlocked.
+        let ended =
+            tokio::task::spawn_blocking(move || runtime.shutdown_timeout(std::time::Duration::from_secs(5)));
+        ended.await.unwrap();
     }
 
     /// Who leads, as soon as anybody of these says so.
