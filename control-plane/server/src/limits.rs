@@ -52,6 +52,8 @@ pub(crate) const INPUTS_AT_ONCE: usize = 256;
 pub(crate) const DISK_WAITING: usize = 512;
 /// Bytes of the texts of one Apply.
 pub(crate) const APPLY_BYTES: usize = 1_572_864;
+/// Times that one Apply begins again because others changed the same objects in between.
+pub(crate) const APPLY_CONFLICTS: usize = 32;
 /// Bytes of a command; the gate of other replicas refuses larger entries.
 pub(crate) const COMMAND_BYTES: usize = 2 << 20;
 /// Pause before a mutation or read is tried again when nobody could take it.

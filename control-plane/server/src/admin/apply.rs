@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use weft_core::State;
-use weft_errors::{Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
+use weft_errors::{CONFLICT, Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
 use weft_model::{Action, Answer, Command, Fabric, Kind, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
 use weft_yaml::{Draft, FabricDraft, NodeDraft, Parsed};
@@ -11,18 +11,38 @@ use weft_yaml::{Draft, FabricDraft, NodeDraft, Parsed};
 use super::read::fresh;
 use crate::{
     context::{Context, random, stamp},
-    limits::APPLY_BYTES,
+    limits::{APPLY_BYTES, APPLY_CONFLICTS},
 };
 
 /// Creates or changes objects.
+///
+/// Who changes an object while another does so begins again with what the other left: nobody's change is lost. The
+/// sequence of the mutation stays the same, a conflict spends none.
 pub(crate) async fn apply(
     context: &Context,
     wire: v1::ApplyRequest,
     deadline: Instant,
 ) -> Result<v1::ApplyResponse, Error> {
-    let Parsed { objects: drafts, warnings } = read(&wire)?;
+    let parsed = read(&wire)?;
+    let mut conflicts = 0;
+    loop {
+        match once(context, &wire, &parsed, deadline).await {
+            Err(error) if error.registered() == &CONFLICT && conflicts < APPLY_CONFLICTS => conflicts += 1,
+            done => return done,
+        }
+    }
+}
+
+/// One try, from the state as it is now.
+async fn once(
+    context: &Context,
+    wire: &v1::ApplyRequest,
+    Parsed { objects: drafts, warnings }: &Parsed,
+    deadline: Instant,
+) -> Result<v1::ApplyResponse, Error> {
     fresh(context, false, deadline).await?;
     let places: Vec<_> = drafts.iter().map(place_of).collect();
+    let drafts = drafts.clone();
     let admitted = context
         .handle
         .query(move |state| {
@@ -45,7 +65,7 @@ pub(crate) async fn apply(
         let outcome = context.handle.dry_run(command).await?;
         (outcome.answer.map_err(|e| e.envelope())?, outcome.revision)
     } else {
-        let applied = context.propose(wire.mutation, action, deadline).await?;
+        let applied = context.propose(wire.mutation.clone(), action, deadline).await?;
         (applied.answer?, applied.revision)
     };
     let Answer::Written(written) = answer else {
@@ -53,7 +73,7 @@ pub(crate) async fn apply(
     };
     let objects =
         written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
-    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings })
+    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: warnings.clone() })
 }
 
 /// The texts of all files together, each with its own problems.

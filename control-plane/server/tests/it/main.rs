@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod access;
+mod apply;
 mod cluster;
 mod join;
 mod watch;
