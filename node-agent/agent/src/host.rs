@@ -23,7 +23,12 @@ const SLICE: Duration = Duration::from_millis(500);
 /// Hears of changes of links, addresses, routes and rules, and tells the loops to look.
 pub(crate) fn watch_kernel(node: &Node, stop: &CancellationToken) -> Result<(), Error> {
     let mut monitor = Monitor::open().map_err(|e| e.envelope())?;
+    let mut settings_at = Instant::now();
     while !stop.is_cancelled() {
+        if settings_at.elapsed() >= SLICE {
+            settings_at = Instant::now();
+            watch_bridge_netfilter(node);
+        }
         let mut looks = match monitor.wait(SLICE) {
             Ok(looks) => looks,
             Err(error) => {
@@ -39,6 +44,19 @@ pub(crate) fn watch_kernel(node: &Node, stop: &CancellationToken) -> Result<(), 
         tell(node, &looks);
     }
     Ok(())
+}
+
+/// No notice tells of these settings, and others set them (kube-proxy, docker). They come with a module, at any time.
+fn watch_bridge_netfilter(node: &Node) {
+    let values: Vec<_> = weft_plan::Setting::bridge_netfilter()
+        .filter_map(|setting| weft_kernel::read_setting(&setting).ok().flatten())
+        .collect();
+    if !values.is_empty() && !node.facts().features.bridge_netfilter {
+        node.change_facts(|facts| facts.features.bridge_netfilter = true);
+    }
+    if values.iter().any(|value| value != "0") {
+        node.inboxes.links.poke(Wish::observe());
+    }
 }
 
 fn tell(node: &Node, looks: &BTreeSet<Look>) {

@@ -10,6 +10,10 @@ pub(crate) const ATTACH_WORKERS: usize = 8;
 pub(crate) const ATTACH_DEADLINE: Duration = Duration::from_secs(9);
 /// A runtime that doesn't send its request within this is cut.
 pub(crate) const FRAME_DEADLINE: Duration = Duration::from_secs(5);
+/// The CNI socket is tried again after this when no connection can be accepted, doubling.
+pub(crate) const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+/// The longest pause before the CNI socket is tried again.
+pub(crate) const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// Largest CNI request, bytes (configuration and environment).
 pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
 /// Dead links are deleted this long after the last DEL, in one request.

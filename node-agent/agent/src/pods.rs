@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
 use weft_ipam::{Holding, Origin};
-use weft_model::{AttachmentId, Labels, PodName, ownership::run::NETNS_DIR};
+use weft_model::{AttachmentId, Labels, MAX_LABELS, PodName, check_label, ownership::run::NETNS_DIR};
 
 use crate::attach::{Engine, NewPod};
 
@@ -18,6 +18,7 @@ pub(crate) fn add(
     if !engine.node().is_ready() {
         return Err(Error::new(&weft_errors::BUSY, "the agent isn't ready to attach pods"));
     }
+    check_labels(&pod, &labels)?;
     let attachment = attachment(&pod);
     let held = engine.lock(&attachment.container, deadline)?;
     let taken = engine.node().addresses.read(|ledger| ledger.holdings().any(|holding| holding.pod == pod));
@@ -47,6 +48,24 @@ pub(crate) fn add(
             tracing::warn!(%error, "the namespace of a failed pod stays behind");
         }
     })
+}
+
+/// The control plane would refuse what breaks the rule, and the pod would never be known to anybody else.
+fn check_labels(pod: &PodName, labels: &Labels) -> Result<(), Error> {
+    let wrong = |field: &str, message: String| {
+        Error::new(&OBJECT_INVALID, message)
+            .object("pod", pod.namespace.as_str(), &pod.name)
+            .field(field)
+            .try_this("labels are as Kubernetes has them", "")
+    };
+    if labels.len() > MAX_LABELS {
+        let message = format!("the pod has {} labels, at most {MAX_LABELS} are allowed", labels.len());
+        return Err(wrong("metadata.labels", message));
+    }
+    let check = |(key, value): (&String, &String)| {
+        check_label(key, value).map_err(|error| wrong(&format!("metadata.labels[{key}]"), error.to_string()))
+    };
+    labels.iter().try_for_each(check)
 }
 
 /// Removes a pod made by [`add`].
@@ -85,4 +104,22 @@ fn attachment(pod: &PodName) -> AttachmentId {
 /// Names have no underscore, so this is unambiguous.
 fn namespace_name(pod: &PodName) -> String {
     format!("{}_{}", pod.namespace, pod.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_the_control_plane_would_refuse_are_refused_here() {
+        let pod: PodName = "shop/web".parse().unwrap();
+        let check = |labels: Labels| check_labels(&pod, &labels).map_err(|error| error.field);
+        assert_eq!(check([("app".to_owned(), "web".to_owned())].into()), Ok(()));
+        assert_eq!(
+            check([("app".to_owned(), "a b".to_owned())].into()),
+            Err("metadata.labels[app]".to_owned())
+        );
+        let many = (0..65).map(|n| (format!("l{n}"), String::new())).collect();
+        assert_eq!(check(many), Err("metadata.labels".to_owned()));
+    }
 }

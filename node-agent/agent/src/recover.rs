@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_errors::{Coded, Error};
 use weft_ipam::{Holding, Origin};
-use weft_model::{AttachmentId, Labels, Name, NamespaceName, PodName};
+use weft_model::{AttachmentId, Family, Labels, Name, NamespaceName, PodName};
 use weft_plan::{Executor, Link, LinkKey, LinkValue, PortState};
 
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// Takes over every pod link of the kernel that the ledger doesn't know.
-pub(crate) fn adopt_from_kernel(addresses: &Addresses) -> Result<(), Error> {
+pub(crate) fn adopt_from_kernel(addresses: &Addresses, primary: Family) -> Result<(), Error> {
     let mut executor = weft_kernel::LinkExecutor::open().map_err(|e| e.envelope())?;
     let seen = Executor::<Link>::observe(&mut executor, &[]).map_err(|e| e.envelope())?;
-    for holding in lost_pods(&seen)? {
+    for holding in lost_pods(&seen, primary)? {
         let known = addresses.read(|ledger| ledger.holdings().any(|h| h.uid == holding.uid));
         if known {
             continue;
@@ -35,7 +35,7 @@ pub(crate) fn adopt_from_kernel(addresses: &Addresses) -> Result<(), Error> {
 }
 
 /// Pods as the kernel shows them: port, hardware address, neighbours.
-fn lost_pods(seen: &[(LinkKey, LinkValue)]) -> Result<Vec<Holding>, Error> {
+fn lost_pods(seen: &[(LinkKey, LinkValue)], primary: Family) -> Result<Vec<Holding>, Error> {
     let mut macs: BTreeMap<&str, [u8; 6]> = BTreeMap::new();
     let mut addresses: BTreeMap<[u8; 6], Vec<IpAddr>> = BTreeMap::new();
     for (key, value) in seen {
@@ -47,6 +47,8 @@ fn lost_pods(seen: &[(LinkKey, LinkValue)]) -> Result<Vec<Holding>, Error> {
             _ => {}
         }
     }
+    // Neighbours come in no order that means anything.
+    addresses.values_mut().for_each(|list| list.sort_by_key(|a| (Family::of(*a) != primary, *a)));
     let ports = seen.iter().filter_map(|(key, value)| match (key, value) {
         (LinkKey::Port(name), LinkValue::Port(state)) => Some((name, state)),
         _ => None,
@@ -92,15 +94,18 @@ mod tests {
     fn a_pod_is_put_together_from_what_the_kernel_shows() {
         let (uid, mac) = (PodUid([7; 16]), [2, 0, 0, 0, 0, 9]);
         let port = PortState { uid, mtu: 1400, up: true, guarded: true };
-        let address = "10.1.0.9".parse().unwrap();
+        let (v4, v6) = ("10.1.0.9".parse().unwrap(), "fd00::9".parse().unwrap());
         let seen = [
             (LinkKey::Port("wv01020304".to_owned()), LinkValue::Port(port)),
             (LinkKey::Forwarding(mac), LinkValue::Forwarding { port: "wv01020304".to_owned() }),
-            (LinkKey::Neighbour(address), LinkValue::Neighbour { mac }),
+            (LinkKey::Neighbour(v4), LinkValue::Neighbour { mac }),
+            (LinkKey::Neighbour(v6), LinkValue::Neighbour { mac }),
         ];
-        let found = lost_pods(&seen).unwrap();
-        let [holding] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!((holding.uid, holding.mac, holding.mtu), (uid, mac, 1400));
-        assert_eq!((holding.link.as_str(), holding.addresses.as_slice()), ("wv01020304", &[address][..]));
+        for (primary, addresses) in [(Family::V4, [v4, v6]), (Family::V6, [v6, v4])] {
+            let found = lost_pods(&seen, primary).unwrap();
+            let [holding] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((holding.uid, holding.mac, holding.mtu), (uid, mac, 1400));
+            assert_eq!((holding.link.as_str(), holding.addresses.as_slice()), ("wv01020304", &addresses[..]));
+        }
     }
 }

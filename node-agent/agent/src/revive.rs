@@ -20,21 +20,27 @@ use crate::{
 /// How long a repair waits for an attachment of the same container that is under way.
 const REPAIR_WAIT: Duration = Duration::from_millis(20);
 
-/// Called by the loop of links: a port that should be there is gone. `true`: it was made again.
+/// Called by the loop of links: a port that should be there is gone. `true`: it was made again, or nothing is missing by now.
 pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
     let weft_kernel::Error::PortGone { name } = error else { return false };
-    if matches!(weft_kernel::link_mtu(name), Ok(Some(_))) {
-        // It was being made while the loop looked.
-        return true;
-    }
     let holding = node.addresses.read(|l| l.holdings().find(|h| h.attached && h.link == *name).cloned());
+    // Without one it was taken away while the loop looked; an attachment or removal under way knows what it does.
     let Some(holding) = holding else { return true };
     let Some(_held) = node.locks.take(&holding.attachment.container, Instant::now() + REPAIR_WAIT) else {
-        return false;
-    };
-    if !node.facts().pods.contains_key(&holding.uid) {
-        // It is being taken away: the loop hears of it next.
         return true;
+    };
+    // What was read before the lock was taken is old.
+    if !is_current(node, &holding) || !node.facts().pods.contains_key(&holding.uid) {
+        return true;
+    }
+    match weft_kernel::is_link_alive(name) {
+        Ok(true) => return true,
+        // One that died in a removal which broke off makes room by itself.
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, link = name, "a pod's link can't be looked at");
+            return false;
+        }
     }
     match Namespace::open_foreign(&holding.netns) {
         Ok(namespace) => reattach(node, &holding, &namespace),
@@ -48,6 +54,11 @@ pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
             true
         }
     }
+}
+
+/// Whether the ledger still has this very life of the attachment.
+fn is_current(node: &Node, holding: &Holding) -> bool {
+    node.addresses.read(|l| l.holding(&holding.attachment).is_some_and(|now| now.uid == holding.uid))
 }
 
 fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
@@ -92,11 +103,7 @@ pub(crate) fn collect(engine: &Engine) -> Result<(), Error> {
 fn forget(engine: &Engine, holding: &Holding) {
     let deadline = Instant::now() + limits::ATTACH_DEADLINE;
     let Ok(held) = engine.lock(&holding.attachment.container, deadline) else { return };
-    let same = engine
-        .node()
-        .addresses
-        .read(|l| l.holding(&holding.attachment).is_some_and(|now| now.uid == holding.uid));
-    if !same || !is_gone(holding) {
+    if !is_current(engine.node(), holding) || !is_gone(holding) {
         return;
     }
     match engine.remove(&held, &holding.attachment, deadline) {
@@ -114,5 +121,5 @@ fn holdings(node: &Node) -> Vec<Holding> {
 }
 
 fn is_gone(holding: &Holding) -> bool {
-    Namespace::open(&holding.netns).is_err() && matches!(weft_kernel::link_mtu(&holding.link), Ok(None))
+    Namespace::open(&holding.netns).is_err() && matches!(weft_kernel::is_link_alive(&holding.link), Ok(false))
 }

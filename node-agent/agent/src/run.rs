@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use weft_errors::{Coded, Error};
 use weft_kernel::{LinkExecutor, RouteExecutor};
 use weft_mesh::{Mesh, MeshOptions};
+use weft_model::Family;
 use weft_plan::{Facts, Link, Route};
 use weft_process::Tasks;
 use weft_rpc::{Channel, Limits, Services, SharedIdentity};
@@ -45,11 +46,11 @@ use crate::{
 pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
     let started = start(&paths, &config)?;
     let tasks = Tasks::new();
-    let Started { node, file, identity, endpoints, mesh, _lock } = started;
+    let Started { node, file, identity, membership, mesh, _lock } = started;
     let engine = Arc::new(Engine::new(Arc::clone(&node)));
     start_journal(&tasks, &node, file)?;
     start_loops(&tasks, &node, &engine, &config, mesh)?;
-    let channel = start_clients(&tasks, &engine, &paths, &config, &identity, endpoints)?;
+    let channel = start_clients(&tasks, &engine, &paths, &config, &identity, membership)?;
     start_servers(&tasks, &engine, &paths, channel)?;
     stop_threads(&tasks, &node, &paths);
     let stopped = tasks.run().await;
@@ -64,7 +65,7 @@ struct Started {
     node: Arc<Node>,
     file: JournalFile,
     identity: SharedIdentity,
-    endpoints: Vec<String>,
+    membership: identity::Membership,
     mesh: Mesh,
     _lock: Lock,
 }
@@ -87,7 +88,8 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
         Addresses::open(&paths.journal(), clock::boot_id(), clock::uptime())?;
     if let Some(error) = damage {
         tracing::error!(%error, "the allocation journal was damaged");
-        recover::adopt_from_kernel(&addresses)?;
+        let primary = view.fabric().map_or(Family::V4, |fabric| fabric.families.primary());
+        recover::adopt_from_kernel(&addresses, primary)?;
     }
     if rebooted {
         tracing::info!("the machine has started anew: the pods of before are gone, their addresses rest");
@@ -104,7 +106,7 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
         node,
         file,
         identity: SharedIdentity::new(loaded.identity),
-        endpoints: loaded.membership.endpoints,
+        membership: loaded.membership,
         mesh,
         _lock: lock,
     })
@@ -170,10 +172,10 @@ fn start_clients(
     paths: &Paths,
     config: &Config,
     identity: &SharedIdentity,
-    endpoints: Vec<String>,
+    membership: identity::Membership,
 ) -> Result<Channel, Error> {
     let node = engine.node();
-    let channel: Channel = control::open(endpoints.clone(), identity)?;
+    let channel: Channel = control::open(membership.endpoints.clone(), identity)?;
     let (asks, questions) = mpsc::channel(limits::ASKS);
     let follower = follow::Follower {
         node: Arc::clone(node),
@@ -181,6 +183,8 @@ fn start_clients(
         cluster: identity.current().holder().cluster,
         primary: config.primary,
         asks,
+        paths: paths.clone(),
+        membership,
     };
     tasks.spawn("watchdog", weft_process::watchdog_loop(tasks.token(), || true));
     tasks.spawn_vital("follow", follower.run(tasks.token()));
@@ -197,7 +201,10 @@ fn start_clients(
         publisher::publish_facts(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
     );
     tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel.clone(), mutations()?, tasks.token()));
-    tasks.spawn("renew", renew::keep_certificate(identity.clone(), endpoints, paths.clone(), tasks.token()));
+    tasks.spawn(
+        "renew",
+        renew::keep_certificate(identity.clone(), channel.clone(), paths.clone(), tasks.token()),
+    );
     Ok(channel)
 }
 

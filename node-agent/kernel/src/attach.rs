@@ -263,6 +263,12 @@ fn forget(bridge: u32, addresses: &[IpAddr]) -> Vec<Request> {
         .collect()
 }
 
+/// Whether a pod's link is there and in service; a dead one only waits for [`reap`].
+pub fn is_link_alive(link: &str) -> Result<bool, Error> {
+    let found = find_link(&mut Netlink::open()?, link)?;
+    Ok(found.is_some_and(|found| found.group != LINK_GROUP_DEAD))
+}
+
 /// Deletes all dead links in one request; whether there was any. Meant to be called each 100 ms while detaches go on.
 pub fn reap() -> Result<bool, Error> {
     match Netlink::open()?.one(Request::delete_group(LINK_GROUP_DEAD)) {

@@ -69,22 +69,6 @@ pub fn remove_mesh_device(name: &str) -> Result<bool, Error> {
     }
 }
 
-/// Makes a kernel WireGuard device; one that exists already is success. Its keys and peers are weft-mesh's work.
-pub fn ensure_wireguard(name: &str) -> Result<(), Error> {
-    let mut netlink = Netlink::open()?;
-    let kind = netlink_packet_route::link::InfoKind::Wireguard;
-    match netlink.one(Request::add_plain(name, kind)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.errno() == Some(nix::errno::Errno::EEXIST) => {
-            match crate::observe::find_link(&mut netlink, name)? {
-                Some(link) if link.kind == "wireguard" => Ok(()),
-                Some(_) | None => Err(Error::NameTaken { name: name.to_owned() }),
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
 fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
     let accept_ra = read_setting(&Setting::of(Family::V6, &link.name, "accept_ra"))?;
     Ok(HostLink {

@@ -19,12 +19,12 @@ mod route;
 mod setting;
 mod tun;
 
-pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, reap};
+pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, is_link_alive, reap};
 pub use environment::set_environment;
 pub use error::{Area, Error, Refusal};
 pub use fake::{FakeKernel, Op};
 pub use features::detect_features;
-pub use host::{configure_mesh_device, ensure_wireguard, read_host, read_mesh_devices, remove_mesh_device};
+pub use host::{configure_mesh_device, read_host, read_mesh_devices, remove_mesh_device};
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;
 pub use monitor::{Look, Monitor};

@@ -142,7 +142,8 @@ impl LinkExecutor {
         let change = LinkChange {
             up: Some(state.up),
             mtu: Some(state.mtu),
-            group: Some(LINK_GROUP_PODS),
+            // Said only where it differs: one that a detach kills right now must stay dead.
+            group: Some(LINK_GROUP_PODS).filter(|group| *group != found.group),
             alias: Some(format!("{VETH_ALIAS_PREFIX}{}", state.uid)),
             guard: state.guarded,
             ..LinkChange::default()

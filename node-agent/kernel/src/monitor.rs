@@ -8,12 +8,17 @@
 
 use std::{collections::BTreeSet, io, time::Duration};
 
+use netlink_packet_core::Nla;
 use netlink_packet_route::{
-    RouteNetlinkMessage, neighbour::NeighbourAttribute, route::RouteProtocol, rule::RuleAttribute,
+    AddressFamily, RouteNetlinkMessage,
+    link::{LinkAttribute, LinkFlags, LinkMessage, LinkProtoInfoBridge},
+    neighbour::NeighbourAttribute,
+    route::RouteProtocol,
+    rule::RuleAttribute,
 };
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
-use weft_model::ownership::{BRIDGE, MESH_DEVICES, ROUTE_PROTOCOL};
+use weft_model::ownership::{BRIDGE, LINK_GROUP_DEAD, LINK_GROUP_PODS, MESH_DEVICES, ROUTE_PROTOCOL};
 use weft_plan::is_ours;
 
 use crate::{
@@ -114,6 +119,8 @@ impl Monitor {
 fn concern(message: RouteNetlinkMessage) -> Option<Look> {
     use RouteNetlinkMessage as M;
     match message {
+        M::NewLink(link) if is_port_notice(&link) => port_concern(link, false),
+        M::DelLink(link) if is_port_notice(&link) => port_concern(link, true),
         M::NewLink(_) => {
             let link = link_facts(message)?;
             if MESH_DEVICES.contains(&link.name.as_str()) {
@@ -122,14 +129,23 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
             if link.name == BRIDGE {
                 return Some(Look::Links);
             }
-            (!is_ours(&link.name)).then_some(Look::Host)
+            if is_ours(&link.name) {
+                // One that is being made has no alias yet, and a detach moves its link to the dead.
+                let made = link.group == LINK_GROUP_PODS && !link.alias.is_empty();
+                return (made && !(link.up && link.guarded)).then_some(Look::Links);
+            }
+            Some(Look::Host)
         }
         M::DelLink(_) => {
             let link = link_facts(message)?;
             if MESH_DEVICES.contains(&link.name.as_str()) {
                 return Some(Look::Mesh);
             }
-            Some(if is_ours(&link.name) { Look::Links } else { Look::Host })
+            if !is_ours(&link.name) {
+                return Some(Look::Host);
+            }
+            // The dead are deleted by us.
+            (link.group != LINK_GROUP_DEAD).then_some(Look::Links)
         }
         M::DelAddress(_) | M::NewAddress(_) => {
             let gone = matches!(message, M::DelAddress(_));
@@ -160,6 +176,44 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
             .then_some(Look::Links),
         _ => None,
     }
+}
+
+/// Whether a notice comes from the bridge and is about one of its ports (`net/bridge/br_netlink.c`, `br_fill_ifinfo`).
+fn is_port_notice(link: &LinkMessage) -> bool {
+    link.header.interface_family == AddressFamily::Bridge
+}
+
+/// A pod's port that was opened, or left the bridge. It is up only once it is guarded, and a detach takes it down first.
+fn port_concern(link: LinkMessage, gone: bool) -> Option<Look> {
+    let up = link.header.flags.contains(LinkFlags::Up);
+    let mut ours = false;
+    let mut open = gone;
+    for attribute in link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => ours = name != BRIDGE && is_ours(&name),
+            LinkAttribute::ProtoInfoBridge(parts) => open |= is_open(&parts),
+            _ => {}
+        }
+    }
+    (ours && up && open).then_some(Look::Links)
+}
+
+/// Whether a port isn't isolated, learns or floods (`linux/if_link.h`, IFLA_BRPORT_*).
+fn is_open(parts: &[LinkProtoInfoBridge]) -> bool {
+    const ISOLATED: u16 = 33;
+    const OPENINGS: [u16; 4] = [8, 9, 27, 30]; // learning; flooding of unicast, multicast, broadcast
+    let mut buffer = [0; 1];
+    parts.iter().any(|part| match part.kind() {
+        ISOLATED if part.value_len() == 1 => {
+            part.emit_value(&mut buffer);
+            buffer == [0]
+        }
+        kind if OPENINGS.contains(&kind) && part.value_len() == 1 => {
+            part.emit_value(&mut buffer);
+            buffer != [0]
+        }
+        _ => false,
+    })
 }
 
 /// Settings of all links, of our bridge and mesh devices; every new link announces settings of its own, which are nobody's concern.

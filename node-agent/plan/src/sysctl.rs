@@ -27,6 +27,13 @@ impl Setting {
         Self(format!("{tree}/conf/{interface}/{name}"))
     }
 
+    /// Whether bridged packets meet the IP hooks too: they come with a module and exist per network namespace.
+    pub fn bridge_netfilter() -> impl Iterator<Item = Self> {
+        ["iptables", "ip6tables", "arptables"]
+            .into_iter()
+            .map(|tables| Self::new(format!("bridge/bridge-nf-call-{tables}")))
+    }
+
     /// Path below `/proc/sys/net`.
     pub fn path(&self) -> &str {
         &self.0
@@ -81,9 +88,7 @@ pub(crate) fn settings(families: Families, facts: &Facts) -> Vec<(Setting, &'sta
     }
     if facts.features.bridge_netfilter {
         // With 1, bridged packets meet the IP hooks a second time and a service with a backend on the same node fails.
-        for tables in ["iptables", "ip6tables", "arptables"] {
-            wanted.push((Setting::new(format!("bridge/bridge-nf-call-{tables}")), "0"));
-        }
+        wanted.extend(Setting::bridge_netfilter().map(|setting| (setting, "0")));
     }
     wanted
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use weft_model::Labels;
+use weft_model::{Labels, MAX_LABELS, check_label};
 
 use super::{
     arguments::addresses,
@@ -12,17 +12,20 @@ use super::{
     version::Version,
 };
 
-/// Most labels of a pod.
-const MAX_LABELS: usize = 64;
-
-/// The keys that mean something here; a runtime may send more.
+/// What every verb needs.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
+struct Head {
     #[serde(default)]
     cni_version: String,
     #[serde(default)]
     name: String,
+}
+
+/// The other keys that mean something here; a runtime may send more.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest {
     #[serde(default)]
     ipam: Option<Value>,
     #[serde(default)]
@@ -69,61 +72,85 @@ pub(crate) struct Config {
 }
 
 /// A configuration whose name is known to be good; its version isn't looked at yet (order of libcni's skel).
+///
+/// DEL needs no more of it: what ADD refused must still be possible to remove.
 #[derive(Debug)]
-pub(crate) struct Named(Raw);
+pub(crate) struct Named {
+    head: Head,
+    whole: Value,
+}
 
 impl Named {
     /// Parses, and checks the name.
     pub(crate) fn parse(text: &str) -> Result<Self, CniFailure> {
-        let failed = |why: String| {
-            CniFailure::new(code::DECODE, "the configuration on standard input can't be decoded", why)
-        };
-        let value: Value = serde_json::from_str(text).map_err(|e| failed(e.to_string()))?;
-        if !value.is_object() {
-            return Err(failed("it isn't an object".to_owned()));
+        let whole: Value = serde_json::from_str(text).map_err(undecodable)?;
+        if !whole.is_object() {
+            return Err(undecodable("it isn't an object"));
         }
-        let raw: Raw = serde_json::from_value(value).map_err(|e| failed(e.to_string()))?;
+        let head = Head::deserialize(&whole).map_err(undecodable)?;
         let details = "a name begins with a letter or digit and goes on with these, '_', '.' or '-'";
-        if raw.name.is_empty() {
+        if head.name.is_empty() {
             return Err(CniFailure::new(code::CONFIG, "missing network name", details));
         }
-        if !is_cni_name(&raw.name) {
-            let message = format!("invalid characters in network name {:?}", raw.name);
+        if !is_cni_name(&head.name) {
+            let message = format!("invalid characters in network name {:?}", head.name);
             return Err(CniFailure::new(code::CONFIG, message, details));
         }
-        Ok(Self(raw))
+        Ok(Self { head, whole })
     }
 
-    /// Version as it was written, for errors.
+    /// The version in which to answer, where it is one of ours.
     pub(crate) fn version(&self) -> Option<Version> {
-        Version::parse(&self.0.cni_version)
+        Version::parse(&self.head.cni_version)
+    }
+
+    /// The version, checked.
+    pub(crate) fn checked_version(&self) -> Result<Version, CniFailure> {
+        self.version().ok_or_else(|| {
+            let message = format!("cniVersion {:?} isn't supported", self.head.cni_version);
+            CniFailure::new(code::VERSION, message, "supported are 0.3.1, 0.4.0, 1.0.0 and 1.1.0")
+        })
     }
 
     /// Checks all the rest.
     pub(crate) fn checked(self) -> Result<Config, CniFailure> {
-        let Self(raw) = self;
-        let version = Version::parse(&raw.cni_version).ok_or_else(|| {
-            let message = format!("cniVersion {:?} isn't supported", raw.cni_version);
-            CniFailure::new(code::VERSION, message, "supported are 0.3.1, 0.4.0, 1.0.0 and 1.1.0")
-        })?;
-        if raw.ipam.as_ref().is_some_and(|ipam| *ipam != Value::Object(serde_json::Map::new())) {
+        let version = self.checked_version()?;
+        let Rest { ipam, prev_result, runtime_config, args } =
+            serde_json::from_value(self.whole).map_err(undecodable)?;
+        if ipam.is_some_and(|ipam| ipam != Value::Object(serde_json::Map::new())) {
             let details = "Weft gives out addresses itself, from the blocks of its node: remove the key ipam";
             return Err(CniFailure::new(code::FIELD, "ipam can't be honoured", details));
         }
-        refuse_capabilities(&raw.runtime_config)?;
-        let requested = match raw.runtime_config.get("ips") {
+        refuse_capabilities(&runtime_config)?;
+        let requested = match runtime_config.get("ips") {
             Some(ips) => texts(ips)?,
-            None => raw.args.cni.ips,
+            None => args.cni.ips,
         };
-        let labels: Labels = raw.args.cni.labels.into_iter().map(|pair| (pair.key, pair.value)).collect();
-        if labels.len() > MAX_LABELS {
-            let message =
-                format!("args.cni.labels has {} labels, at most {MAX_LABELS} are allowed", labels.len());
-            return Err(CniFailure::new(code::CONFIG, message, "give the pod fewer labels"));
-        }
+        let labels = labels(args.cni.labels)?;
         let addresses = addresses(requested.iter().map(String::as_str))?;
-        Ok(Config { version, network: raw.name, labels, addresses, previous: raw.prev_result })
+        Ok(Config { version, network: self.head.name, labels, addresses, previous: prev_result })
     }
+}
+
+fn undecodable(why: impl ToString) -> CniFailure {
+    CniFailure::new(code::DECODE, "the configuration on standard input can't be decoded", why.to_string())
+}
+
+/// The control plane would refuse what breaks the rule, and the pod would never be known to anybody else.
+fn labels(pairs: Vec<LabelPair>) -> Result<Labels, CniFailure> {
+    let wrong = |message: String, details: &str| CniFailure::new(code::CONFIG, message, details);
+    let labels: Labels = pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+    if labels.len() > MAX_LABELS {
+        let message =
+            format!("args.cni.labels has {} labels, at most {MAX_LABELS} are allowed", labels.len());
+        return Err(wrong(message, "give the pod fewer labels"));
+    }
+    for (key, value) in &labels {
+        check_label(key, value).map_err(|error| {
+            wrong(format!("args.cni.labels: {error}"), "labels are as Kubernetes has them")
+        })?;
+    }
+    Ok(labels)
 }
 
 /// Names of networks and containers (CNI 1.1.0 section 1): `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$`.
@@ -177,6 +204,9 @@ fn texts(value: &Value) -> Result<Vec<String>, CniFailure> {
 mod tests {
     use super::*;
 
+    const WORD: &str =
+        "1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
+
     /// `code message` of the refusal, or what was understood.
     fn check(text: &str, expected: &str) {
         let got = match Named::parse(text).and_then(Named::checked) {
@@ -228,6 +258,10 @@ mod tests {
         check(
             &with(r#""args":{"cni":{"ips":["fd00::9"],"labels":[{"key":"app","value":"web"}]}}"#),
             "1.0.0 w [fd00::9] [app=web]",
+        );
+        check(
+            &with(r#""args":{"cni":{"labels":[{"key":"app","value":"a b"}]}}"#),
+            &format!(r#"7 args.cni.labels: value "a b" of label "app" isn't valid: {WORD}"#),
         );
         check(&with(r#""runtimeConfig":{"ips":"10.1.0.3"}"#), "6 runtimeConfig.ips isn't a list of texts");
         check(

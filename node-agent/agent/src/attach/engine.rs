@@ -12,7 +12,7 @@ use weft_model::{AttachmentId, Labels, PodName, PodUid};
 use weft_plan::{pod_link_name, pod_mac};
 
 use crate::{
-    addresses::Durability,
+    addresses::{Durability, Ticket},
     clock,
     inbox::{Wish, Work},
     limits,
@@ -94,11 +94,9 @@ impl Engine {
             return Ok(None);
         };
         self.take_away(&holding, deadline);
+        let ticket = self.release(attachment);
+        // In this order: a complete publication in between still names the pod, and this takes it back.
         self.node.publications.remove(holding.uid);
-        let (_, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
-            let released = ledger.release(attachment, clock::uptime());
-            ((), released.map(|(_, entry)| entry).into_iter().collect())
-        });
         self.node.addresses.wait(ticket, deadline)?;
         Ok(Some(holding))
     }
@@ -176,8 +174,20 @@ impl Engine {
             }
         });
         let holding = result?;
-        self.node.addresses.wait(ticket, deadline)?;
+        // Nothing is made yet: an address that isn't safe in time is given back, so that the same ADD can come again.
+        self.node.addresses.wait(ticket, deadline).inspect_err(|_| {
+            self.release(&holding.attachment);
+        })?;
         Ok(holding)
+    }
+
+    /// Lets the addresses of an attachment rest; wait for the ticket before anybody hears of it.
+    fn release(&self, attachment: &AttachmentId) -> Ticket {
+        let (_, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
+            let released = ledger.release(attachment, clock::uptime());
+            ((), released.map(|(_, entry)| entry).into_iter().collect())
+        });
+        ticket
     }
 
     /// A name that no pod of the ledger has; the kernel decides in the end.
@@ -217,10 +227,7 @@ impl Engine {
 
     fn undo(&self, holding: &Holding, deadline: Instant) {
         self.take_away(holding, deadline);
-        let (_, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
-            let released = ledger.release(&holding.attachment, clock::uptime());
-            ((), released.map(|(_, entry)| entry).into_iter().collect())
-        });
+        let ticket = self.release(&holding.attachment);
         if let Err(error) = self.node.addresses.wait(ticket, deadline) {
             tracing::warn!(%error, pod = %holding.pod, "the address of a failed attachment isn't free yet");
         }
@@ -274,3 +281,7 @@ fn open_namespace(new: &NewPod) -> Result<Namespace, Error> {
     }
     Ok(namespace)
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

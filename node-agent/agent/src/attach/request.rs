@@ -105,6 +105,10 @@ impl Call {
             "STATUS" | "GC" => None,
             _ => Some(self.attachment()?),
         };
+        if let ("DEL", Some(id)) = (self.command.as_str(), &id) {
+            named.checked_version()?;
+            return Ok(Request::Del(id.clone()));
+        }
         let config = named.checked()?;
         let refuse = |least: &str| {
             let message = format!("{} isn't part of CNI {}", self.command, config.version.as_str());
@@ -115,7 +119,6 @@ impl Call {
             ))
         };
         match (self.command.as_str(), id) {
-            ("DEL", Some(id)) => Ok(Request::Del(id)),
             ("ADD", Some(_)) if config.previous.is_some() => {
                 let details = "chaining isn't supported yet: weft-cni must be the first plugin of the list";
                 Err(CniFailure::new(code::FIELD, "prevResult can't be honoured", details))
@@ -261,6 +264,26 @@ mod tests {
         check("GC CNI_PATH=/opt", V1, "1 GC isn't supported yet");
         check(ADD, &old("1.0.0"), "2 prevResult can't be honoured");
         check("DEL CNI_CONTAINERID=c1 CNI_IFNAME=eth0 CNI_PATH=/opt", &old("0.3.1"), "del c1:eth0");
+    }
+
+    #[test]
+    fn del_needs_name_and_version_only() {
+        let del = "DEL CNI_CONTAINERID=c1 CNI_IFNAME=eth0 CNI_PATH=/opt";
+        for extra in [
+            r#""ipam":{"type":"host-local"}"#,
+            r#""runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80}]}"#,
+            r#""runtimeConfig":{"bandwidth":{"ingressRate":1},"ips":7}"#,
+            r#""args":{"cni":{"labels":[{"key":"-","value":"x"}],"ips":["no"]}}"#,
+            r#""args":7,"runtimeConfig":"x""#,
+        ] {
+            let config = format!(r#"{{"cniVersion":"1.1.0","name":"weft",{extra}}}"#);
+            check(del, &config, "del c1:eth0");
+            assert!(call(ADD, &config).1.is_err(), "ADD refuses {extra}");
+        }
+        check(del, r#"{"cniVersion":"9","name":"w"}"#, r#"1 cniVersion "9" isn't supported"#);
+        check(del, r#"{"cniVersion":"1.1.0"}"#, "7 missing network name");
+        let arguments = format!("{del} CNI_ARGS=FOO=bar;MAC=x");
+        check(&arguments, V1, "del c1:eth0");
     }
 
     #[test]

@@ -48,22 +48,37 @@ pub(crate) fn serve(tasks: &Tasks, engine: &Arc<Engine>, listener: UnixListener)
     }
     let stop = tasks.token();
     tasks.spawn_thread("cni-accept", move || {
-        accept(&listener, &sender, &stop);
+        accept(listener.incoming(), &sender, &stop);
         Ok(())
     })
 }
 
-/// Ends when the token is cancelled: whoever cancels it connects once ([`wake`]).
-fn accept(listener: &UnixListener, sender: &SyncSender<Waiting>, stop: &CancellationToken) {
-    for stream in listener.incoming() {
+/// Ends when the token is cancelled: whoever cancels it connects once (run.rs, `stop_threads`).
+fn accept(
+    incoming: impl Iterator<Item = io::Result<UnixStream>>,
+    sender: &SyncSender<Waiting>,
+    stop: &CancellationToken,
+) {
+    let mut pause = limits::ACCEPT_PAUSE_FIRST;
+    for stream in incoming {
         if stop.is_cancelled() {
             return;
+        }
+        if stream.is_ok() {
+            pause = limits::ACCEPT_PAUSE_FIRST;
         }
         match stream.map(|stream| sender.try_send(Waiting { stream, accepted: Instant::now() })) {
             Ok(Ok(())) => {}
             Ok(Err(TrySendError::Full(waiting))) => refuse_busy(waiting.stream),
             Ok(Err(TrySendError::Disconnected(_))) => return,
-            Err(error) => tracing::warn!(%error, "a CNI connection can't be accepted"),
+            Err(error) => {
+                // Without descriptors (EMFILE) the next call fails at once too: only others can free some.
+                tracing::warn!(%error, "a CNI connection can't be accepted");
+                let stopped = || stop.is_cancelled().then_some(());
+                // Time passing is the expected end here.
+                let _ = weft_process::wait::until_blocking(pause, "stop", stopped);
+                pause = (pause * 2).min(limits::ACCEPT_PAUSE_LONGEST);
+            }
         }
     }
 }
@@ -260,4 +275,36 @@ fn answer(stream: &mut UnixStream, status: u8, text: &[u8]) -> io::Result<()> {
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn errors_of_accept_that_come_back_at_once_are_tried_again_slowly() {
+        let (sender, receiver) = sync_channel(4);
+        let stop = CancellationToken::new();
+        let mut tries = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let failing = std::iter::from_fn(|| {
+                    tries += 1;
+                    // Descriptors are free again at the end: nothing is lost.
+                    let first = UnixStream::pair().map(|(stream, _)| stream);
+                    Some(if tries % 5 == 0 { first } else { Err(io::Error::from_raw_os_error(24)) })
+                });
+                accept(failing, &sender, &stop);
+            });
+            let waiting = receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+            assert!(waiting.accepted.elapsed() < Duration::from_secs(5));
+            let never =
+                weft_process::wait::until_blocking(Duration::from_millis(100), "nothing", || None::<()>);
+            assert!(never.is_err());
+            stop.cancel();
+        });
+        assert!((5..50).contains(&tries), "{tries} calls of accept");
+    }
 }

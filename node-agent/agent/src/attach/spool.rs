@@ -47,10 +47,11 @@ fn kept_at(path: &Path) -> Option<WallTime> {
 fn replay_one(engine: &Engine, at: WallTime, path: &Path) -> Result<(), Error> {
     let bytes = weft_process::read_limited(path, limits::MAX_FRAME.into()).map_err(|e| e.envelope())?;
     match attachment(&bytes) {
-        Some(attachment) => remove(engine, at, &attachment)?,
-        None if still_being_written(at) => return Ok(()),
-        None => {
-            tracing::warn!(file = %path.display(), "a kept DEL is cut; its runtime never heard of success")
+        Ok(attachment) => remove(engine, at, &attachment)?,
+        Err(_) if still_being_written(at) => return Ok(()),
+        // Only a cut one is expected, whose runtime never heard of success.
+        Err(why) => {
+            tracing::warn!(why, file = %path.display(), "a kept DEL can't be understood and is dropped")
         }
     }
     weft_process::durable_remove(path).map_err(|e| e.envelope())
@@ -69,15 +70,17 @@ fn remove(engine: &Engine, at: WallTime, attachment: &AttachmentId) -> Result<()
     Ok(())
 }
 
-/// The attachment of a whole frame with a valid DEL.
-fn attachment(bytes: &[u8]) -> Option<AttachmentId> {
-    let (head, mut rest) = bytes.split_first_chunk::<5>()?;
+/// The attachment of a whole frame with a valid DEL, else what is wrong with it.
+fn attachment(bytes: &[u8]) -> Result<AttachmentId, String> {
+    let cut = || "it is cut".to_owned();
+    let (head, mut rest) = bytes.split_first_chunk::<5>().ok_or_else(cut)?;
     let [version, length @ ..] = *head;
-    let body = decode_body(version, u32::from_be_bytes(length), &mut rest).ok()?;
-    let call: Call = serde_json::from_slice(&body).ok()?;
+    let body = decode_body(version, u32::from_be_bytes(length), &mut rest).map_err(|_| cut())?;
+    let call: Call = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     match call.check() {
-        (_, Ok(Request::Del(id))) => Some(id),
-        _ => None,
+        (_, Ok(Request::Del(id))) => Ok(id),
+        (_, Ok(_)) => Err("it isn't a DEL".to_owned()),
+        (_, Err(failure)) => Err(failure.message),
     }
 }
 
@@ -91,10 +94,14 @@ mod tests {
     use super::*;
 
     fn frame(command: &str) -> Vec<u8> {
+        frame_with(command, "")
+    }
+
+    fn frame_with(command: &str, extra: &str) -> Vec<u8> {
         let body = serde_json::json!({
             "command": command,
             "env": {"CNI_CONTAINERID": "c1", "CNI_IFNAME": "eth0", "CNI_PATH": "/opt"},
-            "config": r#"{"cniVersion":"1.0.0","name":"weft"}"#,
+            "config": format!(r#"{{"cniVersion":"1.0.0","name":"weft"{extra}}}"#),
         });
         let body = body.to_string();
         let mut frame = vec![1];
@@ -107,10 +114,16 @@ mod tests {
     fn only_whole_dels_count() {
         let id = AttachmentId { container: "c1".to_owned(), interface: "eth0".to_owned() };
         let whole = frame("DEL");
-        assert_eq!(attachment(&whole), Some(id));
-        assert_eq!(attachment(&whole[..whole.len() - 1]), None);
-        assert_eq!(attachment(&frame("ADD")), None);
-        assert_eq!(attachment(b"\x01\0"), None);
+        assert_eq!(attachment(&whole), Ok(id.clone()));
+        assert_eq!(attachment(&frame_with("DEL", r#","ipam":{"type":"x"}"#)), Ok(id));
+        for (bytes, why) in [
+            (&whole[..whole.len() - 1], "it is cut"),
+            (&frame("VERSION"), "it isn't a DEL"),
+            (b"\x01\0", "it is cut"),
+            (&frame_with("DEL", "]"), "the configuration on standard input can't be decoded"),
+        ] {
+            assert_eq!(attachment(bytes), Err(why.to_owned()));
+        }
     }
 
     #[test]

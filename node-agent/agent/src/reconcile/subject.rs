@@ -22,7 +22,7 @@ use crate::{
 
 use super::sweep;
 
-/// What a loop does with an error that it can't mend by trying again; `true`: something was done, look again at once.
+/// What a loop does with an error that it can't mend by trying again; `true`: something was done, look again soon.
 pub(crate) type Repair<E> = fn(&Node, &E) -> bool;
 
 /// One loop.
@@ -178,7 +178,8 @@ where
         }
         let error = first.error.envelope();
         if repaired {
-            self.retry_at = Some(Instant::now());
+            // Not a failure yet, and never a reason to spin: what was to be mended may be broken again at once.
+            self.retry_at = Some(Instant::now() + self.backoff.next(clock::chance()));
             return Outcome { other: Some(error), ..Outcome::default() };
         }
         self.failed(error)

@@ -1,13 +1,14 @@
 //! Pods' links against the real kernel: packets pass, the interface is as promised, nothing is left behind.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use weft_kernel::{
-    Echo, Error, LinkExecutor, Namespace, Pinger, RouteExecutor, attach, detach, inspect, purge,
-    read_setting, reap,
+    Echo, Error, LinkExecutor, Look, Monitor, Namespace, Pinger, RouteExecutor, attach, detach, inspect,
+    is_link_alive, purge, read_setting, reap,
 };
 use weft_model::{Family, Overlay};
 use weft_plan::{Link, LocalPod, Route, Scope, Setting, Subject, Sweep, Tracker};
@@ -113,6 +114,57 @@ fn a_detached_pod_leaves_nothing_and_its_interface_can_be_made_again() {
         assert!(!reap().unwrap(), "none left");
         assert!(inspect(&space, "eth0").unwrap().is_none());
         detach(&pod.link, pod.mac, &pod.addresses).unwrap();
+    });
+}
+
+#[test]
+fn ports_that_others_change_are_noticed_and_our_own_work_is_not() {
+    in_namespace(|| {
+        make_node(&[]);
+        let (first, pod) = (pod(2), pod(1));
+        let name = pod.link.clone();
+        let both = [first.clone(), pod.clone()];
+        let mut monitor = Monitor::open().unwrap();
+        let mut noticed = |what: &str| {
+            let mut looks = BTreeSet::new();
+            // Until nothing comes any more: one change has several notices.
+            loop {
+                let more = monitor.wait(Duration::from_millis(30)).unwrap();
+                if more.is_empty() {
+                    break;
+                }
+                looks.extend(more);
+            }
+            assert!(!looks.contains(&Look::Everything), "{what}: {looks:?}");
+            looks.contains(&Look::Links)
+        };
+        let (space, other) = (pod_namespace(), pod_namespace());
+        // With its first port the bridge gets a carrier, which is a change of what is ours.
+        attach(&other, &pod_link(&first)).unwrap();
+        noticed("first");
+        attach(&space, &pod_link(&pod)).unwrap();
+        assert!(!noticed("attach"));
+        let isolate = |on: &str| {
+            let arguments = ["link", "set", "dev", &pod.link, "isolated", on];
+            assert!(std::process::Command::new("bridge").args(arguments).status().unwrap().success());
+        };
+        ip(&format!("link set {name} down"));
+        assert!(noticed("down"));
+        assert_eq!(converge(&both).len(), 1, "brought up again");
+        noticed("repair");
+        isolate("off");
+        assert!(noticed("isolated off"));
+        assert_eq!(converge(&both).len(), 1, "isolated again");
+        noticed("repair");
+        ip(&format!("link set {name} nomaster"));
+        assert!(noticed("nomaster"));
+        assert!(!converge(&both).is_empty());
+        noticed("repair");
+        assert!(is_link_alive(&name).unwrap());
+        detach(&pod.link, pod.mac, &pod.addresses).unwrap();
+        assert!(!is_link_alive(&name).unwrap(), "dead");
+        reap().unwrap();
+        assert!(!is_link_alive(&name).unwrap(), "gone");
     });
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn fabric(overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
+        replicas: Vec::new(),
     }
 }
 
