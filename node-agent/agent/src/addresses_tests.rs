@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc, thread};
 
-use weft_ipam::{Holding, Origin, Request};
+use weft_ipam::{Holding, Origin, Request, Shown};
 use weft_model::{AttachmentId, Epoch, Families, PodUid, WallTime};
 
 use super::*;
@@ -40,7 +40,8 @@ fn open(path: &Path, boot: BootId) -> Opened {
 
 fn lease(addresses: &Addresses) {
     let leases = [("10.1.0.0/24".parse().unwrap(), Epoch(1))].into();
-    addresses.change(Durability::WithNext, |ledger| ((), ledger.lease(&leases, true)));
+    let shown = Shown { leases, complete: true, ..Shown::default() };
+    addresses.change(Durability::WithNext, |ledger| ((), ledger.lease(&shown)));
 }
 
 fn add(addresses: &Addresses, n: u32) -> Holding {

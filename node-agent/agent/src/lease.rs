@@ -1,18 +1,35 @@
-//! Blocks: asks for one more before the last address is gone, and gives empty ones back.
+//! Blocks: asks for one more before the last address is gone, and gives empty ones back, as [`Leasing`] says.
 //!
 //! A granted block counts only when the View shows it: there is one place where leases come from.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
-use weft_errors::{BLOCKS_EXHAUSTED, Error, LEASE_STALE};
+use weft_errors::{BLOCKS_EXHAUSTED, Error, INTERNAL, LEASE_STALE, RANGE_IN_USE};
+use weft_ipam::{Leasing, Step};
 use weft_model::{Block, BlockLease, Epoch, Family};
 use weft_proto::v1;
 use weft_rpc::{Channel, with_deadline};
 
 use crate::{
-    addresses::Durability, backoff::Backoff, clock, control::Mutations, limits, node::Node, publisher::pause,
+    addresses::{Durability, Ticket},
+    backoff::Backoff,
+    clock,
+    control::Mutations,
+    limits,
+    node::Node,
+    publisher::pause,
 };
+
+/// Looks after the blocks of a node.
+struct Keeper {
+    node: Arc<Node>,
+    channel: Channel,
+    mutations: Mutations,
+    leasing: Leasing,
+    /// Blocks whose end isn't durable yet: nobody may hear of it before.
+    unwritten: Option<Ticket>,
+}
 
 /// Looks after the blocks until the process stops.
 pub(crate) async fn keep_blocks(
@@ -22,11 +39,11 @@ pub(crate) async fn keep_blocks(
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::new(limits::LEASE_EVERY, limits::RETRY_LONGEST);
-    let mut granted = BTreeSet::new();
+    let mut keeper = Keeper { node, channel, mutations, leasing: Leasing::default(), unwritten: None };
     loop {
         let mut wait = limits::LEASE_EVERY;
-        if node.is_connected() {
-            match look(&node, &channel, &mutations, &mut granted).await {
+        if keeper.node.is_connected() {
+            match keeper.look().await {
                 Ok(()) => backoff.reset(),
                 Err(error) => {
                     if error.registered() == &BLOCKS_EXHAUSTED {
@@ -44,36 +61,67 @@ pub(crate) async fn keep_blocks(
     }
 }
 
-async fn look(
-    node: &Node,
-    channel: &Channel,
-    mutations: &Mutations,
-    granted: &mut BTreeSet<Block>,
-) -> Result<(), Error> {
-    let view = node.view();
-    granted.retain(|block| !view.routes().contains_key(block));
-    let Some(fabric) = view.fabric() else { return Ok(()) };
-    for family in fabric.families.list() {
-        let waits = granted.iter().any(|block| block.family() == *family);
-        if !waits && node.addresses.read(|ledger| ledger.wants_block(*family)) {
-            let lease = ask(channel, mutations, *family).await?;
-            tracing::info!(block = %lease.block, epoch = lease.epoch.0, "got a block");
-            granted.insert(lease.block);
-        }
+impl Keeper {
+    /// One look: every step is tried, the first failure is told.
+    async fn look(&mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let Some(families) = node.view().fabric().map(|fabric| fabric.families.list()) else { return Ok(()) };
+        self.retire(families).await?;
         let now = clock::uptime();
-        node.addresses.change(Durability::WithNext, |ledger| {
-            let surplus = ledger.surplus(*family, now);
-            ((), surplus.and_then(|(block, _)| ledger.retire(block)).into_iter().collect())
+        let Some(shown) = node.shown() else { return Ok(()) };
+        let steps = node.addresses.read(|ledger| self.leasing.steps(ledger, &shown, families, now));
+        let mut outcome = Ok(());
+        for step in steps {
+            outcome = outcome.and(self.take(step).await);
+        }
+        outcome
+    }
+
+    /// Ends the use of blocks that can be done without, and waits until that is durable.
+    async fn retire(&mut self, families: &[Family]) -> Result<(), Error> {
+        let now = clock::uptime();
+        let (retired, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
+            let entries = Leasing::retire(ledger, families, now);
+            (!entries.is_empty(), entries)
         });
+        if retired {
+            self.unwritten = Some(ticket);
+        }
+        let Some(ticket) = self.unwritten else { return Ok(()) };
+        let (node, deadline) = (Arc::clone(&self.node), Instant::now() + limits::CALL_DEADLINE);
+        let waited = tokio::task::spawn_blocking(move || node.addresses.wait(ticket, deadline)).await;
+        waited
+            .map_err(|error| Error::new(&INTERNAL, "the wait for the journal broke off").because(error))??;
+        self.unwritten = None;
+        Ok(())
     }
-    let retiring: Vec<_> = node.addresses.read(|ledger| ledger.retiring().collect());
-    for (block, epoch) in retiring {
-        give_back(channel, mutations, block, epoch).await?;
-        tracing::info!(%block, epoch = epoch.0, "gave a block back");
-        node.addresses
-            .change(Durability::WithNext, |ledger| ((), ledger.returned(block).into_iter().collect()));
+
+    async fn take(&mut self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Return { block, epoch } => {
+                match give_back(&self.channel, &self.mutations, block, epoch).await {
+                    Ok(()) => {
+                        self.leasing.ended(block, epoch);
+                        tracing::info!(%block, epoch = epoch.0, "gave a block back");
+                        Ok(())
+                    }
+                    Err(error) => {
+                        if error.registered() == &RANGE_IN_USE {
+                            // The control plane knows a pod that isn't there any more.
+                            self.node.publications.everything();
+                        }
+                        Err(error)
+                    }
+                }
+            }
+            Step::Ask(family) => {
+                let lease = ask(&self.channel, &self.mutations, family).await?;
+                self.leasing.granted(family, lease.revision);
+                tracing::info!(block = %lease.block, epoch = lease.epoch.0, "got a block");
+                Ok(())
+            }
+        }
     }
-    Ok(())
 }
 
 async fn ask(channel: &Channel, mutations: &Mutations, family: Family) -> Result<BlockLease, Error> {

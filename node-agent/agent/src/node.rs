@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use weft_ipam::Shown;
 use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
 use weft_plan::{DeviceState, Facts, LocalPod};
 use weft_view::{Touched, View};
@@ -274,14 +275,18 @@ impl Node {
         })
     }
 
-    fn take_leases(&self) {
+    /// What the View shows of this node's blocks; nothing before the fabric is known.
+    pub(crate) fn shown(&self) -> Option<Shown> {
         let view = self.view();
-        let leases: BTreeMap<_, _> = view.blocks_of(&self.name).map(|r| (r.block, r.epoch)).collect();
-        if view.fabric().is_none() {
-            return;
+        let leases = view.blocks_of(&self.name).map(|route| (route.block, route.epoch)).collect();
+        let shown = Shown { revision: view.revision(), complete: view.is_in_sync(), leases };
+        view.fabric().map(|_| shown)
+    }
+
+    fn take_leases(&self) {
+        if let Some(shown) = self.shown() {
+            self.addresses.change(Durability::WithNext, |ledger| ((), ledger.lease(&shown)));
         }
-        let complete = view.is_in_sync();
-        self.addresses.change(Durability::WithNext, |ledger| ((), ledger.lease(&leases, complete)));
     }
 
     /// Recomputes what the node says of itself.

@@ -58,6 +58,11 @@ impl Book {
         self.resting.len() as u128
     }
 
+    /// Addresses that have rested for less than so many milliseconds.
+    pub(crate) fn unrested(&self, now: Uptime, rest: u64) -> u128 {
+        self.resting.iter().filter(|(_, since)| now.since(*since) < rest).count() as u128
+    }
+
     /// Resting addresses, oldest first.
     pub(crate) fn resting_addresses(&self) -> impl Iterator<Item = (IpAddr, Uptime)> {
         self.resting.iter().filter_map(|(index, since)| Some((self.block.nth(*index)?, *since)))

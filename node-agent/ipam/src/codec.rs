@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use weft_model::{
-    AddressRange, AttachmentId, Block, Epoch, Labels, Name, NamespaceName, PodName, PodUid, WallTime,
+    AddressRange, AttachmentId, Block, Epoch, Labels, Name, NamespaceName, PodName, PodUid, Revision,
+    WallTime,
 };
 
 use crate::{BlockState, BootId, Entry, Holding, Origin, Uptime};
@@ -57,6 +58,10 @@ pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
             out.address(*address);
             out.u64(since.0);
         }
+        Entry::Seen { revision } => {
+            out.u8(8);
+            out.u64(revision.0);
+        }
     }
     out.0
 }
@@ -83,6 +88,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, Why> {
         4 => Entry::Hold(input.holding()?),
         5 => Entry::Attached { attachment: input.attachment()? },
         6 => Entry::Release { attachment: input.attachment()?, at: Uptime(input.u64()?) },
+        8 => Entry::Seen { revision: Revision(input.u64()?) },
         7 => Entry::Rest { address: input.address()?, since: Uptime(input.u64()?) },
         _ => return Err("its kind is unknown"),
     };

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, WallTime};
+use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, Revision, WallTime};
 
 /// Milliseconds since the machine started (CLOCK_BOOTTIME): never set back, comparable within one boot only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,5 +123,10 @@ pub enum Entry {
         address: IpAddr,
         /// Since when.
         since: Uptime,
+    },
+    /// Blocks were made to agree with a View of this revision: older ones say nothing of them.
+    Seen {
+        /// The revision.
+        revision: Revision,
     },
 }

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use weft_model::{AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, WallTime};
+use weft_model::{AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, Revision, WallTime};
 
-use crate::{BlockState, BootId, Entry, Error, Holding, Origin, Settings, Uptime, block::Book};
+use crate::{BlockState, BootId, Entry, Error, Holding, Origin, Settings, Shown, Uptime, block::Book};
 
 /// What an attachment asks for.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct Usage {
 pub struct Ledger {
     settings: Settings,
     boot: BootId,
+    /// Revision of the View that changed the blocks last: an older one knows less than the ledger.
+    seen: Revision,
     blocks: BTreeMap<Block, Book>,
     holdings: BTreeMap<AttachmentId, Holding>,
     holders: BTreeMap<IpAddr, AttachmentId>,
@@ -68,6 +70,7 @@ impl Ledger {
         Self {
             settings,
             boot: BootId::default(),
+            seen: Revision(0),
             blocks: BTreeMap::new(),
             holdings: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -84,6 +87,9 @@ impl Ledger {
     /// The shortest list of entries that adds up to this ledger: what compaction writes.
     pub fn snapshot(&self) -> Vec<Entry> {
         let mut entries = vec![Entry::Boot { boot: self.boot, at: Uptime::default() }];
+        if self.seen != Revision(0) {
+            entries.push(Entry::Seen { revision: self.seen });
+        }
         for book in self.blocks.values() {
             let Book { block, epoch, .. } = *book;
             entries.push(Entry::Block { block, epoch, state: BlockState::Open, fresh: book.fresh() });
@@ -103,22 +109,22 @@ impl Ledger {
         (boot != self.boot).then(|| self.enact(Entry::Boot { boot, at }))
     }
 
-    /// Takes over the leases of the View. Blocks that are missing go only when `complete` (the View is in sync): at once
-    /// when they hold nothing, else with their last pod.
-    pub fn lease(&mut self, leases: &BTreeMap<Block, Epoch>, complete: bool) -> Vec<Entry> {
+    /// Takes over the leases of a View; one that is older than what the ledger has seen says nothing. A closed block
+    /// stays closed: its lease was given back or has ended, and an epoch is granted once. Blocks that are missing go only
+    /// when the View is complete: at once when they hold nothing, else with their last pod.
+    pub fn lease(&mut self, shown: &Shown) -> Vec<Entry> {
+        let Shown { revision, complete, leases } = shown;
+        if !self.knows(*revision) {
+            return Vec::new();
+        }
         let mut entries = Vec::new();
         for (block, epoch) in leases {
-            match self.blocks.get(block) {
-                Some(book) if book.epoch == *epoch && book.state != BlockState::Withdrawn => {}
-                _ => entries.push(Entry::Block {
-                    block: *block,
-                    epoch: *epoch,
-                    state: BlockState::Open,
-                    fresh: 0,
-                }),
+            if self.blocks.get(block).is_none_or(|book| book.epoch < *epoch) {
+                let (block, epoch) = (*block, *epoch);
+                entries.push(Entry::Block { block, epoch, state: BlockState::Open, fresh: 0 });
             }
         }
-        if complete {
+        if *complete {
             let lost = self.blocks.values().filter(|book| !leases.contains_key(&book.block));
             entries.extend(lost.filter_map(|book| {
                 let Book { block, epoch, state, .. } = *book;
@@ -134,8 +140,17 @@ impl Ledger {
                 })
             }));
         }
+        // First: a journal that ends between these entries must not take an older View for a newer one.
+        if !entries.is_empty() && *revision > self.seen {
+            entries.insert(0, Entry::Seen { revision: *revision });
+        }
         entries.iter().for_each(|entry| self.apply(entry));
         entries
+    }
+
+    /// Whether a View of this revision is at least as new as what the ledger has seen.
+    pub fn knows(&self, revision: Revision) -> bool {
+        self.seen <= revision
     }
 
     /// Gives addresses to an attachment: one per family, all or none.
@@ -223,12 +238,6 @@ impl Ledger {
         Some(self.enact(Entry::Block { block, epoch, state: BlockState::Retiring, fresh }))
     }
 
-    /// The control plane took a retiring block back. `None` when it isn't retiring.
-    pub fn returned(&mut self, block: Block) -> Option<Entry> {
-        let retiring = self.blocks.get(&block).is_some_and(|book| book.state == BlockState::Retiring);
-        retiring.then(|| self.enact(Entry::BlockGone { block }))
-    }
-
     /// One attachment.
     pub fn holding(&self, attachment: &AttachmentId) -> Option<&Holding> {
         self.holdings.get(attachment)
@@ -266,9 +275,10 @@ impl Ledger {
         self.next(family, now).map(|_| ())
     }
 
-    /// Whether another block of the family is wanted: none is open, or the open ones are nearly full.
-    pub fn wants_block(&self, family: Family) -> bool {
-        let (used, capacity) = self.open_use(family, None);
+    /// Whether another block of the family is wanted: none is open, or the open ones are nearly full of addresses that
+    /// can't be given out now, also under pressure.
+    pub fn wants_block(&self, family: Family, now: Uptime) -> bool {
+        let (used, capacity) = self.open_use(family, None, now, self.settings.least_rest_ms);
         used.saturating_mul(100) >= capacity.saturating_mul(self.settings.nearly_full_percent.into())
     }
 
@@ -276,7 +286,8 @@ impl Ledger {
     pub fn surplus(&self, family: Family, now: Uptime) -> Option<(Block, Epoch)> {
         let open = self.open_books(family).filter(|book| book.is_idle(&self.settings, now));
         let idle = open.max_by_key(|book| book.epoch)?;
-        let (used, capacity) = self.open_use(family, Some(idle.block));
+        let rest = self.settings.quarantine_ms;
+        let (used, capacity) = self.open_use(family, Some(idle.block), now, rest);
         let spare = used.saturating_mul(100) < capacity.saturating_mul(self.settings.surplus_percent.into());
         spare.then_some((idle.block, idle.epoch))
     }
@@ -291,11 +302,13 @@ impl Ledger {
         self.blocks.values().filter(move |b| b.state == BlockState::Open && b.block.family() == family)
     }
 
-    /// Held and resting addresses, and the capacity, of open blocks but one.
-    fn open_use(&self, family: Family, without: Option<Block>) -> (u128, u128) {
+    /// Addresses of open blocks but one that are held or haven't rested for so many milliseconds, and the capacity.
+    fn open_use(&self, family: Family, without: Option<Block>, now: Uptime, rest: u64) -> (u128, u128) {
         self.open_books(family)
             .filter(|book| Some(book.block) != without)
-            .fold((0, 0), |(used, all), book| (used + book.held() + book.resting(), all + book.capacity()))
+            .fold((0, 0), |(used, all), book| {
+                (used + book.held() + book.unrested(now, rest), all + book.capacity())
+            })
     }
 
     fn book_of(&self, address: IpAddr) -> Option<&Book> {
@@ -359,6 +372,7 @@ impl Ledger {
     fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::Boot { boot, at } => self.reboot(*boot, *at),
+            Entry::Seen { revision } => self.seen = self.seen.max(*revision),
             Entry::Block { block, epoch, state, fresh } => self.put_block(*block, *epoch, *state, *fresh),
             Entry::BlockGone { block } => {
                 if self.blocks.get(block).is_some_and(|book| book.held() == 0) {
@@ -391,7 +405,13 @@ impl Ledger {
     }
 
     fn put_block(&mut self, block: Block, epoch: Epoch, state: BlockState, fresh: u128) {
-        let book = self.blocks.entry(block).or_insert_with(|| Book::new(block, epoch, state, fresh));
+        let holders = &self.holders;
+        let book = self.blocks.entry(block).or_insert_with(|| {
+            let mut book = Book::new(block, epoch, state, fresh);
+            // Of a damaged journal pods may be known before their block is.
+            holders.range(block.first()..=block.last()).for_each(|(address, _)| book.hold(*address));
+            book
+        });
         book.epoch = epoch;
         book.state = state;
         book.raise_fresh(fresh);

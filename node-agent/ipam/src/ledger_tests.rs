@@ -31,13 +31,15 @@ fn request(n: u32, families: Families, wanted: &[&str]) -> Request {
     }
 }
 
-fn leases(list: &[(&str, u64)]) -> BTreeMap<Block, Epoch> {
-    list.iter().map(|(block, epoch)| (block.parse().unwrap(), Epoch(*epoch))).collect()
+/// A complete View, or one that isn't, with these blocks.
+fn shown(list: &[(&str, u64)], complete: bool) -> Shown {
+    let leases = list.iter().map(|(block, epoch)| (block.parse().unwrap(), Epoch(*epoch))).collect();
+    Shown { revision: Revision(0), complete, leases }
 }
 
 fn ledger(blocks: &[(&str, u64)]) -> Ledger {
     let mut ledger = Ledger::new(Settings::default());
-    ledger.lease(&leases(blocks), true);
+    ledger.lease(&shown(blocks, true));
     ledger
 }
 
@@ -153,43 +155,79 @@ fn another_boot_sends_every_address_to_rest_and_the_same_boot_changes_nothing() 
 fn a_lost_block_goes_when_it_is_empty_and_only_when_the_view_is_complete() {
     let mut ledger = ledger(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]);
     add(&mut ledger, 1, Families::V4, &[], 0);
-    assert_eq!(ledger.lease(&leases(&[]), false), [], "an incomplete view takes nothing away");
-    ledger.lease(&leases(&[]), true);
+    assert_eq!(ledger.lease(&shown(&[], false)), [], "an incomplete view takes nothing away");
+    ledger.lease(&shown(&[], true));
     let left: Vec<_> = ledger.usage().map(|u| (u.block.to_string(), u.state)).collect();
     assert_eq!(left, [("10.1.0.0/28".to_owned(), BlockState::Withdrawn)]);
     assert!(add(&mut ledger, 2, Families::V4, &[], 0).starts_with("no IPv4 address is free"));
-    assert!(ledger.lease(&leases(&[]), true).is_empty(), "said once");
+    assert!(ledger.lease(&shown(&[], true)).is_empty(), "said once");
     ledger.release(&id(1), Uptime(0)).unwrap();
     assert_eq!(ledger.usage().count(), 0);
     let mut again = ledger.clone();
-    again.lease(&leases(&[("10.1.0.0/28", 7)]), true);
+    again.lease(&shown(&[("10.1.0.0/28", 7)], true));
     assert_eq!(again.usage().next().map(|u| (u.epoch, u.state)), Some((Epoch(7), BlockState::Open)));
 }
 
 #[test]
 fn blocks_are_wanted_when_nearly_full_and_given_back_when_idle() {
     let mut ledger = ledger(&[]);
-    assert!(ledger.wants_block(Family::V4), "none at all");
-    ledger.lease(&leases(&[("10.1.0.0/28", 1)]), true);
+    assert!(ledger.wants_block(Family::V4, Uptime(0)), "none at all");
+    ledger.lease(&shown(&[("10.1.0.0/28", 1)], true));
     (1..=11).for_each(|n| drop(add(&mut ledger, n, Families::V4, &[], 0)));
-    assert!(!ledger.wants_block(Family::V4), "11 of 14");
+    assert!(!ledger.wants_block(Family::V4, Uptime(0)), "11 of 14");
     add(&mut ledger, 12, Families::V4, &[], 0);
-    assert!(ledger.wants_block(Family::V4), "12 of 14");
-    ledger.lease(&leases(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]), true);
-    assert!(!ledger.wants_block(Family::V4));
+    assert!(ledger.wants_block(Family::V4, Uptime(0)), "12 of 14");
+    ledger.lease(&shown(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)], true));
+    assert!(!ledger.wants_block(Family::V4, Uptime(0)));
     assert_eq!(ledger.surplus(Family::V4, Uptime(0)), None, "the other is too full");
     (1..=6).for_each(|n| drop(ledger.release(&id(n), Uptime(0))));
-    assert_eq!(ledger.surplus(Family::V4, Uptime(REST)), None, "resting addresses count as used");
+    assert_eq!(ledger.surplus(Family::V4, Uptime(REST - 1)), None, "resting addresses count as used");
+    assert!(ledger.surplus(Family::V4, Uptime(REST)).is_some(), "6 of 14");
     let rest = Uptime(REST);
     let mut small = self::ledger(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]);
     let (block, epoch) = small.surplus(Family::V4, rest).unwrap();
     assert_eq!((block.to_string().as_str(), epoch), ("10.1.1.0/28", Epoch(2)));
     assert!(small.retire(block).is_some());
     assert_eq!(small.surplus(Family::V4, rest), None, "the last one stays");
-    assert!(small.lease(&leases(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)]), true).is_empty());
+    assert!(small.lease(&shown(&[("10.1.0.0/28", 1), ("10.1.1.0/28", 2)], true)).is_empty());
     assert_eq!(small.retiring().collect::<Vec<_>>(), [(block, epoch)], "the View may still show it");
-    assert!(small.returned(block).is_some());
+    small.lease(&shown(&[("10.1.0.0/28", 1)], true));
     assert_eq!(small.usage().count(), 1);
+}
+
+#[test]
+fn churn_asks_for_no_second_block_and_an_emptied_one_is_surplus_after_its_rest() {
+    let mut ledger = ledger(&[("10.1.0.0/24", 1)]);
+    let mut now = 0;
+    for n in 0..10_000 {
+        now += 50;
+        let got = add(&mut ledger, n, Families::V4, &[], now);
+        assert!(got.starts_with("10.1.0."), "{n}: {got}");
+        if n >= 5 {
+            ledger.release(&id(n - 5), Uptime(now)).unwrap();
+        }
+        assert!(!ledger.wants_block(Family::V4, Uptime(now)), "after {n} pods");
+    }
+    ledger.lease(&shown(&[("10.1.0.0/24", 1), ("10.1.1.0/24", 2)], true));
+    let second = add(&mut ledger, 20_000, Families::V4, &["10.1.1.7"], now);
+    assert_eq!(second, "10.1.1.7");
+    now += 2 * REST;
+    assert_eq!(ledger.surplus(Family::V4, Uptime(now)), None, "a pod lies in it");
+    ledger.release(&id(20_000), Uptime(now)).unwrap();
+    assert_eq!(ledger.surplus(Family::V4, Uptime(now + REST - 1)), None, "its address rests");
+    let surplus = ledger.surplus(Family::V4, Uptime(now + REST));
+    assert_eq!(surplus.map(|(block, _)| block.to_string()).as_deref(), Some("10.1.1.0/24"));
+}
+
+#[test]
+fn pods_that_are_known_before_their_block_keep_their_addresses() {
+    let mut other = ledger(&[("10.1.0.0/28", 1)]);
+    let (lost, _) = other.allocate(request(7, Families::V4, &["10.1.0.1"]), Uptime(0)).unwrap();
+    let mut ledger = Ledger::new(Settings::default());
+    assert!(ledger.adopt(lost).is_some());
+    ledger.lease(&shown(&[("10.1.0.0/28", 1)], true));
+    assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "10.1.0.2");
+    laws(&ledger);
 }
 
 #[test]
@@ -221,10 +259,9 @@ enum Op {
     Confirm(u32),
     Release(u32),
     Pass(u64),
-    Lease(u8, bool),
+    Lease(u8, bool, u64),
     Reboot,
     Retire(u8),
-    Returned(u8),
     Compact,
 }
 
@@ -234,10 +271,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u32..24).prop_map(Op::Confirm),
         5 => (0_u32..24).prop_map(Op::Release),
         3 => prop_oneof![Just(100), Just(6_000), Just(REST)].prop_map(Op::Pass),
-        1 => (0_u8..8, any::<bool>()).prop_map(|(mask, complete)| Op::Lease(mask, complete)),
+        1 => (0_u8..8, any::<bool>(), 0_u64..9).prop_map(|(mask, complete, r)| Op::Lease(mask, complete, r)),
         1 => Just(Op::Reboot),
         1 => (0_u8..3).prop_map(Op::Retire),
-        1 => (0_u8..3).prop_map(Op::Returned),
         1 => Just(Op::Compact),
     ]
 }
@@ -284,10 +320,10 @@ proptest! {
                 Op::Confirm(n) => ledger.confirm(&id(n)).into_iter().collect(),
                 Op::Release(n) => ledger.release(&id(n), at).map(|(_, entry)| entry).into_iter().collect(),
                 Op::Pass(ms) => { now += ms; Vec::new() }
-                Op::Lease(mask, complete) => {
+                Op::Lease(mask, complete, revision) => {
                     let wanted = BLOCKS.iter().enumerate().filter(|(i, _)| mask & (1 << i) != 0);
-                    let list: Vec<_> = wanted.map(|(i, block)| (*block, i as u64 + 1)).collect();
-                    ledger.lease(&leases(&list), complete)
+                    let list: Vec<_> = wanted.map(|(i, block)| (*block, i as u64 + revision)).collect();
+                    ledger.lease(&Shown { revision: Revision(revision), ..shown(&list, complete) })
                 }
                 Op::Reboot => {
                     boot += 1;
@@ -295,7 +331,6 @@ proptest! {
                     ledger.begin_boot(BootId([boot; 16]), Uptime(now)).into_iter().collect()
                 }
                 Op::Retire(i) => ledger.retire(BLOCKS[usize::from(i)].parse().unwrap()).into_iter().collect(),
-                Op::Returned(i) => ledger.returned(BLOCKS[usize::from(i)].parse().unwrap()).into_iter().collect(),
                 Op::Compact => {
                     (journal, bytes) = Journal::create(&ledger.snapshot());
                     Vec::new()

@@ -7,7 +7,8 @@ pub struct Settings {
     pub quarantine_ms: u64,
     /// The least rest when nothing else is left, milliseconds: longer than packets and caches of its last owner live.
     pub least_rest_ms: u64,
-    /// Share of a family's addresses in use from which another block is wanted, percent.
+    /// Share of a family's addresses that are held or have rested less than the least rest, from which another block is
+    /// wanted, percent.
     pub nearly_full_percent: u8,
     /// Share below which an empty block is given back, counted without that block, percent.
     pub surplus_percent: u8,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use weft_core::Outcome;
 use weft_errors::{BLOCKS_EXHAUSTED, Coded, LEASE_STALE, RANGE_IN_USE};
-use weft_ipam::{BlockState, Entry, Ledger, Origin, Request, Settings, Uptime};
+use weft_ipam::{BlockState, Entry, Leasing, Ledger, Origin, Request, Settings, Shown, Step, Uptime};
 use weft_model::{
     Action, Answer, AttachmentId, Block, Epoch, Families, Family, Labels, LogIndex, Name, NamespaceName,
     NodeFacts, NodeName, NodeUid, Pod, PodName, PodPhase, PodReport, PodUid, Revision, WallTime,
@@ -53,10 +53,11 @@ pub(crate) struct Agent {
     stale_leases: bool,
     feed: VecDeque<(u64, Update)>,
     journal: Vec<Entry>,
-    /// Blocks that the control plane took back, and the View that will no longer show them.
-    returned: BTreeMap<Block, Revision>,
-    /// Revision of the last grant: until the View shows it, no more are asked for.
-    granted: Revision,
+    /// Entries of the journal that survive a crash.
+    durable: usize,
+    /// The View as it was written down last.
+    saved: View,
+    leasing: Leasing,
     pods: u64,
     number: u64,
 }
@@ -81,20 +82,22 @@ impl Agent {
             stale_leases: false,
             feed: VecDeque::new(),
             journal: Vec::new(),
-            returned: BTreeMap::new(),
-            granted: Revision(0),
+            durable: 0,
+            saved: View::default(),
+            leasing: Leasing::default(),
             pods: 0,
             number: id,
         })
     }
 
-    /// The process ends and comes back: the journal is all it has, and the View it had written down.
+    /// The process ends and comes back: what was durable of the journal is all it has, and the View it had written down.
     pub(crate) fn restart(&mut self) {
+        self.journal.truncate(self.durable);
         self.ledger = Ledger::replay(SETTINGS, &self.journal);
-        self.view = View::restored(self.view.revision(), self.view.items());
+        self.view = View::restored(self.saved.revision(), self.saved.items());
+        self.leasing = Leasing::default();
         self.watch = None;
         self.feed.clear();
-        self.returned.clear();
         self.complete = true;
         self.stale_leases = true;
     }
@@ -129,6 +132,12 @@ impl Agent {
             self.view.fold(update).map_err(|e| format!("node {}: {e}", self.name))?;
             self.stale_leases = true;
         }
+        if world.one_in(40) {
+            self.saved = self.view.clone();
+        }
+        if world.one_in(60) {
+            self.durable = self.journal.len();
+        }
         if std::mem::take(&mut self.stale_leases) {
             self.take_leases(mutant);
         }
@@ -145,21 +154,17 @@ impl Agent {
     }
 
     fn take_leases(&mut self, mutant: Option<Mutant>) {
-        let revision = self.view.revision();
-        let gone: Vec<_> =
-            self.returned.iter().filter(|(_, at)| **at <= revision).map(|(block, _)| *block).collect();
-        for block in gone {
-            self.returned.remove(&block);
-            if mutant != Some(Mutant::KeepReturnedBlock) {
-                self.journal.extend(self.ledger.returned(block));
-            }
+        let mut shown = self.shown();
+        shown.complete &= mutant != Some(Mutant::KeepReturnedBlock);
+        if mutant == Some(Mutant::TrustOldView) {
+            shown.revision = Revision(u64::MAX);
         }
-        let mut leases: BTreeMap<Block, Epoch> = BTreeMap::new();
-        for route in self.view.blocks_of(&self.name) {
-            leases.insert(route.block, route.epoch);
-        }
-        let keeps = mutant == Some(Mutant::KeepReturnedBlock);
-        self.journal.extend(self.ledger.lease(&leases, self.view.is_in_sync() && !keeps));
+        self.journal.extend(self.ledger.lease(&shown));
+    }
+
+    fn shown(&self) -> Shown {
+        let leases = self.view.blocks_of(&self.name).map(|route| (route.block, route.epoch)).collect();
+        Shown { revision: self.view.revision(), complete: self.view.is_in_sync(), leases }
     }
 
     fn pods_come_and_go(&mut self, world: &mut World, checks: &mut Invariants) -> Result<(), String> {
@@ -172,6 +177,7 @@ impl Agent {
             if let Ok((holding, entry)) = self.ledger.allocate(request, now) {
                 self.journal.push(entry);
                 self.journal.extend(self.ledger.confirm(&holding.attachment));
+                self.durable = self.journal.len();
                 self.came.insert(holding.attachment.clone());
                 for address in &holding.addresses {
                     checks.hold(*address, format!("{} of {}", holding.pod, self.name))?;
@@ -183,6 +189,7 @@ impl Agent {
             let victim = self.ledger.holdings().nth(skip).map(|holding| holding.attachment.clone());
             if let Some((holding, entry)) = victim.and_then(|victim| self.ledger.release(&victim, now)) {
                 self.journal.push(entry);
+                self.durable = self.journal.len();
                 // A report that is on its way may name it: then it must be told that it went.
                 self.came.remove(&holding.attachment);
                 self.went.insert(holding.uid);
@@ -221,6 +228,9 @@ impl Agent {
         let Some((block, epoch)) = spare.or(empty) else { return };
         if mutant != Some(Mutant::KeepReturnedBlock) {
             self.journal.extend(self.ledger.retire(block));
+            if mutant != Some(Mutant::ReturnBeforeDurable) {
+                self.durable = self.journal.len();
+            }
         } else if self.client.pending.is_none() && !self.is_dirty() {
             self.give_back(world, block, epoch, floor);
         }
@@ -244,18 +254,16 @@ impl Agent {
             self.client.begin(world, Action::PublishPods(report), floor);
             return;
         }
-        let waiting = self.ledger.retiring().find(|(block, _)| !self.returned.contains_key(block));
-        if let Some((block, epoch)) = waiting {
-            self.give_back(world, block, epoch, floor);
-        } else if !quiet
-            && self.view.is_in_sync()
-            && self.view.revision() >= self.granted
-            && self.ledger.wants_block(Family::V4)
-        {
-            let action = Action::LeaseBlock { node: self.name.clone(), uid: self.uid, family: Family::V4 };
-            self.client.begin(world, action, floor);
-        } else if !quiet && world.one_in(25) {
-            self.client.ask(Ask::Read, floor);
+        let (now, shown) = (Uptime(world.now), self.shown());
+        let steps = self.leasing.steps(&self.ledger, &shown, &[Family::V4], now);
+        match steps.into_iter().find(|step| !quiet || matches!(step, Step::Return { .. })) {
+            Some(Step::Return { block, epoch }) => self.give_back(world, block, epoch, floor),
+            Some(Step::Ask(family)) => {
+                let action = Action::LeaseBlock { node: self.name.clone(), uid: self.uid, family };
+                self.client.begin(world, action, floor);
+            }
+            None if !quiet && world.one_in(25) => self.client.ask(Ask::Read, floor),
+            None => {}
         }
     }
 
@@ -296,23 +304,25 @@ impl Agent {
         match (action, &outcome.answer) {
             (Action::JoinNode { .. }, Ok(Answer::Node(..))) => {
                 self.joined = true;
-                self.granted = outcome.revision;
+                self.leasing.granted(Family::V4, outcome.revision);
             }
-            (Action::LeaseBlock { .. }, Ok(Answer::Lease(_))) => self.granted = outcome.revision,
+            (Action::LeaseBlock { family, .. }, Ok(Answer::Lease(_))) => {
+                self.leasing.granted(*family, outcome.revision);
+            }
             (Action::LeaseBlock { .. } | Action::JoinNode { .. }, Err(_)) if exhausted => {}
             (Action::ReturnBlock { .. }, Err(_)) if refusal == Some(RANGE_IN_USE.number) => {
                 self.complete = true
             }
-            (Action::ReturnBlock { block, .. }, answer)
+            (Action::ReturnBlock { block, epoch, .. }, answer)
                 if answer.is_ok() || refusal == Some(LEASE_STALE.number) =>
             {
                 checks.report.returns += u64::from(answer.is_ok());
+                self.leasing.ended(*block, *epoch);
                 if mutant == Some(Mutant::ForgetReturnedEarly) {
-                    self.journal.extend(self.ledger.returned(*block));
-                } else {
-                    self.returned.insert(*block, outcome.revision);
-                    self.stale_leases = true;
+                    self.journal.push(Entry::BlockGone { block: *block });
+                    self.ledger = Ledger::replay(SETTINGS, &self.journal);
                 }
+                self.stale_leases = true;
             }
             (Action::PublishPods(_), Ok(Answer::Done)) => {}
             (action, answer) => {

@@ -15,6 +15,10 @@ pub enum Mutant {
     KeepReturnedBlock,
     /// An agent forgets a returned block before its View does, and takes it back from there.
     ForgetReturnedEarly,
+    /// An agent gives a block back before its end is durable.
+    ReturnBeforeDurable,
+    /// An agent believes a View that is older than its journal.
+    TrustOldView,
     /// A read is answered from the state at hand, without asking whether we still lead.
     StaleRead,
     /// The fan-out loses a delta.
@@ -25,13 +29,15 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every bug.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::AckBeforeDurable,
         Self::LoseSynced,
         Self::ForgetVote,
         Self::RetryAsNew,
         Self::KeepReturnedBlock,
         Self::ForgetReturnedEarly,
+        Self::ReturnBeforeDurable,
+        Self::TrustOldView,
         Self::StaleRead,
         Self::LoseDelta,
         Self::ReadDifferently,
