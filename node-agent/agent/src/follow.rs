@@ -7,15 +7,24 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
+use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use weft_errors::{Coded, Error, OTHER_CLUSTER, PRIMARY_MISMATCH, UNREACHABLE};
 use weft_model::{ClusterId, Family};
 use weft_proto::{convert::Frame, v1};
-use weft_rpc::{Channel, Streaming, error_of};
+use weft_rpc::{Channel, error_of};
 use weft_view::{Touched, Update, View};
 
-use crate::{backoff::Backoff, clock, join::check_primary_of, limits, node::Node, paths::Paths, view_file};
+use crate::{
+    backoff::Backoff,
+    clock,
+    identity::{self, Membership},
+    join::check_primary_of,
+    limits,
+    node::Node,
+    paths::Paths,
+    view_file,
+};
 
 /// Frames that are folded before the loops are told.
 const BURST: usize = 256;
@@ -27,11 +36,13 @@ pub(crate) struct Follower {
     pub(crate) cluster: ClusterId,
     pub(crate) primary: Option<Family>,
     pub(crate) asks: mpsc::Sender<v1::Ask>,
+    pub(crate) paths: Paths,
+    pub(crate) membership: Membership,
 }
 
 impl Follower {
     /// Follows until the process stops. Fails only when the node can't take part as it is configured.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut backoff = Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST);
         let mut said = None;
         loop {
@@ -65,7 +76,7 @@ impl Follower {
         }
     }
 
-    async fn follow(&self) -> Result<(), Error> {
+    async fn follow(&mut self) -> Result<(), Error> {
         let mut view = View::clone(&self.node.view());
         view.abandon_snapshot();
         let request = v1::WatchRequest {
@@ -75,9 +86,12 @@ impl Follower {
             primary: self.primary.map_or(v1::Family::Unspecified, Into::into).into(),
         };
         let mut client = self.channel.sync();
-        let mut stream = self.channel.call(limits::CALL_DEADLINE, client.watch(request)).await?;
+        let stream = self.channel.call(limits::CALL_DEADLINE, client.watch(request)).await?;
+        let mut stream = stream.map(|frame| frame.map_err(|status| error_of(&status)));
         loop {
-            let Some(touched) = self.burst(&mut stream, &mut view).await? else { return Ok(()) };
+            let Some(touched) = burst(&mut stream, &mut view, |ask| self.ask(ask)).await? else {
+                return Ok(());
+            };
             if let Some(fabric) = view.fabric() {
                 check_primary_of(self.primary, fabric.families.primary())?;
                 if fabric.cluster != self.cluster {
@@ -87,6 +101,7 @@ impl Follower {
                     ));
                 }
             }
+            self.learn_replicas(&view).await;
             let in_sync = view.is_in_sync();
             if view != *self.node.view() {
                 self.node.adopt(view.clone(), &touched);
@@ -99,33 +114,27 @@ impl Follower {
         }
     }
 
-    /// The next frame and all that have come already; `None` at the end of the stream.
-    async fn burst(
-        &self,
-        stream: &mut Streaming<v1::WatchResponse>,
-        view: &mut View,
-    ) -> Result<Option<Touched>, Error> {
-        let mut touched = Touched::default();
-        let mut next = stream.next().await;
-        for _ in 0..BURST {
-            let Some(wire) = next else { return Ok(None) };
-            let wire = wire.map_err(|status| error_of(&status))?;
-            match wire.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())? {
-                Frame::Ask(ask) => self.ask(ask),
-                Frame::Snapshot { revision, first, last, items } => {
-                    touched.merge(fold(view, Update::SnapshotPart { revision, first, last, items })?);
-                }
-                Frame::InSync(revision) => touched.merge(fold(view, Update::InSync { revision })?),
-                Frame::Delta { revision, upserts, deletes } => {
-                    touched.merge(fold(view, Update::Delta { revision, upserts, deletes })?);
-                }
-            }
-            match stream.next().now_or_never() {
-                Some(more) => next = more,
-                None => break,
-            }
+    /// Replicas that came or went: the next connection may go to any of them, after a restart too.
+    async fn learn_replicas(&mut self, view: &View) {
+        let told: Vec<_> =
+            view.fabric().into_iter().flat_map(|f| &f.replicas).map(ToString::to_string).collect();
+        let membership = self.membership.told(&told);
+        if told.is_empty() || membership == self.membership {
+            return;
         }
-        Ok(Some(touched))
+        if let Err(error) = self.channel.set_endpoints(membership.endpoints.clone()) {
+            tracing::warn!(%error, "the control plane says of itself what can't be");
+            return;
+        }
+        tracing::info!(replicas = told.join(" "), "the replicas of the control plane are others now");
+        self.membership = membership.clone();
+        let paths = self.paths.clone();
+        let saved = tokio::task::spawn_blocking(move || identity::save_membership(&paths, &membership)).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "where the replicas are can't be written to disk"),
+            Err(error) => tracing::warn!(%error, "writing where the replicas are broke off"),
+        }
     }
 
     /// An admin waits: too many questions at once are dropped, and the admin's time limit tells.
@@ -134,6 +143,39 @@ impl Follower {
             tracing::warn!("a question of an admin was dropped: too many at once");
         }
     }
+}
+
+/// The next frame and those that have come already, at most [`BURST`] in all; `None` at the end of the stream.
+async fn burst<S>(
+    stream: &mut S,
+    view: &mut View,
+    mut ask: impl FnMut(v1::Ask),
+) -> Result<Option<Touched>, Error>
+where
+    S: Stream<Item = Result<v1::WatchResponse, Error>> + Unpin,
+{
+    let mut touched = Touched::default();
+    for count in 0..BURST {
+        let next = match count {
+            0 => stream.next().await,
+            _ => match stream.next().now_or_never() {
+                Some(next) => next,
+                None => break,
+            },
+        };
+        let Some(wire) = next else { return Ok(None) };
+        match wire?.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())? {
+            Frame::Ask(question) => ask(question),
+            Frame::Snapshot { revision, first, last, items } => {
+                touched.merge(fold(view, Update::SnapshotPart { revision, first, last, items })?);
+            }
+            Frame::InSync(revision) => touched.merge(fold(view, Update::InSync { revision })?),
+            Frame::Delta { revision, upserts, deletes } => {
+                touched.merge(fold(view, Update::Delta { revision, upserts, deletes })?);
+            }
+        }
+    }
+    Ok(Some(touched))
 }
 
 fn fold(view: &mut View, update: Update) -> Result<Touched, Error> {
@@ -170,4 +212,30 @@ pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationT
 /// Whether two Views would be the same file.
 fn same(a: &Arc<View>, b: &Arc<View>) -> bool {
     Arc::ptr_eq(a, b) || (a.revision() == b.revision() && a.items().eq(b.items()))
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_model::{Item, NodeName, Revision, RouteItem};
+    use weft_proto::convert::delta_frame;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_that_wait_are_folded_in_bursts_and_none_is_lost() {
+        const FRAMES: u64 = 600;
+        let frame = |n: u64| {
+            let block = format!("10.{}.{}.0/24", n / 256, n % 256).parse().unwrap();
+            let route = RouteItem { block, node: NodeName::new("n1").unwrap(), epoch: weft_model::Epoch(n) };
+            Ok(delta_frame(Revision(n), &[Item::Route(route)], &[]))
+        };
+        let mut stream = futures_util::stream::iter((1..=FRAMES).map(frame)).chain(tokio_stream::pending());
+        let (mut view, mut touched) = (View::default(), Vec::new());
+        while view.revision() != Revision(FRAMES) {
+            let burst = burst(&mut stream, &mut view, |_| {}).await.unwrap().unwrap();
+            touched.push(burst.keys.len());
+        }
+        assert_eq!(touched, [256, 256, 88]);
+        assert_eq!(view.routes().len(), 600);
+    }
 }

@@ -13,8 +13,26 @@ use crate::{clock, limits, paths::Paths};
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Membership {
-    /// Addresses of the replicas, `ADDRESS:PORT`.
+    /// Addresses of the replicas, `ADDRESS:PORT`: what the control plane says of itself, then what a person gave.
     pub(crate) endpoints: Vec<String>,
+    /// Those that a person gave when the node joined, and the control plane didn't: they may lead through another network.
+    #[serde(default)]
+    pub(crate) given: Vec<String>,
+}
+
+impl Membership {
+    /// Of what the control plane says of itself and what a person gave.
+    pub(crate) fn new(told: &[String], given: &[String]) -> Self {
+        let given: Vec<_> = given.iter().filter(|endpoint| !told.contains(endpoint)).cloned().collect();
+        Self { endpoints: [told, &given].concat(), given }
+    }
+
+    /// The same after the control plane has said where its replicas are now.
+    pub(crate) fn told(&self, told: &[String]) -> Self {
+        let given: Vec<_> = self.given.clone();
+        let more: Vec<_> = given.iter().filter(|endpoint| !told.contains(endpoint)).cloned().collect();
+        Self { endpoints: [told, &more].concat(), given }
+    }
 }
 
 /// Everything of the identity.
@@ -48,11 +66,16 @@ pub(crate) fn load(paths: &Paths) -> Result<Loaded, Error> {
 /// Writes the identity; the certificate last, so that a half-written one counts as none.
 pub(crate) fn save(paths: &Paths, identity: &Identity, membership: &Membership) -> Result<(), Error> {
     weft_process::private_dir(&paths.identity()).map_err(|e| e.envelope())?;
+    save_membership(paths, membership)?;
+    identity.save(&FileNames::in_directory(&paths.identity())).map_err(|e| e.envelope())
+}
+
+/// Writes where the control plane is.
+pub(crate) fn save_membership(paths: &Paths, membership: &Membership) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(membership)
         .map_err(|error| internal("the membership can't be written", &error))?;
     weft_process::durable_replace(&paths.membership(), &text, weft_process::MODE_PRIVATE)
-        .map_err(|e| e.envelope())?;
-    identity.save(&FileNames::in_directory(&paths.identity())).map_err(|e| e.envelope())
+        .map_err(|e| e.envelope())
 }
 
 /// The mesh device's private key: read, or made here; it never leaves the machine.
@@ -100,4 +123,23 @@ fn read_membership(path: &Path) -> Result<Membership, Error> {
 
 fn internal(message: &str, cause: &dyn std::fmt::Display) -> Error {
     Error::new(&weft_errors::INTERNAL, message).because(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_come_and_go_and_what_a_person_gave_stays() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let first = Membership::new(&list("10.0.0.1:7443"), &list("10.0.0.1:7443 192.0.2.1:443"));
+        assert_eq!(first.endpoints, list("10.0.0.1:7443 192.0.2.1:443"));
+        let second = first.told(&list("10.0.0.1:7443 10.0.0.2:7443"));
+        assert_eq!(second.endpoints, list("10.0.0.1:7443 10.0.0.2:7443 192.0.2.1:443"));
+        let third = second.told(&list("10.0.0.2:7443"));
+        assert_eq!(third.endpoints, list("10.0.0.2:7443 192.0.2.1:443"));
+        assert_eq!(third.told(&list("192.0.2.1:443")).endpoints, list("192.0.2.1:443"));
+        let old: Membership = serde_json::from_str(r#"{"endpoints":["10.0.0.1:7443"]}"#).unwrap();
+        assert_eq!(old.given, list(""), "a file of an older agent");
+    }
 }

@@ -109,7 +109,7 @@ async fn join_once(paths: &Paths, config: &Config, request: JoinRequest) -> Resu
         ));
     }
     view_file::save(&paths.view(), &welcome.view())?;
-    let membership = identity::Membership { endpoints: all_endpoints(&given, &welcome.endpoints) };
+    let membership = identity::Membership::new(&welcome.endpoints, &given);
     identity::save(paths, &identity, &membership)?;
     Ok(welcome.joined())
 }
@@ -175,6 +175,7 @@ impl Welcome {
             overlay: self.fabric.overlay,
             domain: self.fabric.domain.clone(),
             masquerade_exceptions: self.fabric.masquerade_exceptions.clone(),
+            replicas: Vec::new(),
         };
         let own = PeerItem {
             node: self.node.name.clone(),
@@ -228,12 +229,6 @@ fn node_name(given: Option<&str>) -> Result<NodeName, Error> {
     NodeName::new(text).map_err(|error| {
         Error::new(&USAGE, error.to_string()).field("--name").try_this("give the node a name", "--name NAME")
     })
-}
-
-/// What the control plane says of itself, then what a person said: it may know more, for example another network.
-fn all_endpoints(given: &[String], told: &[String]) -> Vec<String> {
-    let more = given.iter().filter(|endpoint| !told.contains(endpoint));
-    told.iter().chain(more).cloned().collect()
 }
 
 /// Takes back what a failed join wrote.

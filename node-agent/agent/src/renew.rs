@@ -11,10 +11,10 @@ use weft_rpc::{
 
 use crate::{backoff::Backoff, clock, limits, paths::Paths, publisher::pause};
 
-/// Renews until the process stops.
+/// Renews until the process stops, at the replicas that `channel` knows.
 pub(crate) async fn keep_certificate(
     identity: SharedIdentity,
-    endpoints: Vec<String>,
+    channel: Channel,
     paths: Paths,
     stop: CancellationToken,
 ) {
@@ -23,7 +23,7 @@ pub(crate) async fn keep_certificate(
         let mut wait = limits::RENEW_EVERY;
         let now = identity.current();
         if now.is_due_for_renewal(clock::wall()) {
-            match renew(&now, endpoints.clone(), &paths).await {
+            match renew(&now, channel.endpoints(), &paths).await {
                 Ok(renewed) => {
                     tracing::info!(expires_ms = renewed.expires().0, "renewed the certificate");
                     identity.replace(renewed);

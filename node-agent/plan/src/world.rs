@@ -30,6 +30,7 @@ pub(crate) fn fabric(families: Families, overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
+        replicas: Vec::new(),
     }
 }
 

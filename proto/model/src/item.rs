@@ -24,6 +24,8 @@ pub struct FabricItem {
     pub domain: String,
     /// Destinations outside that see the pod's own address.
     pub masquerade_exceptions: Vec<AddressRange>,
+    /// Where the voting replicas of the control plane serve, in order of their Raft ids: agents follow them.
+    pub replicas: Vec<SocketAddr>,
 }
 
 /// One node as the others see it; a node finds itself here too.

@@ -8,7 +8,7 @@ use super::{
         ranges_to_wire,
     },
     fabric::{families_from_wire, overlay_from_wire},
-    shape::{ShapeError, Within, cluster_from_wire, copied, exactly_or_none, missing, optional, required},
+    shape::{ShapeError, Within, cluster_from_wire, copied, exactly_or_none, list, missing, optional, required},
 };
 use crate::v1::{self, item::Kind as WireItem, item_key::Kind as WireKey};
 
@@ -23,6 +23,7 @@ impl TryFrom<v1::FabricItem> for FabricItem {
             overlay: overlay_from_wire("overlay", wire.overlay)?,
             domain: wire.domain,
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
+            replicas: list("replicas", wire.replicas)?,
         })
     }
 }
@@ -36,6 +37,7 @@ impl From<&FabricItem> for v1::FabricItem {
             overlay: v1::Overlay::from(item.overlay).into(),
             domain: item.domain.clone(),
             masquerade_exceptions: ranges_to_wire(&item.masquerade_exceptions),
+            replicas: item.replicas.iter().map(Into::into).collect(),
         }
     }
 }

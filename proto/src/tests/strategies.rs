@@ -203,7 +203,7 @@ pub(super) fn object() -> impl Strategy<Value = Object> {
 }
 
 pub(super) fn item() -> impl Strategy<Value = Item> {
-    let fabric = (any::<[u8; 16]>(), fabric()).prop_map(|(cluster, fabric)| {
+    let fabric = (any::<[u8; 16]>(), fabric(), member()).prop_map(|(cluster, fabric, member)| {
         Item::Fabric(FabricItem {
             cluster: ClusterId(cluster),
             families: fabric.families,
@@ -211,6 +211,7 @@ pub(super) fn item() -> impl Strategy<Value = Item> {
             overlay: fabric.overlay,
             domain: fabric.domain,
             masquerade_exceptions: fabric.masquerade_exceptions,
+            replicas: vec![member.address],
         })
     });
     let peer = (node(), ranges()).prop_map(|(node, allowed)| {

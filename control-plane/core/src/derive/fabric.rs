@@ -1,12 +1,13 @@
 //! The fabric's settings as nodes need them.
 
-use weft_model::FabricItem;
+use weft_model::{FabricItem, MemberRole};
 
 use crate::State;
 
 /// The settings; `None` until the cluster is founded.
 pub(crate) fn derive(state: &State) -> Option<FabricItem> {
     let fabric = state.fabric()?;
+    let voters = state.members().values().filter(|member| member.role == MemberRole::Voter);
     Some(FabricItem {
         cluster: state.meta().cluster,
         families: fabric.families,
@@ -14,5 +15,6 @@ pub(crate) fn derive(state: &State) -> Option<FabricItem> {
         overlay: fabric.overlay,
         domain: fabric.domain.clone(),
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
+        replicas: voters.map(|member| member.address).collect(),
     })
 }

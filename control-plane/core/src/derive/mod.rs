@@ -11,12 +11,12 @@ use crate::State;
 /// Keys of the items that follow from a row: the reverse index of derivation.
 pub(crate) fn touched(record: &Record) -> Vec<ItemKey> {
     match record {
-        Record::Object(Object::Fabric(_)) => vec![ItemKey::Fabric],
+        Record::Object(Object::Fabric(_) | Object::Member(_)) => vec![ItemKey::Fabric],
         Record::Object(Object::Node(node)) => vec![ItemKey::Peer(node.name.clone())],
         Record::Object(Object::Lease(lease)) => {
             vec![ItemKey::Peer(lease.node.clone()), ItemKey::Route(lease.block)]
         }
-        Record::Object(Object::Pod(_) | Object::Member(_))
+        Record::Object(Object::Pod(_))
         | Record::Meta(_)
         | Record::Token(_)
         | Record::Client(_)

@@ -294,10 +294,17 @@ fn replicas_get_ids_that_are_never_used_again() {
     let revision = world.state.meta().revision;
     world.good(Action::ChangeMember { member: two.clone() });
     assert_eq!(world.state.meta().revision, revision, "it was a learner already");
+    let replicas = |world: &World| match world.state.items().first() {
+        Some(Item::Fabric(fabric)) => fabric.replicas.iter().map(|address| address.port()).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(replicas(&world), [7443], "nodes follow voters");
     let voter = weft_model::Member { role: MemberRole::Voter, ..two };
     world.good(Action::ChangeMember { member: voter });
     assert_eq!(world.state.members()[&ReplicaId(2)].role, MemberRole::Voter);
+    assert_eq!(replicas(&world), [7443, 8000]);
     world.good(Action::RemoveMember { id: ReplicaId(2) });
+    assert_eq!(replicas(&world), [7443]);
     assert!(world.state.object(&Key::Member(ReplicaId(2))).is_none());
     world.good(Action::RemoveMember { id: ReplicaId(2) });
     let token = world.token(Role::Replica);
