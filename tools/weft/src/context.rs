@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weft_errors::{CONFIG_INVALID, Error, FILE_UNREADABLE, KEY_EXPOSED, NOT_FOUND};
+use weft_errors::{CONFIG_INVALID, Error, FILE_UNREADABLE, KEY_EXPOSED, NOT_FOUND, USAGE};
 
 use crate::fail::{Failure, Outcome};
 
@@ -66,9 +66,13 @@ pub(crate) fn load(path: &Path) -> Outcome<Contexts> {
     };
     private(path)?;
     toml::from_str(&text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let place = line.map(|line| format!("{}:{line}", path.display())).unwrap_or_default();
         Error::new(&CONFIG_INVALID, format!("{} isn't a valid contexts file", path.display()))
             .object("file", "", path.display())
-            .because(error.message())
+            .field(place)
+            .because(error.message().replace('\n', " "))
+            .try_this("mend the named line", "")
             .into()
     })
 }
@@ -101,29 +105,35 @@ fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
 }
 
 impl Contexts {
+    /// There is no context of this name: which are there, and which is spelt alike.
+    pub(crate) fn missing(&self, name: &str, file: &Path) -> Failure {
+        let known: Vec<&str> = self.context.keys().map(String::as_str).collect();
+        let error = Error::new(&NOT_FOUND, format!("context {name:?} doesn't exist"))
+            .object("context", "", name)
+            .try_this("list the contexts", "weft context list");
+        let error = match known.as_slice() {
+            [] => error.because(format!("{} holds none", file.display())),
+            known => error.because(format!("{} holds {}", file.display(), known.join(", "))),
+        };
+        crate::cmd::did_you_mean(error, name, known).into()
+    }
+
     /// The context of a name, or the current one.
     pub(crate) fn pick(&self, name: Option<&str>, file: &Path) -> Outcome<(String, Context)> {
         let Some(name) = name.or(self.current.as_deref()) else {
             return Err(Error::new(
-                &NOT_FOUND,
+                &USAGE,
                 format!("no context is chosen, and {} names none", file.display()),
             )
             .try_this(
                 "make a cluster, or add a context",
-                "weft init; weft context add NAME --endpoint HOST:7443 --token …",
+                "weft init; weft context add NAME --endpoint HOST:7443 --token TOKEN --ca sha256:HASH",
             )
             .into());
         };
         match self.context.get(name) {
             Some(context) => Ok((name.to_owned(), context.clone())),
-            None => {
-                let known: Vec<&str> = self.context.keys().map(String::as_str).collect();
-                Err(Error::new(&NOT_FOUND, format!("context {name:?} doesn't exist"))
-                    .object("context", "", name)
-                    .because(format!("{} holds: {}", file.display(), known.join(", ")))
-                    .try_this("list the contexts", "weft context list")
-                    .into())
-            }
+            None => Err(self.missing(name, file)),
         }
     }
 }

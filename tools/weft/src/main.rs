@@ -1,52 +1,96 @@
 //! `weft`: the administrator's command line.
 
 mod args;
+mod bug;
 mod client;
 mod cmd;
 mod context;
 mod fail;
 mod output;
 mod table;
+mod usage;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use weft_errors::{Error, INTERNAL, INTERRUPTED};
 
 use crate::{
     args::{Cli, Color},
     cmd::Run,
+    fail::{Failure, Outcome},
     output::Printer,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let color = match cli.global.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-        }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::read(&arguments) {
+        Ok(cli) => cli,
+        Err(found) => return misused(&found, &arguments),
     };
+    let color = colored(cli.global.color);
     let printer =
         Printer { format: cli.global.output, no_headers: cli.global.no_headers, quiet: cli.global.quiet };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: can't start: {error}");
-            return ExitCode::from(weft_errors::ExitCode::Bug as u8);
+    let outcome = bug::caught(|| run(cli, printer));
+    end(outcome, printer.json(), color)
+}
+
+/// Help goes to stdout and is a success; anything else is wrong use, said in the form that was asked for.
+fn misused(found: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    match usage::error_of(found, arguments) {
+        Some(error) => end(Err(error.into()), usage::wants_json(arguments), colored(Color::Auto)),
+        None => {
+            // A closed output is the reader's choice.
+            let _ = found.print();
+            ExitCode::SUCCESS
         }
-    };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = cmd::run(cli.command, Run { global: cli.global, printer }) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(fail::Failure::Answer(weft_errors::ExitCode::Interrupted)),
-        }
-    });
+    }
+}
+
+fn end(outcome: Outcome, json: bool, color: bool) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.print(printer.json(), color);
+            failure.print(json, color);
             ExitCode::from(failure.exit() as u8)
         }
+    }
+}
+
+/// Errors go to stderr, so its terminal decides.
+fn colored(choice: Color) -> bool {
+    let unwanted = || {
+        std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+            || std::env::var_os("TERM").is_some_and(|v| v == "dumb")
+    };
+    match choice {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => std::io::stderr().is_terminal() && !unwanted(),
+    }
+}
+
+fn run(cli: Cli, printer: Printer) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::new(&INTERNAL, "the runtime can't start").because(error))?;
+    runtime.block_on(async {
+        let deadline = Instant::now() + cli.global.timeout;
+        tokio::select! {
+            outcome = cmd::run(cli.command, Run { global: cli.global, printer, deadline }) => outcome,
+            () = interrupted() => Err(Failure::new(&INTERRUPTED, "the command was interrupted")),
+        }
+    })
+}
+
+/// Returns on Ctrl-C or SIGTERM; never when the kernel doesn't tell about signals.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminate.recv() => {}
+        else => std::future::pending().await,
     }
 }

@@ -23,7 +23,7 @@ pub(crate) const fn wide(name: &'static str, cell: fn(&Value) -> String) -> Colu
 }
 
 /// How to print a table.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
     /// All columns.
     pub(crate) wide: bool,
@@ -33,25 +33,46 @@ pub(crate) struct Style {
 
 /// Renders rows; columns are as wide as their widest cell, nothing is cut.
 pub(crate) fn render(columns: &[Column], rows: &[Value], style: Style) -> String {
-    let columns: Vec<&Column> = columns.iter().filter(|c| style.wide || !c.wide).collect();
-    let mut lines: Vec<Vec<String>> = Vec::new();
-    if !style.no_headers {
-        lines.push(columns.iter().map(|c| c.name.to_owned()).collect());
+    Table::new(columns, style).next(rows)
+}
+
+/// A table that grows: later rows keep the widths of earlier ones and widen them where they must.
+pub(crate) struct Table<'a> {
+    columns: Vec<&'a Column>,
+    widths: Vec<usize>,
+    headed: bool,
+}
+
+impl<'a> Table<'a> {
+    /// An empty one.
+    pub(crate) fn new(columns: &'a [Column], style: Style) -> Self {
+        let columns: Vec<&Column> = columns.iter().filter(|c| style.wide || !c.wide).collect();
+        Self { widths: vec![0; columns.len()], columns, headed: style.no_headers }
     }
-    lines.extend(rows.iter().map(|row| columns.iter().map(|c| cell(c, row)).collect()));
-    let widths: Vec<usize> =
-        (0..columns.len()).map(|i| lines.iter().map(|l| l[i].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let padded: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())))
-            .collect();
-        text += padded.join("  ").trim_end();
-        text.push('\n');
+
+    /// Further rows; the first ones come with the names of the columns.
+    pub(crate) fn next(&mut self, rows: &[Value]) -> String {
+        let mut lines: Vec<Vec<String>> = Vec::new();
+        if !std::mem::replace(&mut self.headed, true) {
+            lines.push(self.columns.iter().map(|c| c.name.to_owned()).collect());
+        }
+        lines.extend(rows.iter().map(|row| self.columns.iter().map(|c| cell(c, row)).collect()));
+        for (i, width) in self.widths.iter_mut().enumerate() {
+            let widest = lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
+            *width = widest.max(*width);
+        }
+        let mut text = String::new();
+        for line in &lines {
+            let padded: Vec<String> = line
+                .iter()
+                .zip(&self.widths)
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.chars().count())))
+                .collect();
+            text += padded.join("  ").trim_end();
+            text.push('\n');
+        }
+        text
     }
-    text
 }
 
 /// An empty cell would shift the eye: it shows as `-`.
@@ -101,6 +122,33 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// The span since a time (RFC 3339, as printed by weft-yaml) at a pointer; empty without one.
+pub(crate) fn age(value: &Value, pointer: &str) -> String {
+    let since = weft_yaml::parse_time(&at(value, pointer));
+    since.map(|ms| span(crate::client::now_ms().saturating_sub(ms) / 1000)).unwrap_or_default()
+}
+
+/// Bytes as people say them: `512B`, `1.1GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let step = (63 - bytes.max(1).leading_zeros()) / 10;
+    let unit = units.get(step as usize).copied().unwrap_or("EiB");
+    if step == 0 {
+        return format!("{bytes}{unit}");
+    }
+    let tenths = (u128::from(bytes) * 10) >> (10 * step);
+    if tenths >= 1000 {
+        format!("{}{unit}", tenths / 10)
+    } else {
+        format!("{}.{}{unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// `1 node`, `3 nodes`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -118,6 +166,29 @@ mod tests {
         assert_eq!(render(&columns, &rows, Style::default()), "NAME    X\na       1\nlonger  -\n");
         let all = Style { wide: true, no_headers: true };
         assert_eq!(render(&columns, &rows, all), "a       1  p, q\nlonger  -  -\n");
+    }
+
+    #[test]
+    fn later_rows_keep_the_columns() {
+        let columns = [column("NAME", |v| at(v, "/name")), column("X", |v| at(v, "/x"))];
+        let mut table = Table::new(&columns, Style::default());
+        assert_eq!(table.next(&[json!({"name": "longer", "x": 1})]), "NAME    X\nlonger  1\n");
+        assert_eq!(table.next(&[json!({"name": "a", "x": 2})]), "a       2\n");
+    }
+
+    #[test]
+    fn sizes_and_counts_are_short() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.0KiB"),
+            (222_298_112, "212MiB"),
+            (1_181_116_006, "1.0GiB"),
+            (u64::MAX, "15.9EiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!((count(1, "node"), count(0, "node")), ("1 node".to_owned(), "0 nodes".to_owned()));
     }
 
     #[test]

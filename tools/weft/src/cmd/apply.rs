@@ -1,9 +1,13 @@
-//! `weft apply -f FILE`: text goes to the control plane, which validates and stores it whole or not at all.
+//! `weft apply -f FILE`: texts go to the control plane, which validates and stores all of them or none.
 
-use std::{io::Read, path::Path, time::Instant};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use serde_json::{Value, json};
-use weft_errors::{Error, ExitCode, FILE_UNREADABLE};
+use weft_errors::{Error, ExitCode, FILE_UNREADABLE, USAGE};
 use weft_proto::v1;
 
 use super::{Run, wait};
@@ -11,53 +15,56 @@ use crate::{
     args::Apply,
     client::object,
     fail::{Failure, Outcome},
-    table::{at, column},
+    output::Format,
+    table::{at, column, joined, render},
 };
 
-/// Runs the command: one request per file.
+/// Runs the command: one request for all files.
 pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
+    let mut files = files(&args.filename)?;
     let session = run.session()?;
-    let mut items = Vec::new();
-    let mut revision = 0;
-    for (file, text) in texts(&args.filename)? {
-        let request = v1::ApplyRequest {
-            mutation: Some(session.mutation()),
-            text,
-            file,
-            dry_run: args.dry_run.is_some(),
-            more: Vec::new(),
-        };
-        let answer = session
-            .admin()?
-            .apply(session.request(request))
-            .await
-            .map_err(|s| session.failure(s))?
-            .into_inner();
-        answer.warnings.iter().for_each(|warning| run.printer.note(&format!("warning: {warning}")));
-        revision = answer.revision;
-        for applied in answer.objects {
-            items.push(row(applied)?);
-        }
-    }
-    let columns = [
-        column("OBJECT", |v| format!("{}/{}", at(v, "/kind").to_lowercase(), at(v, "/metadata/name"))),
-        column("RESULT", |v| at(v, "/result")),
-        column("DIFFERENCE", |v| crate::table::joined(v, "/differences")),
-    ];
-    let whole = json!({"kind": "ApplyResult", "dryRun": args.dry_run.is_some(), "metadata": {"resourceVersion": revision.to_string()}, "items": items});
-    run.printer.list(&whole, &columns);
-    if args.dry_run.is_some() {
-        run.printer.note(&format!("dry run at revision {revision}: nothing was stored"));
-        return Ok(());
-    }
-    if !args.wait {
-        run.printer.note(&format!("revision {revision}"));
-        return Ok(());
+    let first = files.remove(0);
+    let dry_run = args.dry_run.is_some();
+    let request = v1::ApplyRequest {
+        mutation: Some(session.mutation()),
+        text: first.text,
+        file: first.file,
+        dry_run,
+        more: files,
+    };
+    let answer =
+        session.call(request, |mut admin, request| async move { admin.apply(request).await }).await?;
+    answer.warnings.iter().for_each(|warning| run.printer.note(&format!("warning: {warning}")));
+    let revision = answer.revision;
+    let items = answer.objects.into_iter().map(row).collect::<Outcome<Vec<Value>>>()?;
+    let table = matches!(run.printer.format, Format::Table | Format::Wide);
+    if table {
+        crate::output::out(&rows(&items));
     }
     let start = Instant::now();
-    let answer = wait::until_applied(&session, run, revision).await?;
-    run.printer.note(&format!("{} in {} ms", wait::sentence(&answer), start.elapsed().as_millis()));
-    if answer.done { Ok(()) } else { Err(Failure::Answer(ExitCode::Timeout)) }
+    let waited = match args.wait && !dry_run {
+        true => Some(wait::until_applied(&session, revision).await?),
+        false => None,
+    };
+    let last = match &waited {
+        Some(answer) => format!("{} in {} ms", wait::sentence(answer), start.elapsed().as_millis()),
+        None if dry_run => format!("dry run at revision {revision}: nothing was stored"),
+        None => format!("revision {revision}"),
+    };
+    if table {
+        crate::output::out(&last);
+    } else {
+        run.printer.note(&last);
+        let whole = json!({
+            "kind": "ApplyResult",
+            "dryRun": dry_run,
+            "metadata": {"resourceVersion": revision.to_string()},
+            "wait": waited.as_ref().map(wait::value),
+            "items": items,
+        });
+        run.printer.list(&whole, &[]);
+    }
+    if waited.is_none_or(|answer| answer.done) { Ok(()) } else { Err(Failure::Answer(ExitCode::Timeout)) }
 }
 
 fn row(applied: v1::AppliedObject) -> Outcome<Value> {
@@ -75,38 +82,102 @@ fn row(applied: v1::AppliedObject) -> Outcome<Value> {
     Ok(value)
 }
 
-/// The texts of files, folders (their .yaml, .yml and .json files by name) and standard input.
-fn texts(paths: &[std::path::PathBuf]) -> Outcome<Vec<(String, String)>> {
-    let mut texts = Vec::new();
+/// `fabric/main   changed   spec.ranges.pods: [...] -> [...]`, a line per object.
+fn rows(items: &[Value]) -> String {
+    let columns = [
+        column("OBJECT", crate::output::name),
+        column("RESULT", |v| at(v, "/result")),
+        column("DIFFERENCE", |v| joined(v, "/differences")),
+    ];
+    let style = crate::table::Style { wide: true, no_headers: true };
+    render(&columns, items, style)
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end_matches([' ', '-'])))
+        .collect()
+}
+
+/// The texts of files, folders (their .yaml, .yml and .json files by name) and standard input; at least one.
+fn files(paths: &[PathBuf]) -> Outcome<Vec<v1::ApplyFile>> {
+    let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map_err(|e| unreadable(path, &e))?;
-            texts.push(("-".to_owned(), text));
+            files.push(v1::ApplyFile { text, file: "-".to_owned() });
         } else if path.is_dir() {
-            let mut files: Vec<_> = std::fs::read_dir(path)
-                .map_err(|e| unreadable(path, &e))?
-                .filter_map(|entry| entry.ok().map(|e| e.path()))
-                .filter(|f| f.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"))
-                .collect();
-            files.sort();
-            for file in files {
-                texts.push(read(&file)?);
+            for file in inside(path)? {
+                files.push(read(&file)?);
             }
         } else {
-            texts.push(read(path)?);
+            files.push(read(path)?);
         }
     }
-    Ok(texts)
+    if files.is_empty() {
+        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let error = Error::new(&USAGE, format!("{} holds no .yaml, .yml or .json file", names.join(", ")));
+        return Err(error
+            .object("directory", "", names.join(", "))
+            .try_this("name a file", "weft apply -f FILE")
+            .into());
+    }
+    Ok(files)
 }
 
-fn read(path: &Path) -> Outcome<(String, String)> {
+fn inside(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let wanted = |file: &PathBuf| file.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+    let entries = std::fs::read_dir(folder).map_err(|e| unreadable(folder, &e))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        files.push(entry.map_err(|e| unreadable(folder, &e))?.path());
+    }
+    files.retain(wanted);
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Outcome<v1::ApplyFile> {
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
-    Ok((path.display().to_string(), text))
+    Ok(v1::ApplyFile { text, file: path.display().to_string() })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Error::new(&FILE_UNREADABLE, format!("{}: {error}", path.display()))
+    Error::new(&FILE_UNREADABLE, format!("{} can't be read", path.display()))
         .object("file", "", path.display())
+        .because(error)
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_texts_in_order_and_an_empty_one_is_wrong_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let Err(Failure::Error(error)) = files(&[folder.path().to_owned()]) else { panic!("it is empty") };
+        assert!(error.code == "W0001" && error.message.contains("holds no .yaml"), "{error}");
+        for name in ["b.yml", "a.yaml", "c.json", "d.txt"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        let texts: Vec<String> =
+            files(&[folder.path().to_owned()]).unwrap().into_iter().map(|f| f.text).collect();
+        assert_eq!(texts, ["a.yaml", "b.yml", "c.json"]);
+        let Err(Failure::Error(error)) = files(&[folder.path().join("none.yaml")]) else {
+            panic!("it isn't there")
+        };
+        assert!(error.code == "W0002" && error.message.contains("none.yaml"), "{error}");
+    }
+
+    #[test]
+    fn a_row_ends_with_what_changed() {
+        let object = |name: &str, result: &str, differences: Value| json!({"kind": "Node", "metadata": {"name": name}, "result": result, "differences": differences});
+        let items = [
+            object("n1", "changed", json!(["metadata.labels.a: null -> \"1\""])),
+            object("n12", "unchanged", json!([])),
+        ];
+        assert_eq!(
+            rows(&items),
+            "node/n1   changed    metadata.labels.a: null -> \"1\"\nnode/n12  unchanged\n"
+        );
+    }
 }

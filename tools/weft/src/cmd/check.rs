@@ -2,60 +2,84 @@
 
 use serde_json::{Value, json};
 use weft_errors::ExitCode;
+use weft_model::Kind;
 use weft_proto::v1::{self, answer_request, ask};
 
 use super::{
     Run,
+    get::one,
     pod::{ask_node, unexpected},
 };
 use crate::{
     args::Check,
+    client::{Session, finding_value},
     fail::{Failure, Outcome},
-    table::{at, column, wide},
+    output::{Format, out},
+    table::{at, column, count, render},
 };
 
 /// Runs the command: every node is asked now; one that doesn't answer is a finding.
 pub(crate) async fn run(args: &Check, run: &Run) -> Outcome {
     let session = run.session()?;
     let nodes = match &args.node {
-        Some(node) => vec![node.clone()],
-        None => {
-            let status = session
-                .admin()?
-                .status(session.request(v1::StatusRequest {}))
-                .await
-                .map_err(|s| session.failure(s))?
-                .into_inner();
-            status.nodes.into_iter().map(|report| report.node).collect()
+        Some(node) => {
+            one(&session, Kind::Node, node).await?;
+            vec![node.clone()]
         }
+        None => session.status().await?.nodes.into_iter().map(|report| report.node).collect(),
     };
     let mut items = Vec::new();
     for node in &nodes {
-        match ask_node(&session, node, ask::What::Inspect(v1::Inspect {})).await {
-            Ok(answer_request::What::Inspect(status)) => {
-                items.extend(status.findings.iter().map(|f| finding(node, f)))
-            }
-            Ok(_) => return Err(unexpected(node)),
-            Err(Failure::Error(error)) => {
-                items.push(json!({"node": node, "check": "agent", "ok": false, "detail": error.message, "error": error}));
-            }
-            Err(answer @ Failure::Answer(_)) => return Err(answer),
-        }
+        items.extend(findings(&session, node).await?);
     }
-    let bad = items.iter().filter(|item| item["ok"] != json!(true)).count();
+    let bad: Vec<Value> = items.iter().filter(|item| item["ok"] != json!(true)).cloned().collect();
+    let (checks, places) = (count(items.len(), "check"), count(nodes.len(), "node"));
+    let verdict = match bad.len() {
+        0 => format!("{checks} on {places}: all well"),
+        n => format!("{checks} on {places}: {n} not well"),
+    };
+    if matches!(run.printer.format, Format::Table | Format::Wide) {
+        // All of them only on request: never a wall of green.
+        let shown = if run.printer.wide() { &items } else { &bad };
+        out(&screen(&verdict, shown, run));
+    } else {
+        run.printer.list(&json!({"kind": "CheckList", "verdict": verdict, "items": items}), &[]);
+    }
+    if bad.is_empty() { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
+}
+
+fn screen(verdict: &str, shown: &[Value], run: &Run) -> String {
     let columns = [
         column("NODE", |v| at(v, "/node")),
         column("CHECK", |v| at(v, "/check")),
         column("OK", |v| at(v, "/ok")),
+        column("CODE", |v| at(v, "/error/code")),
         column("DETAIL", |v| at(v, "/detail")),
-        wide("CODE", |v| at(v, "/error/code")),
     ];
-    run.printer.note(&format!("{} checks on {} nodes, {bad} not well", items.len(), nodes.len()));
-    run.printer.list(&json!({"kind": "CheckList", "items": items}), &columns);
-    if bad == 0 { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
+    if shown.is_empty() {
+        verdict.to_owned()
+    } else {
+        format!("{verdict}\n\n{}", render(&columns, shown, run.printer.style()))
+    }
 }
 
-fn finding(node: &str, finding: &v1::Finding) -> Value {
-    let error = finding.error.clone().map(weft_errors::Error::from);
-    json!({"node": node, "check": finding.name, "ok": finding.ok, "detail": finding.detail, "error": error})
+async fn findings(session: &Session, node: &str) -> Outcome<Vec<Value>> {
+    match ask_node(session, node, ask::What::Inspect(v1::Inspect {}), None).await {
+        Ok(answer_request::What::Inspect(status)) => {
+            Ok(status.findings.iter().map(|finding| of_node(node, finding_value(finding))).collect())
+        }
+        Ok(_) => Err(unexpected(node)),
+        Err(Failure::Error(error)) => Ok(vec![of_node(
+            node,
+            json!({"check": "agent", "ok": false, "detail": error.message, "error": error}),
+        )]),
+        Err(answer @ Failure::Answer(_)) => Err(answer),
+    }
+}
+
+fn of_node(node: &str, mut finding: Value) -> Value {
+    if let Value::Object(map) = &mut finding {
+        map.insert("node".to_owned(), json!(node));
+    }
+    finding
 }

@@ -1,10 +1,8 @@
 //! `weft completion SHELL`.
 
-use clap::CommandFactory;
-
-use crate::args::Cli;
+use crate::args::tree;
 
 /// Prints the script.
 pub(crate) fn run(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "weft", &mut std::io::stdout());
+    clap_complete::generate(shell, &mut tree(), "weft", &mut std::io::stdout());
 }

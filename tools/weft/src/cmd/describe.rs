@@ -1,41 +1,37 @@
 //! `weft describe KIND NAME`: all about one object, and whether it is live.
 
 use serde_json::{Value, json};
-use weft_proto::v1;
 
-use super::{
-    Run,
-    get::{kind_of, one},
-};
-use crate::{args::Describe, client::revision_reached, fail::Outcome};
+use super::{Run, get::one, kinds::kind_of};
+use crate::{args::Describe, client::revision_reached, fail::Outcome, table::at};
 
 /// Runs the command.
 pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
     let kind = kind_of(&args.kind)?.object_kind(&args.kind)?;
     let session = run.session()?;
     let (value, _) = one(&session, kind, &args.name).await?;
-    let status = session
-        .admin()?
-        .status(session.request(v1::StatusRequest {}))
-        .await
-        .map_err(|s| session.failure(s))?
-        .into_inner();
-    let revision: u64 = crate::table::at(&value, "/metadata/resourceVersion").parse().unwrap_or(0);
-    let applied: Vec<Value> = status
-        .nodes
-        .iter()
-        .map(|node| json!({"node": node.node, "connected": node.connected, "applied": revision_reached(node, revision)}))
-        .collect();
-    let mut text = weft_yaml::to_yaml(&value);
-    text += "applied:\n";
+    let status = session.status().await?;
+    let revision: u64 = at(&value, "/metadata/resourceVersion").parse().unwrap_or(0);
+    let mut text = format!("{}\nApplied   revision {revision}\n", weft_yaml::to_yaml(&value).trim_end());
+    let mut applied: Vec<Value> = Vec::new();
     for node in &status.nodes {
-        let state = match (node.connected, revision_reached(node, revision)) {
+        let reached = revision_reached(node, revision);
+        let state = match (node.connected, reached) {
             (true, true) => "yes",
             (true, false) => "not yet",
-            (false, _) => "unknown (not connected)",
+            (false, _) => "unknown (unreachable)",
         };
-        text += &format!("  {}: {state}\n", node.node);
+        text += &format!("  {}   {state}\n", node.node);
+        // What a node that can't be reached has in its kernel isn't known.
+        let reached = node.connected.then_some(reached);
+        applied.push(json!({"node": node.node, "connected": node.connected, "applied": reached}));
     }
-    run.printer.value(&json!({"object": value, "applied": applied}), &text);
+    let whole = json!({
+        "kind": "Description",
+        "metadata": value["metadata"],
+        "object": value,
+        "applied": applied,
+    });
+    run.printer.value(&whole, &text);
     Ok(())
 }

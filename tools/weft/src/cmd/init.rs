@@ -3,13 +3,15 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
+    os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use weft_errors::{Error, ExitCode, FILE_UNREADABLE, INTERNAL, UNDERLAY_UNKNOWN, UNREACHABLE};
+use tokio::time::Instant;
+use weft_errors::{Error, ExitCode, FILE_UNREADABLE, UNDERLAY_UNKNOWN, UNREACHABLE};
 use weft_model::Role;
 use weft_proto::v1;
 
@@ -24,6 +26,8 @@ use crate::{
 
 /// Name of the context that init makes.
 const CONTEXT: &str = "default";
+/// The directory that the systemd unit serves.
+const DATA_DIR: &str = "/var/lib/weft";
 
 /// Runs the command.
 pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
@@ -42,11 +46,12 @@ pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
             text +=
                 &format!("Control plane    not started: weftd run --data-dir {}\n", args.data_dir.display())
         }
-        Some(how) => {
-            let token = first_token(run, listen).await?;
+        Some(mut started) => {
+            let token = first_token(run, listen, &mut started).await?;
             text += &format!(
-                "Control plane    1 replica, leader, serving {listen}   {:.1}s   ({how})\n",
-                start.elapsed().as_secs_f64()
+                "Control plane    1 replica, leader, serving {listen}   {:.1}s   ({})\n",
+                start.elapsed().as_secs_f64(),
+                started.words()
             );
             text += &format!("Context          {CONTEXT:?} in {}\n", context::path().display());
             text += &format!(
@@ -102,7 +107,7 @@ fn weftd() -> PathBuf {
 fn weftd_init(args: &Init, listen: SocketAddr) -> Outcome<Value> {
     let name = args.name.clone().unwrap_or_else(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        host.trim().to_lowercase()
+        host.trim().split('.').next().unwrap_or_default().to_lowercase()
     });
     let mut command = Command::new(weftd());
     command.arg("init").arg("--data-dir").arg(&args.data_dir).args([
@@ -121,7 +126,7 @@ fn weftd_init(args: &Init, listen: SocketAddr) -> Outcome<Value> {
     ]);
     for (flag, list) in [("--pods", &args.pods), ("--services", &args.services), ("--nodes", &args.nodes)] {
         for range in list {
-            command.args([flag, &range.to_string()]);
+            command.args([flag, range]);
         }
     }
     command.arg("--context-file").arg(context::path()).args(["--context-name", CONTEXT, "-o", "json"]);
@@ -159,23 +164,57 @@ fn exit_code(code: i32) -> ExitCode {
     .unwrap_or(ExitCode::Bug)
 }
 
-/// Starts the replica: by systemd where its unit is installed, otherwise as a process of its own session.
-fn start_weftd(args: &Init) -> Outcome<&'static str> {
-    let unit = Command::new("systemctl")
-        .args(["enable", "--now", "weftd"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if unit.is_ok_and(|status| status.success()) {
-        return Ok("systemd unit weftd");
+/// How the replica runs.
+enum Started {
+    /// By systemd.
+    Unit,
+    /// As a process of ours, with its log.
+    Process(Child, PathBuf),
+}
+
+impl Started {
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Unit => "systemd unit weftd",
+            Self::Process(..) => "a background process; install the systemd unit to start it at boot",
+        }
     }
-    use std::os::unix::process::CommandExt;
+
+    /// What the replica said last, when it has ended already.
+    fn ended(&mut self) -> Option<String> {
+        let Self::Process(child, log) = self else { return None };
+        let status = child.try_wait().ok().flatten()?;
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        Some(text.lines().next_back().map_or_else(|| status.to_string(), str::to_owned))
+    }
+
+    fn look(&self) -> String {
+        match self {
+            Self::Unit => "journalctl -u weftd".to_owned(),
+            Self::Process(_, log) => format!("cat {}", log.display()),
+        }
+    }
+}
+
+/// Starts the replica: by systemd where its unit is installed, which serves the usual directory, otherwise as a process
+/// in a group of its own.
+fn start_weftd(args: &Init) -> Outcome<Started> {
+    if args.data_dir.as_os_str() == DATA_DIR {
+        let unit = Command::new("systemctl")
+            .args(["enable", "--now", "weftd"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if unit.is_ok_and(|status| status.success()) {
+            return Ok(Started::Unit);
+        }
+    }
     let log = args.data_dir.join("weftd.log");
     let open = || std::fs::File::options().create(true).append(true).open(&log);
     let (out, err) = open()
         .and_then(|a| open().map(|b| (a, b)))
         .map_err(|e| Failure::new(&FILE_UNREADABLE, format!("{}: {e}", log.display())))?;
-    Command::new(weftd())
+    let child = Command::new(weftd())
         .arg("run")
         .arg("--data-dir")
         .arg(&args.data_dir)
@@ -184,32 +223,41 @@ fn start_weftd(args: &Init) -> Outcome<&'static str> {
         .stderr(err)
         .process_group(0)
         .spawn()
-        .map_err(|e| Failure::new(&INTERNAL, format!("weftd can't be started: {e}")))?;
-    Ok("a background process; install the systemd unit to start it at boot")
+        .map_err(|e| Failure::new(&FILE_UNREADABLE, format!("weftd can't be started: {e}")))?;
+    Ok(Started::Process(child, log))
 }
 
 /// Asks for the first join token until the replica serves.
-async fn first_token(run: &Run, listen: SocketAddr) -> Outcome<v1::CreateTokenResponse> {
-    let deadline = Instant::now() + run.global.timeout;
+async fn first_token(
+    run: &Run,
+    listen: SocketAddr,
+    started: &mut Started,
+) -> Outcome<v1::CreateTokenResponse> {
+    let session = Session::of_context(run, CONTEXT)?;
+    let request = v1::CreateTokenRequest {
+        mutation: Some(session.mutation()),
+        role: v1::Role::from(Role::Node).into(),
+        ttl_s: 0,
+    };
     loop {
-        let session = Session::of_context(&run.global, CONTEXT)?;
-        let request = v1::CreateTokenRequest {
-            mutation: Some(session.mutation()),
-            role: v1::Role::from(Role::Node).into(),
-            ttl_s: 0,
+        let asked = session
+            .call(request.clone(), |mut admin, request| async move { admin.create_token(request).await })
+            .await;
+        let error = match asked {
+            Ok(token) => return Ok(token),
+            Err(Failure::Error(error)) if error.registered() == &UNREACHABLE => error,
+            Err(failure) => return Err(failure),
         };
-        match session.admin()?.create_token(session.request(request)).await {
-            Ok(token) => return Ok(token.into_inner()),
-            Err(status) if Instant::now() >= deadline => {
-                return Err(Error::new(
-                    &UNREACHABLE,
-                    format!("weftd was started but doesn't serve {listen}"),
-                )
-                .because(status.message())
-                .try_this("look at its log", "journalctl -u weftd; cat /var/lib/weft/weftd.log")
+        let last = started.ended();
+        if last.is_some() || Instant::now() >= run.deadline {
+            let causes = last.into_iter().chain(error.cause);
+            let error =
+                Error::new(&UNREACHABLE, format!("the cluster is made, but weftd doesn't serve {listen}"));
+            return Err(causes
+                .fold(error, Error::because)
+                .try_this("look at its log", started.look())
                 .into());
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use weft_errors::ExitCode;
-use weft_model::Kind;
+use weft_model::{AddressRange, Fabric, Family, Kind};
 use weft_proto::v1::{self, answer_request, ask};
 
 use super::{
@@ -19,7 +19,8 @@ use crate::{
     args::Ipam,
     client::{address, bytes_of, node_status_value, object},
     fail::{Failure, Outcome},
-    table::{at, column, joined},
+    output::{Format, items as items_of, out},
+    table::{age, at, column, count, joined, render},
 };
 
 /// Runs the subcommand.
@@ -34,57 +35,95 @@ pub(crate) async fn run(args: Ipam, run: &Run) -> Outcome {
 async fn show(run: &Run) -> Outcome {
     let session = run.session()?;
     let blocks = objects(&session, Kind::Lease, "", "").await?;
-    let status = session
-        .admin()?
-        .status(session.request(v1::StatusRequest {}))
-        .await
-        .map_err(|s| session.failure(s))?
-        .into_inner();
+    let status = session.status().await?;
     let reports: Vec<Value> = status.nodes.iter().map(node_status_value).collect();
     let uses: BTreeMap<String, &Value> = reports
         .iter()
         .flat_map(|report| report["status"]["blocks"].as_array().into_iter().flatten())
         .map(|block| (at(block, "/block"), block))
         .collect();
-    let items: Vec<Value> = blocks["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let items: Vec<Value> = items_of(&blocks)
+        .iter()
         .map(|lease| {
             let block = at(lease, "/metadata/name");
             let seen = uses.get(&block);
             json!({
                 "kind": "Block",
-                "metadata": {"name": block},
                 "node": at(lease, "/status/node"),
                 "epoch": lease["status"]["epoch"],
                 "used": seen.map(|s| s["used"].clone()),
                 "quarantine": seen.map(|s| s["quarantine"].clone()),
+                "metadata": {"name": block},
             })
         })
         .collect();
-    let columns = [
+    let fabric = status.fabric.clone().and_then(|wire| Fabric::try_from(wire).ok());
+    let ranges = fabric.map(|fabric| ranges(&fabric, &items)).unwrap_or_default();
+    if matches!(run.printer.format, Format::Table | Format::Wide) {
+        out(&screen(&ranges, &items, run));
+        return Ok(());
+    }
+    let whole = json!({
+        "kind": "IpamUse",
+        "metadata": {"resourceVersion": status.revision.to_string()},
+        "ranges": ranges,
+        "items": items,
+    });
+    run.printer.list(&whole, &[]);
+    Ok(())
+}
+
+fn screen(ranges: &[Value], blocks: &[Value], run: &Run) -> String {
+    let of_ranges = [
+        column("RANGE", |v| at(v, "/range")),
+        column("PURPOSE", |v| at(v, "/purpose")),
+        column("BLOCKS", |v| match v["blocks"].as_u64() {
+            Some(all) => format!("{} of {all} leased", v["leased"]),
+            None => String::new(),
+        }),
+    ];
+    let of_blocks = [
         column("BLOCK", |v| at(v, "/metadata/name")),
         column("NODE", |v| at(v, "/node")),
         column("USED", |v| at(v, "/used")),
         column("QUARANTINE", |v| at(v, "/quarantine")),
         column("EPOCH", |v| at(v, "/epoch")),
     ];
-    run.printer
-        .note(&format!("{} of {} blocks leased, {} pods", status.blocks, status.blocks_total, status.pods));
-    run.printer.list(&weft_yaml::list_value(items, status.revision), &columns);
-    Ok(())
+    let style = run.printer.style();
+    let mut text = render(&of_ranges, ranges, style);
+    if !blocks.is_empty() {
+        text += &format!("\n{}", render(&of_blocks, blocks, style));
+    }
+    text
+}
+
+/// The ranges of the fabric; those for pods with how many of their blocks are leased.
+fn ranges(fabric: &Fabric, blocks: &[Value]) -> Vec<Value> {
+    let leased: Vec<AddressRange> =
+        blocks.iter().filter_map(|block| at(block, "/metadata/name").parse().ok()).collect();
+    let of_pods = |range: &AddressRange| {
+        let prefix = match range.family() {
+            Family::V4 => fabric.block_prefix_v4,
+            Family::V6 => 64,
+        };
+        let all = 1_u64.checked_shl(prefix.saturating_sub(range.prefix()).into());
+        let leased = leased.iter().filter(|block| range.covers(**block)).count();
+        json!({"purpose": "pods", "range": range.to_string(), "blocks": all, "leased": leased})
+    };
+    let plain = |purpose: &'static str| move |range: &AddressRange| json!({"purpose": purpose, "range": range.to_string()});
+    let ranges = &fabric.ranges;
+    let mut all: Vec<Value> = ranges.pods.iter().map(of_pods).collect();
+    all.extend(ranges.services.iter().map(plain("services")));
+    all.extend(ranges.nodes.iter().map(plain("nodes")));
+    all.extend(ranges.load_balancers.iter().map(plain("load balancers")));
+    all
 }
 
 async fn who(wanted: IpAddr, run: &Run) -> Outcome {
     let session = run.session()?;
     let request = v1::WhoHasRequest { address: bytes_of(wanted) };
-    let answer = session
-        .admin()?
-        .who_has(session.request(request))
-        .await
-        .map_err(|s| session.failure(s))?
-        .into_inner();
+    let answer =
+        session.call(request, |mut admin, request| async move { admin.who_has(request).await }).await?;
     let wrap = |kind| object(Some(v1::Object { kind: Some(kind) })).map(|o| weft_yaml::object_value(&o));
     let pod = answer.pod.map(|p| wrap(v1::object::Kind::Pod(p))).transpose()?;
     let lease = answer.lease.map(|l| wrap(v1::object::Kind::Lease(l))).transpose()?;
@@ -106,13 +145,15 @@ async fn who(wanted: IpAddr, run: &Run) -> Outcome {
         (None, "") => "nobody".to_owned(),
         (None, node) => format!("node {node}"),
     };
-    let purpose = if answer.purpose.is_empty() {
-        "in no range of the fabric".to_owned()
-    } else {
-        format!("in the {} range", answer.purpose)
+    let since = pod.as_ref().map_or(String::new(), |pod| age(pod, "/metadata/creationTimestamp"));
+    let since = if since.is_empty() { since } else { format!("   since {since}") };
+    let purpose = match (&pod, answer.purpose.as_str()) {
+        (Some(_), _) => String::new(),
+        (None, "") => "   in no range of the fabric".to_owned(),
+        (None, purpose) => format!("   in the {purpose} range"),
     };
     let value = json!({"kind": "AddressOwner", "address": wanted.to_string(), "pod": pod, "lease": lease, "node": answer.node, "purpose": answer.purpose, "revision": answer.revision});
-    run.printer.value(&value, &format!("{wanted}   {holder}{}   {purpose}", block.unwrap_or_default()));
+    run.printer.value(&value, &format!("{wanted}   {holder}{}{purpose}{since}", block.unwrap_or_default()));
     if pod.is_none() && answer.node.is_empty() { Err(Failure::Answer(ExitCode::NotFound)) } else { Ok(()) }
 }
 
@@ -126,17 +167,12 @@ struct Seen {
 
 async fn check(run: &Run) -> Outcome {
     let session = run.session()?;
-    let status = session
-        .admin()?
-        .status(session.request(v1::StatusRequest {}))
-        .await
-        .map_err(|s| session.failure(s))?
-        .into_inner();
+    let status = session.status().await?;
     let mut seen: BTreeMap<IpAddr, Seen> = BTreeMap::new();
     let mut unreachable = Vec::new();
     let mut asked = BTreeSet::new();
     for report in &status.nodes {
-        match ask_node(&session, &report.node, ask::What::Ledger(v1::Ledger {})).await {
+        match ask_node(&session, &report.node, ask::What::Ledger(v1::Ledger {}), None).await {
             Ok(answer_request::What::Ledger(ledger)) => {
                 asked.insert(report.node.clone());
                 add_ledger(&mut seen, &report.node, ledger);
@@ -147,7 +183,7 @@ async fn check(run: &Run) -> Outcome {
     }
     // The control plane is read after the nodes: a pod published meanwhile is in both.
     let pods = objects(&session, Kind::Pod, "", "").await?;
-    for pod in pods["items"].as_array().into_iter().flatten() {
+    for pod in items_of(&pods) {
         let node = at(pod, "/spec/nodeName");
         if !asked.contains(&node) {
             continue;
@@ -164,20 +200,25 @@ async fn check(run: &Run) -> Outcome {
     }
     let items: Vec<Value> = seen.iter().filter_map(|(address, seen)| problem(*address, seen)).collect();
     let summary = format!(
-        "{} addresses, {} nodes asked: {} problems{}",
-        seen.len(),
-        asked.len(),
-        items.len(),
+        "{} on {} at revision {}: {}{}",
+        count(seen.len(), "address").replace("addresss", "addresses"),
+        count(asked.len(), "node"),
+        status.revision,
+        if items.is_empty() {
+            "none held twice, none lost".to_owned()
+        } else {
+            count(items.len(), "problem")
+        },
         if unreachable.is_empty() {
             String::new()
         } else {
-            format!("   (unreachable: {})", unreachable.join(", "))
+            format!("   (unreachable: {}; their blocks stay leased)", unreachable.join(", "))
         }
     );
     let lines: String =
-        items.iter().map(|p| format!("{}   {}\n", at(p, "/address"), at(p, "/problem"))).collect();
+        items.iter().map(|p| format!("\n  ✗ {}   {}", at(p, "/address"), at(p, "/problem"))).collect();
     let value = json!({"kind": "IpamCheck", "addresses": seen.len(), "nodes": asked.len(), "unreachable": unreachable, "items": items});
-    run.printer.value(&value, &format!("{lines}{summary}"));
+    run.printer.value(&value, &format!("{summary}{lines}"));
     if items.is_empty() { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
 }
 

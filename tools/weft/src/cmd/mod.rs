@@ -10,16 +10,24 @@ mod explain;
 mod get;
 mod init;
 mod ipam;
+mod kinds;
 mod node;
 mod ping;
 mod pod;
 mod reference;
+mod schema;
 mod status;
 mod token;
+mod version;
 mod wait;
 
+use std::io::{BufRead, IsTerminal, Write};
+
+use tokio::time::Instant;
+use weft_errors::{CONFIRMATION_MISSING, Error, Remedy};
+
 use crate::{
-    args::{Command, Global},
+    args::{Command, ContextCommand, Global, Ipam, Node, Pod, Token},
     client::Session,
     fail::Outcome,
     output::Printer,
@@ -31,20 +39,22 @@ pub(crate) struct Run {
     pub(crate) global: Global,
     /// Where results go.
     pub(crate) printer: Printer,
+    /// When the command's time is up.
+    pub(crate) deadline: Instant,
 }
 
 impl Run {
     /// Calls to the control plane, by the chosen context.
     pub(crate) fn session(&self) -> Outcome<Session> {
-        Session::open(&self.global)
+        Session::open(self)
     }
 }
 
-/// Runs one command.
+/// Runs one command. A noun without a verb lists.
 pub(crate) async fn run(command: Command, run: Run) -> Outcome {
     match command {
         Command::Init(args) => init::run(&args, &run).await,
-        Command::Token(args) => token::run(args, &run).await,
+        Command::Token { command } => token::run(command.unwrap_or(Token::List), &run).await,
         Command::Get(args) => get::run(&args, &run).await,
         Command::Apply(args) => apply::run(&args, &run).await,
         Command::Delete(args) => delete::run(&args, &run).await,
@@ -52,40 +62,77 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Status => status::run(&run).await,
         Command::Check(args) => check::run(&args, &run).await,
         Command::Wait(args) => wait::run(&args, &run).await,
-        Command::Node(args) => node::run(args, &run).await,
-        Command::Pod(args) => pod::run(args, &run).await,
-        Command::Ipam(args) => ipam::run(args, &run).await,
+        Command::Node { command } => node::run(command.unwrap_or(Node::List), &run).await,
+        Command::Pod { command } => {
+            let list = Pod::List { selector: String::new(), all_namespaces: false };
+            pod::run(command.unwrap_or(list), &run).await
+        }
+        Command::Ipam { command } => ipam::run(command.unwrap_or(Ipam::Show), &run).await,
         Command::Ping(args) => ping::run(&args, &run).await,
-        Command::Context(args) => context::run(args, &run).await,
+        Command::Context { command } => context::run(command.unwrap_or(ContextCommand::List), &run).await,
         Command::Explain(args) => explain::run(&args, &run),
         Command::Completion { shell } => {
             completion::run(shell);
             Ok(())
         }
-        Command::Version => {
-            crate::output::out(concat!("weft ", env!("CARGO_PKG_VERSION")));
-            Ok(())
-        }
+        Command::Version => version::run(&run).await,
         Command::Reference { page } => reference::run(&page),
     }
 }
 
-/// Asks on a terminal before something is destroyed; off one, `--yes` must have been given.
-pub(crate) fn confirm(what: &str, yes: bool) -> Outcome {
-    use std::io::{BufRead, IsTerminal, Write};
+/// Asks on a terminal before something is destroyed, where `word` must be typed; off one, `--yes` must have been given.
+pub(crate) fn confirm(what: &str, word: &str, yes: bool) -> Outcome {
     if yes {
         return Ok(());
     }
     let refused = || {
-        weft_errors::Error::new(&weft_errors::CONFIRMATION_MISSING, format!("{what}: not confirmed"))
-            .try_this("confirm on the command line", "--yes")
+        Error::new(&CONFIRMATION_MISSING, format!("{what}: not confirmed"))
+            .try_this("repeat the command with --yes", "")
             .into()
     };
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    let _ = write!(std::io::stderr().lock(), "{what}? Type yes: ");
+    // A closed stderr is the reader's choice.
+    let _ = write!(std::io::stderr().lock(), "{what}? Type {word}: ");
     let mut line = String::new();
     let read = std::io::stdin().lock().read_line(&mut line);
-    if read.is_ok() && line.trim() == "yes" { Ok(()) } else { Err(refused()) }
+    if read.is_ok() && line.trim() == word { Ok(()) } else { Err(refused()) }
+}
+
+/// Puts the known name that is spelt alike (at most two edits) before what else can be tried.
+pub(crate) fn did_you_mean<'a>(
+    mut error: Error,
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    let word = word.to_lowercase();
+    let near = known
+        .into_iter()
+        .map(|name| (strsim::levenshtein(&name.to_lowercase(), &word), name))
+        .filter(|(distance, name)| *distance <= 2 && *distance < name.chars().count())
+        .min();
+    if let Some((_, name)) = near {
+        let remedy = Remedy { text: format!("did you mean {name}?"), command: String::new() };
+        error.remedy.insert(0, remedy);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_errors::NOT_FOUND;
+
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_spelt_alike_are_suggested() {
+        let first = |word: &str| {
+            let error = did_you_mean(Error::new(&NOT_FOUND, "x"), word, ["web-0", "db", "n1"]);
+            error.remedy.first().map(|r| r.text.clone()).unwrap_or_default()
+        };
+        assert_eq!(first("wbe-0"), "did you mean web-0?");
+        assert_eq!(first("N2"), "did you mean n1?");
+        assert_eq!(first("xy"), "list what there is with weft get", "nothing of db or n1 is left in it");
+    }
 }

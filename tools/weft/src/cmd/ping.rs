@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
-use weft_errors::{ExitCode, NOT_FOUND, OBJECT_INVALID};
-use weft_model::Kind;
+use weft_errors::{Error, ExitCode, NOT_FOUND, USAGE};
+use weft_model::{Kind, PodName};
 use weft_proto::v1::{self, answer_request, ask};
 
 use super::{
@@ -22,8 +22,7 @@ use crate::{
 /// Runs the command.
 pub(crate) async fn run(args: &Ping, run: &Run) -> Outcome {
     let session = run.session()?;
-    let from = pod_name(&args.from, session.namespace())
-        .map_err(|e| Failure::new(&OBJECT_INVALID, e.to_string()))?;
+    let from = named(&args.from, "FROM", &session)?;
     let (sender, _) = one(&session, Kind::Pod, &from.to_string()).await?;
     let to = targets(&args.to, &session, &sender).await?;
     let ping = v1::Ping {
@@ -34,9 +33,8 @@ pub(crate) async fn run(args: &Ping, run: &Run) -> Outcome {
         dont_fragment: args.df,
     };
     let node = at(&sender, "/spec/nodeName");
-    let answer_request::What::Ping(answer) = ask_node(&session, &node, ask::What::Ping(ping)).await? else {
-        return Err(unexpected(&node));
-    };
+    let answer = ask_node(&session, &node, ask::What::Ping(ping), None).await?;
+    let answer_request::What::Ping(answer) = answer else { return Err(unexpected(&node)) };
     let rows = answer.rows;
     let items: Vec<Value> = rows.iter().map(row).collect();
     let lost = rows.iter().any(|row| row.received < row.sent || row.sent == 0);
@@ -51,7 +49,7 @@ async fn targets(to: &str, session: &Session, sender: &Value) -> Outcome<Vec<IpA
     if let Ok(address) = to.parse() {
         return Ok(vec![address]);
     }
-    let name = pod_name(to, session.namespace()).map_err(|e| Failure::new(&OBJECT_INVALID, e.to_string()))?;
+    let name = named(to, "TO", session)?;
     let (pod, _) = one(session, Kind::Pod, &name.to_string()).await?;
     let own = addresses(sender);
     let targets: Vec<IpAddr> =
@@ -60,6 +58,13 @@ async fn targets(to: &str, session: &Session, sender: &Value) -> Outcome<Vec<IpA
         return Err(Failure::new(&NOT_FOUND, format!("pod {name} has no address of a family of the sender")));
     }
     Ok(targets)
+}
+
+fn named(text: &str, field: &str, session: &Session) -> Outcome<PodName> {
+    pod_name(text, session.namespace()).map_err(|e| {
+        let error = Error::new(&USAGE, e.to_string()).field(field);
+        error.try_this("name a pod as NAME or NAMESPACE/NAME", "weft ping --help").into()
+    })
 }
 
 fn addresses(pod: &Value) -> Vec<IpAddr> {
@@ -86,9 +91,8 @@ fn row(row: &v1::PingRow) -> Value {
 }
 
 fn line(from: &str, node: &str, item: &Value) -> String {
-    let time = item["medianUs"]
-        .as_u64()
-        .map_or(String::new(), |us| format!("   {}.{:02} ms", us / 1000, us % 1000 / 10));
+    let time =
+        item["medianUs"].as_u64().map_or(String::new(), |us| format!("   {}.{:03} ms", us / 1000, us % 1000));
     let problem =
         item["problem"].as_str().filter(|p| !p.is_empty()).map_or(String::new(), |p| format!("   {p}"));
     format!(

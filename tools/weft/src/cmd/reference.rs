@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use clap::CommandFactory;
 use weft_errors::ALL;
 
 use crate::{
-    args::Cli,
+    args::tree,
     fail::{Failure, Outcome},
     output::out,
 };
@@ -43,7 +42,7 @@ fn errors() -> String {
 }
 
 fn cli() -> String {
-    let mut root = Cli::command().term_width(100);
+    let mut root = tree().term_width(100);
     root.build();
     let mut text = "# weft\n\nGenerated from the program's own help.\n".to_owned();
     section(&mut root, "weft", &mut text);

@@ -1,5 +1,7 @@
 //! `weft status`: the verdict first, then what is wrong, then the numbers.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use weft_errors::ExitCode;
 use weft_proto::v1;
@@ -8,18 +10,16 @@ use super::Run;
 use crate::{
     client::{Session, hex, node_status_value, now_ms},
     fail::{Failure, Outcome},
-    table::{at, span},
+    table::{at, count, span},
 };
+
+/// A handshake of this age or younger shows that a tunnel works (WireGuard, section 6.1: Reject-After-Time).
+const FRESH_S: u64 = 180;
 
 /// Runs the command: exit 0 only when all is well.
 pub(crate) async fn run(run: &Run) -> Outcome {
     let session = run.session()?;
-    let status = session
-        .admin()?
-        .status(session.request(v1::StatusRequest {}))
-        .await
-        .map_err(|s| session.failure(s))?
-        .into_inner();
+    let status = session.status().await?;
     let value = value(&status, &session);
     run.printer.value(&value, &screen(&value));
     if at(&value, "/verdict") == "HEALTHY" { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
@@ -27,25 +27,9 @@ pub(crate) async fn run(run: &Run) -> Outcome {
 
 fn value(status: &v1::StatusResponse, session: &Session) -> Value {
     let nodes: Vec<Value> = status.nodes.iter().map(node_status_value).collect();
-    let replicas: Vec<Value> = status
-        .replicas
-        .iter()
-        .map(|replica| {
-            let member = replica.member.clone().unwrap_or_default();
-            json!({
-                "id": member.id,
-                "name": member.name,
-                "voter": member.voter,
-                "reachable": replica.reachable,
-                "leader": replica.leader,
-                "term": replica.term,
-                "applied": replica.applied,
-                "version": replica.version,
-                "stateHash": hex(&replica.state_hash),
-            })
-        })
-        .collect();
-    let problems = problems(status, &nodes);
+    let replicas: Vec<Value> = status.replicas.iter().map(replica_value).collect();
+    let problems = problems(&replicas, &nodes);
+    let fabric = status.fabric.as_ref().and_then(|wire| weft_model::Fabric::try_from(wire.clone()).ok());
     json!({
         "kind": "Status",
         "verdict": if problems.is_empty() { "HEALTHY" } else { "DEGRADED" },
@@ -53,6 +37,8 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
         "context": session.context_name(),
         "cluster": hex(&status.cluster),
         "revision": status.revision,
+        "time": weft_yaml::format_time(now_ms()),
+        "overlay": fabric.map(|fabric| fabric.overlay.to_string()),
         "replicas": replicas,
         "nodes": nodes,
         "pods": status.pods,
@@ -61,89 +47,228 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
     })
 }
 
-/// One line per thing that is wrong, with the command that tells more.
-fn problems(status: &v1::StatusResponse, nodes: &[Value]) -> Vec<Value> {
+fn replica_value(replica: &v1::ReplicaStatus) -> Value {
+    let member = replica.member.clone().unwrap_or_default();
+    json!({
+        "id": member.id,
+        "name": member.name,
+        "voter": member.voter,
+        "reachable": replica.reachable,
+        "leader": replica.leader,
+        "term": replica.term,
+        "applied": replica.applied,
+        "version": replica.version,
+        "stateHash": hex(&replica.state_hash),
+    })
+}
+
+/// One line per thing that is wrong, with the command that tells more; the same trouble on several nodes is one line.
+fn problems(replicas: &[Value], nodes: &[Value]) -> Vec<Value> {
     let mut problems = Vec::new();
-    let mut problem = |object: String, text: String, command: &str| {
-        problems.push(json!({"object": object, "problem": text, "command": command}))
+    let mut problem = |severe: bool, object: String, text: String, command: String| {
+        problems.push(json!({"severe": severe, "object": object, "problem": text, "command": command}));
     };
-    for replica in status.replicas.iter().filter(|r| !r.reachable) {
-        let name = replica.member.as_ref().map_or("?", |m| m.name.as_str());
-        problem(format!("replica {name}"), "doesn't answer".to_owned(), "weft get members");
+    for replica in replicas.iter().filter(|r| r["reachable"] != json!(true)) {
+        let name = at(replica, "/name");
+        problem(true, format!("replica {name}"), "doesn't answer".to_owned(), "weft get members".to_owned());
     }
-    if !status.replicas.iter().any(|r| r.leader) {
-        problem("control plane".to_owned(), "has no leader".to_owned(), "weft get members");
+    let leaderless = !replicas.iter().any(|r| r["leader"] == json!(true));
+    if leaderless {
+        let voters = replicas.iter().filter(|r| r["voter"] == json!(true)).count();
+        let text = format!(
+            "no leader: {} of {voters} voters must answer; nodes keep forwarding, changes wait",
+            voters / 2 + 1
+        );
+        problem(true, "control plane".to_owned(), text, "weft get members --stale".to_owned());
     }
+    let mut common: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for node in nodes {
         let name = at(node, "/node");
         if node["connected"] != json!(true) {
-            let age = match node["lastReportMs"].as_u64() {
-                Some(0) | None => "no report since the control plane started".to_owned(),
-                Some(ms) => format!("last report {} ago", span(now_ms().saturating_sub(ms) / 1000)),
-            };
-            problem(
-                format!("node {name}"),
-                format!("unreachable ({age}): its pods are Unknown"),
-                &format!("weft node show {name}"),
-            );
+            problem(true, format!("node {name}"), unreachable(node), format!("weft node show {name}"));
             continue;
         }
-        for subsystem in
-            node["status"]["subsystems"].as_array().into_iter().flatten().filter(|s| s["ok"] != json!(true))
-        {
-            problem(
-                format!("node {name}"),
-                format!("{}: {}", at(subsystem, "/name"), at(subsystem, "/error/message")),
-                &format!("weft node show {name}"),
-            );
+        for text in troubles(node, leaderless) {
+            common.entry(text).or_default().push(name.clone());
         }
+    }
+    for (text, names) in common {
+        let noun = if names.len() == 1 { "node" } else { "nodes" };
+        let command = format!("weft node show {}", names.first().map_or("NODE", String::as_str));
+        problem(false, format!("{noun} {}", names.join(", ")), text, command);
     }
     problems
 }
 
-fn screen(value: &Value) -> String {
-    let problems = value["problems"].as_array().map_or(&[][..], Vec::as_slice);
-    let count = match problems.len() {
-        0 => String::new(),
-        1 => "  1 problem".to_owned(),
-        n => format!("  {n} problems"),
+/// `unreachable for 2m (last report 10:11:52 UTC): its 41 pods are Unknown`.
+fn unreachable(node: &Value) -> String {
+    let since = match weft_yaml::parse_time(&at(node, "/lastReport")) {
+        Some(ms) => {
+            let time = at(node, "/lastReport");
+            let clock = time.get(11..19).unwrap_or_default();
+            format!(" for {} (last report {clock} UTC)", span(now_ms().saturating_sub(ms) / 1000))
+        }
+        // Reports are kept by the replica that a node follows, in memory.
+        None => " (the replicas that answer have no report of it)".to_owned(),
     };
+    let pods = match node.pointer("/status/pods").and_then(Value::as_u64) {
+        Some(0) => String::new(),
+        Some(1) => ": its pod is Unknown".to_owned(),
+        Some(n) => format!(": its {n} pods are Unknown"),
+        None => ": its pods are Unknown".to_owned(),
+    };
+    format!("unreachable{since}{pods}")
+}
+
+/// Subsystems that don't work and checks that failed. Without a leader no node can publish: that is said once already.
+fn troubles(node: &Value, leaderless: bool) -> Vec<String> {
+    let list = |pointer: &str| node.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let failed = |value: &&Value| value["ok"] != json!(true);
+    let subsystems = list("/status/subsystems")
+        .iter()
+        .filter(failed)
+        .filter(|s| !(leaderless && at(s, "/name") == "publish"))
+        .map(|s| format!("{}: {}", at(s, "/name"), at(s, "/error/message")));
+    let findings = list("/status/findings")
+        .iter()
+        .filter(failed)
+        .map(|f| format!("{}: {}", at(f, "/check"), at(f, "/error/message")));
+    subsystems.chain(findings).collect()
+}
+
+fn screen(value: &Value) -> String {
+    let list = |name: &str| value[name].as_array().map_or(&[][..], Vec::as_slice);
+    let problems = list("problems");
+    let number =
+        if problems.is_empty() { String::new() } else { format!("  {}", count(problems.len(), "problem")) };
+    let time = at(value, "/time");
     let mut text = format!(
-        "{}{count}   context {}   revision {}\n",
+        "{}{number}   context {}   revision {}   {} UTC\n",
         at(value, "/verdict"),
         at(value, "/context"),
-        at(value, "/revision")
+        at(value, "/revision"),
+        time.get(11..19).unwrap_or_default()
     );
+    let width = problems.iter().map(|p| at(p, "/object").chars().count()).max().unwrap_or(0);
     for problem in problems {
+        let sign = if problem["severe"] == json!(true) { '✗' } else { '!' };
         text += &format!(
-            "  ✗ {}   {}      {}\n",
+            "  {sign} {:width$}  {}      {}\n",
             at(problem, "/object"),
             at(problem, "/problem"),
             at(problem, "/command")
         );
     }
-    let replicas = value["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+    let replicas = list("replicas");
     let reachable = replicas.iter().filter(|r| r["reachable"] == json!(true)).count();
     let leader = replicas.iter().find(|r| r["leader"] == json!(true));
     let leader = leader
         .map_or("no leader".to_owned(), |l| format!("leader {} (term {})", at(l, "/name"), at(l, "/term")));
-    text += &format!("\nControl plane   {reachable}/{} replicas, {leader}\n", replicas.len());
-    let nodes = value["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let ready = nodes.iter().filter(|n| n["connected"] == json!(true)).count();
-    let revision = value["revision"].as_u64().unwrap_or(0);
-    let current =
-        nodes.iter().filter(|n| n["status"]["appliedRevision"].as_u64().unwrap_or(0) >= revision).count();
-    text += &format!("Nodes           {ready}/{} ready, {current} at revision {revision}\n", nodes.len());
-    let peers = || nodes.iter().flat_map(|n| n["status"]["peers"].as_array().into_iter().flatten());
-    let fresh = peers().filter(|p| p["handshakeAgeS"].as_u64().is_some_and(|age| age < 180)).count();
-    let userspace = nodes.iter().filter(|n| n["status"]["kernelWireguard"] == json!(false)).count();
+    text += &format!("\nControl plane   {reachable}/{}, {leader}\n", count(replicas.len(), "replica"));
+    text += &nodes_line(list("nodes"), value["revision"].as_u64().unwrap_or(0));
+    text += &mesh_line(list("nodes"), &at(value, "/overlay"));
     text += &format!(
-        "Mesh            {fresh} of {} tunnels with a handshake in the last 3m, userspace on {userspace} nodes\n",
-        peers().count()
-    );
-    text += &format!(
-        "Addresses       {} pods, {} of {} blocks leased\n",
-        value["pods"], value["blocks"], value["blocksTotal"]
+        "Addresses       {}, {} of {} blocks leased\n",
+        count(usize::try_from(value["pods"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX), "pod"),
+        value["blocks"],
+        value["blocksTotal"]
     );
     text
+}
+
+fn is_ready(node: &&Value) -> bool {
+    node["connected"] == json!(true)
+}
+
+fn nodes_line(nodes: &[Value], revision: u64) -> String {
+    let ready = nodes.iter().filter(is_ready).count();
+    let current = |n: &&Value| n["status"]["appliedRevision"].as_u64().unwrap_or(0) >= revision;
+    let current = nodes.iter().filter(is_ready).filter(current).count();
+    format!(
+        "Nodes           {ready}/{} ready, {current} at revision {revision}, {} behind\n",
+        nodes.len(),
+        ready - current
+    )
+}
+
+/// `12/20 tunnels fresh, 8 with worker-3 stale · userspace on 1 node`, by what nodes in reach say.
+fn mesh_line(nodes: &[Value], overlay: &str) -> String {
+    if overlay == "routed" {
+        return "Mesh            none: mode routed\n".to_owned();
+    }
+    let peers: Vec<&Value> = nodes
+        .iter()
+        .filter(is_ready)
+        .flat_map(|n| n["status"]["peers"].as_array().into_iter().flatten())
+        .collect();
+    let is_fresh = |peer: &&&Value| peer["handshakeAgeS"].as_u64().is_some_and(|age| age <= FRESH_S);
+    let fresh = peers.iter().filter(is_fresh).count();
+    let mut stale: BTreeMap<String, usize> = BTreeMap::new();
+    for peer in peers.iter().filter(|peer| !is_fresh(peer)) {
+        *stale.entry(at(peer, "/node")).or_default() += 1;
+    }
+    let stale: String = stale.iter().map(|(node, number)| format!(", {number} with {node} stale")).collect();
+    let userspace =
+        nodes.iter().filter(is_ready).filter(|n| n["status"]["kernelWireguard"] == json!(false)).count();
+    let engine = match userspace {
+        0 => String::new(),
+        n => format!(" · userspace on {}", count(n, "node")),
+    };
+    format!("Mesh            {fresh}/{} fresh{stale}{engine}\n", count(peers.len(), "tunnel"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, connected: bool, status: Value) -> Value {
+        json!({"node": name, "connected": connected, "lastReport": null, "status": status})
+    }
+
+    fn replica(name: &str, reachable: bool, leader: bool) -> Value {
+        json!({"name": name, "voter": true, "reachable": reachable, "leader": leader})
+    }
+
+    fn lines(replicas: &[Value], nodes: &[Value]) -> Vec<String> {
+        problems(replicas, nodes)
+            .iter()
+            .map(|p| format!("{}: {}", at(p, "/object"), at(p, "/problem")))
+            .collect()
+    }
+
+    #[test]
+    fn one_trouble_on_many_nodes_is_one_line_and_nothing_follows_from_a_lost_leader() {
+        let failing = |name: &str, message: &str| json!({"pods": 2, "subsystems": [{"name": name, "ok": false, "error": {"message": message}}], "findings": []});
+        let all = [replica("cp-1", true, true)];
+        assert!(lines(&all, &[node("n1", true, json!({}))]).is_empty());
+        let nodes =
+            [node("n1", true, failing("mesh", "no tunnel")), node("n2", true, failing("mesh", "no tunnel"))];
+        assert_eq!(lines(&all, &nodes), ["nodes n1, n2: mesh: no tunnel"]);
+        let lost =
+            [replica("cp-1", true, false), replica("cp-2", false, false), replica("cp-3", false, false)];
+        let found = lines(&lost, &[node("n1", true, failing("publish", "nobody leads"))]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[2].contains("2 of 3 voters must answer"), "{found:?}");
+        let away = lines(&all, &[node("n3", false, failing("mesh", "old"))]);
+        assert_eq!(
+            away,
+            ["node n3: unreachable (the replicas that answer have no report of it): its 2 pods are Unknown"]
+        );
+    }
+
+    #[test]
+    fn the_mesh_line_counts_tunnels_of_nodes_in_reach() {
+        let peer = |node: &str, age: Value| json!({"node": node, "handshakeAgeS": age});
+        let status = |peers: Vec<Value>| json!({"kernelWireguard": false, "peers": peers});
+        let nodes = [
+            node("n1", true, status(vec![peer("n2", json!(4)), peer("n3", json!(181))])),
+            node("n2", true, status(vec![peer("n1", json!(180)), peer("n3", Value::Null)])),
+            node("n3", false, status(vec![peer("n1", json!(9))])),
+        ];
+        assert_eq!(
+            mesh_line(&nodes, "wireguard"),
+            "Mesh            2/4 tunnels fresh, 2 with n3 stale · userspace on 2 nodes\n"
+        );
+        assert_eq!(mesh_line(&nodes, "routed"), "Mesh            none: mode routed\n");
+    }
 }

@@ -1,0 +1,85 @@
+//! Arguments of what concerns objects: get, apply, delete, describe, wait, explain.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::value::Expect;
+
+/// `weft get`.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// nodes (no), pods (po), blocks, members, fabric (fab), peers, routes
+    pub(crate) kind: String,
+    /// Name of one object
+    pub(crate) name: Option<String>,
+    /// Label selector: app=web,tier!=db
+    #[arg(
+        short = 'l',
+        long,
+        default_value = "",
+        value_name = "SELECTOR",
+        hide_default_value = true,
+        conflicts_with = "name"
+    )]
+    pub(crate) selector: String,
+    /// All namespaces
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Go on and print a row per change
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Exit 1 unless there are so many: 3, 1+ or 0
+    #[arg(long, value_name = "N", conflicts_with = "watch")]
+    pub(crate) expect: Option<Expect>,
+}
+
+/// `weft apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// File, folder of files, or - for standard input
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Validate on the leader, store nothing
+    #[arg(long, value_name = "server", value_parser = ["server"])]
+    pub(crate) dry_run: Option<String>,
+    /// Return when every reachable node has it in its kernel
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// `weft delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Kind of the object
+    pub(crate) kind: String,
+    /// Its name
+    pub(crate) name: String,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `weft describe`.
+#[derive(Debug, Args)]
+pub(crate) struct Describe {
+    /// Kind of the object
+    pub(crate) kind: String,
+    /// Its name
+    pub(crate) name: String,
+}
+
+/// `weft wait`.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// Revision; default: the present one
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(crate) revision: u64,
+}
+
+/// `weft explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A code such as W2203 or RangeOverlap, a kind, or a field such as fabric.spec.ranges; without one all codes are listed
+    pub(crate) what: Option<String>,
+}

@@ -1,0 +1,56 @@
+//! The agent of this machine, by its socket.
+
+use std::{path::Path, time::Duration};
+
+use weft_errors::{AGENT_UNREACHABLE, Error, INTERNAL};
+use weft_model::{PodName, ownership};
+use weft_proto::v1;
+use weft_rpc::{Transport, error_of, with_deadline};
+
+use crate::fail::{Failure, Outcome};
+
+/// The agent of this machine, by its socket.
+pub(crate) struct LocalAgent(v1::local_client::LocalClient<Transport>);
+
+impl LocalAgent {
+    /// Opens the socket; connecting happens with the first call.
+    pub(crate) fn open() -> Outcome<Self> {
+        let path = Path::new(ownership::run::AGENT_SOCKET);
+        if !path.exists() {
+            return Err(Error::new(
+                &AGENT_UNREACHABLE,
+                format!("{} isn't there: no weft-agent runs on this machine", path.display()),
+            )
+            .object("file", "", path.display())
+            .try_this("start weft-agent here, or name the node of the pod", "weft pod add NAME --node NODE")
+            .into());
+        }
+        Ok(Self(weft_rpc::local_channel(path)))
+    }
+
+    /// Makes a pod here.
+    pub(crate) async fn add_pod(&mut self, add: v1::PodAdd, timeout: Duration) -> Outcome<v1::Pod> {
+        let answer =
+            self.0.add_pod(with_deadline(add, timeout)).await.map_err(|s| Failure::from(error_of(&s)))?;
+        answer
+            .into_inner()
+            .pod
+            .ok_or_else(|| Failure::new(&INTERNAL, "the agent made a pod and didn't say which"))
+    }
+
+    /// Removes a pod here.
+    pub(crate) async fn remove_pod(&mut self, remove: v1::PodRemove, timeout: Duration) -> Outcome {
+        self.0.remove_pod(with_deadline(remove, timeout)).await.map(|_| ()).map_err(|s| error_of(&s).into())
+    }
+
+    /// Whether a pod is attached here.
+    pub(crate) async fn has_pod(&mut self, name: &PodName, timeout: Duration) -> Outcome<bool> {
+        let answer = self
+            .0
+            .status(with_deadline(v1::LocalNodeRequest {}, timeout))
+            .await
+            .map_err(|s| Failure::from(error_of(&s)))?;
+        let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();
+        Ok(answer.into_inner().pods.iter().any(same))
+    }
+}

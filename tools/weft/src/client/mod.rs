@@ -1,0 +1,209 @@
+//! Calls to the control plane by a context.
+
+mod join;
+mod local;
+mod wire;
+
+use std::{
+    future::Future,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+use weft_errors::{Error, INTERNAL, UNREACHABLE};
+use weft_proto::v1::{self, admin_client::AdminClient};
+use weft_rpc::{
+    Channel, ChannelOptions, FileNames, Identity, Request, Response, SharedIdentity, Status, Transport,
+    Trust, with_deadline,
+};
+
+pub(crate) use join::join_person;
+pub(crate) use local::LocalAgent;
+pub(crate) use wire::{
+    address, bytes_of, finding_value, hex, node_status_value, object, revision_reached, socket, time,
+};
+
+use crate::{
+    cmd::{Run, confirm},
+    context::{Context, load, path, private},
+    fail::{Failure, Outcome},
+    output::Printer,
+};
+
+/// After so long without an answer a line says that the command still waits.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What an agent, or the replica that waits for nodes, needs to get its answer through before our own time is up.
+const ANSWER_MARGIN: Duration = Duration::from_millis(300);
+
+/// Calls to the control plane. `--timeout` is the budget of all of them together.
+pub(crate) struct Session {
+    channel: Channel,
+    name: String,
+    namespace: String,
+    deadline: Instant,
+    stale: bool,
+    protected: bool,
+    client: [u8; 16],
+    sequence: AtomicU64,
+    printer: Printer,
+}
+
+impl Session {
+    /// By the chosen context.
+    pub(crate) fn open(run: &Run) -> Outcome<Self> {
+        Self::by(run, run.global.context.as_deref())
+    }
+
+    /// By a named context.
+    pub(crate) fn of_context(run: &Run, name: &str) -> Outcome<Self> {
+        Self::by(run, Some(name))
+    }
+
+    fn by(run: &Run, name: Option<&str>) -> Outcome<Self> {
+        let file = path();
+        let (name, context) = load(&file)?.pick(name, &file)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let identity = identity(&context, folder)?;
+        let trust = match &context.ca {
+            Some(hash) => Trust::Pinned(
+                hash.parse().map_err(|e: String| Failure::new(&weft_errors::CONFIG_INVALID, e))?,
+            ),
+            None => Trust::Authority(identity.authority().to_vec()),
+        };
+        let global = &run.global;
+        let endpoints =
+            if global.endpoint.is_empty() { context.endpoints.clone() } else { global.endpoint.clone() };
+        let identity = Some(SharedIdentity::new(identity));
+        let channel = Channel::new(ChannelOptions { endpoints, trust, identity, replica: None })
+            .map_err(|e| Failure::of(&e))?;
+        let namespace =
+            global.namespace.clone().or(context.namespace).unwrap_or_else(|| "default".to_owned());
+        Ok(Self {
+            channel,
+            name,
+            namespace,
+            deadline: run.deadline,
+            stale: global.stale,
+            protected: context.protect,
+            client: random()?,
+            sequence: AtomicU64::new(0),
+            printer: run.printer,
+        })
+    }
+
+    /// One call. When the replica goes away under it, another one is asked: a mutation carries its identity and is
+    /// applied once.
+    pub(crate) async fn call<M, T, F>(
+        &self,
+        message: M,
+        call: impl Fn(AdminClient<Transport>, Request<M>) -> F,
+    ) -> Outcome<T>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let mut replicas = self.channel.endpoints().len();
+        loop {
+            let left = self.left();
+            let request = with_deadline(message.clone(), left);
+            let asked = self.channel.call(left, call(self.channel.admin(), request));
+            let error = match self.patiently(asked).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            // Without a connection nobody could be reached at all.
+            let was_there = error.registered() == &UNREACHABLE && self.channel.connected().is_some();
+            replicas = replicas.saturating_sub(1);
+            if !was_there || replicas == 0 {
+                return Err(error.into());
+            }
+            self.channel.leave_replica();
+        }
+    }
+
+    /// Waits, and says so when it takes long.
+    async fn patiently<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::pin!(asked);
+        tokio::select! {
+            biased;
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+        let left = self.left().as_secs();
+        self.printer.note(&format!("no answer yet, waiting up to {left}s more (--timeout)"));
+        asked.await
+    }
+
+    /// A client for streams, which have no end of their own.
+    pub(crate) fn streams(&self) -> AdminClient<Transport> {
+        self.channel.admin()
+    }
+
+    /// Time that the command has left.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Time for whoever answers on behalf of the control plane, milliseconds: a little less than ours.
+    pub(crate) fn answer_ms(&self) -> u32 {
+        u32::try_from(self.left().saturating_sub(ANSWER_MARGIN).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Identity of one more mutation of this command.
+    pub(crate) fn mutation(&self) -> v1::MutationId {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        v1::MutationId { client: self.client.to_vec().into(), sequence }
+    }
+
+    /// Asks before something is destroyed; a protected context wants its name typed.
+    pub(crate) fn confirm(&self, what: &str, yes: bool) -> Outcome {
+        let word = if self.protected { &self.name } else { "yes" };
+        confirm(what, word, yes)
+    }
+
+    /// Namespace when none is named.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Name of the context.
+    pub(crate) fn context_name(&self) -> &str {
+        &self.name
+    }
+
+    /// `--stale`.
+    pub(crate) const fn stale(&self) -> bool {
+        self.stale
+    }
+
+    /// The state of the fabric.
+    pub(crate) async fn status(&self) -> Outcome<v1::StatusResponse> {
+        self.call(v1::StatusRequest {}, |mut admin, request| async move { admin.status(request).await }).await
+    }
+}
+
+fn identity(context: &Context, folder: &Path) -> Outcome<Identity> {
+    let key = folder.join(&context.key_file);
+    private(&key)?;
+    let files = FileNames {
+        key,
+        certificate: folder.join(&context.cert_file),
+        authority: context.ca_file.as_ref().map(|file| folder.join(file)),
+    };
+    Identity::load(&files).map_err(|e| Failure::of(&e))
+}
+
+/// Wall time, milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn random() -> Outcome<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::new(&INTERNAL, format!("the kernel gave no random bytes: {e}")))?;
+    Ok(bytes)
+}

@@ -1,0 +1,81 @@
+//! Words for kinds, short and plural forms included.
+
+use weft_errors::{Error, UNKNOWN_KIND, USAGE};
+use weft_model::Kind;
+
+use super::did_you_mean;
+use crate::fail::{Failure, Outcome};
+
+/// What `get` can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// An object of the store.
+    Object(Kind),
+    /// Derived peers.
+    Peers,
+    /// Derived routes.
+    Routes,
+}
+
+/// The words of each kind; the plural first.
+const WORDS: &[(&[&str], Shown)] = &[
+    (&["nodes", "node", "no"], Shown::Object(Kind::Node)),
+    (&["pods", "pod", "po"], Shown::Object(Kind::Pod)),
+    (&["blocks", "block", "leases", "lease"], Shown::Object(Kind::Lease)),
+    (&["members", "member", "replicas", "replica"], Shown::Object(Kind::Member)),
+    (&["fabrics", "fabric", "fab"], Shown::Object(Kind::Fabric)),
+    (&["peers", "peer"], Shown::Peers),
+    (&["routes", "route"], Shown::Routes),
+];
+
+impl Shown {
+    /// The kind in the store; peers and routes have none.
+    pub(crate) fn object_kind(self, word: &str) -> Outcome<Kind> {
+        match self {
+            Self::Object(kind) => Ok(kind),
+            Self::Peers | Self::Routes => {
+                let error = Error::new(&USAGE, format!("{word} are derived from nodes and blocks"));
+                Err(error.try_this("they can be listed", format!("weft get {}", self.plural())).into())
+            }
+        }
+    }
+
+    /// `nodes`.
+    pub(crate) fn plural(self) -> &'static str {
+        let words = WORDS.iter().find(|(_, shown)| *shown == self);
+        words.and_then(|(words, _)| words.first().copied()).unwrap_or_default()
+    }
+}
+
+/// The kind of a word, with a suggestion for an unknown one.
+pub(crate) fn kind_of(word: &str) -> Outcome<Shown> {
+    let lower = word.to_lowercase();
+    if let Some((_, shown)) = WORDS.iter().find(|(words, _)| words.contains(&lower.as_str())) {
+        return Ok(*shown);
+    }
+    let kinds: Vec<&str> = WORDS.iter().filter_map(|(words, _)| words.first().copied()).collect();
+    let error = Error::new(&UNKNOWN_KIND, format!("{word:?} is no kind"))
+        .try_this(format!("the kinds are {}", kinds.join(", ")), "weft get KIND");
+    let known = WORDS.iter().flat_map(|(words, _)| words.iter().copied()).filter(|word| word.len() > 3);
+    Err(Failure::from(did_you_mean(error, &lower, known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_short_and_plural_words_and_unknown_ones_a_hint() {
+        for (word, kind) in
+            [("no", Kind::Node), ("Pods", Kind::Pod), ("po", Kind::Pod), ("fab", Kind::Fabric)]
+        {
+            assert!(kind_of(word).is_ok_and(|shown| shown == Shown::Object(kind)), "{word}");
+        }
+        for (word, hint) in [("ndoe", "did you mean node?"), ("service", "the kinds are nodes, pods, blocks")]
+        {
+            let Err(Failure::Error(error)) = kind_of(word) else { panic!("{word} is no kind") };
+            assert!(error.remedy[0].text.starts_with(hint), "{error}");
+        }
+        assert_eq!(Shown::Object(Kind::Fabric).plural(), "fabrics");
+    }
+}
