@@ -16,6 +16,7 @@ use crate::{
     inbox::{Look, Proposal, Question, Senders},
     limits::{COMMAND_BYTES, RETRY_PAUSE},
     peers::Peers,
+    room::Room,
 };
 
 /// What became of a mutation.
@@ -88,11 +89,17 @@ pub(crate) struct ReplicaHandle {
     senders: Senders,
     view: watch::Receiver<ReplicaView>,
     peers: Peers,
+    room: Room,
 }
 
 impl ReplicaHandle {
-    pub(crate) const fn new(senders: Senders, view: watch::Receiver<ReplicaView>, peers: Peers) -> Self {
-        Self { senders, view, peers }
+    pub(crate) const fn new(
+        senders: Senders,
+        view: watch::Receiver<ReplicaView>,
+        peers: Peers,
+        room: Room,
+    ) -> Self {
+        Self { senders, view, peers, room }
     }
 
     /// How the replica is doing.
@@ -160,8 +167,12 @@ impl ReplicaHandle {
         self.senders.questions.send(Question::Look(look)).await.map_err(|_| stopping())
     }
 
-    /// One try on this replica: `NO_LEADER` when it doesn't lead or lost that in between.
+    /// One try on this replica: `NO_LEADER` when it doesn't lead or lost that in between, `DISK_FULL` when it has no
+    /// room for more.
     pub(crate) async fn propose_here(&self, command: Command, deadline: Instant) -> Result<Decided, Error> {
+        if self.status().leads() {
+            self.room.check(&command.action)?;
+        }
         let room = tokio::time::timeout_at(deadline.into(), self.senders.proposals.reserve()).await;
         let room = room
             .map_err(|_| Error::new(&BUSY, "more changes are pending than the control plane accepts"))?

@@ -21,6 +21,7 @@ mod raft_log;
 mod raft_service;
 mod renewal;
 mod replica;
+mod room;
 mod serve;
 mod snapshot;
 mod sync;

@@ -79,5 +79,7 @@ pub(crate) const RECONNECT: std::ops::RangeInclusive<Duration> =
 pub(crate) const HAND_OVER: Duration = Duration::from_millis(300);
 /// How often a replica looks whether its certificate is due.
 pub(crate) const RENEWAL_CHECK: Duration = Duration::from_mins(1);
+/// How often a replica looks how full its disk is.
+pub(crate) const SPACE_CHECK: Duration = Duration::from_secs(1);
 /// Connections that wait to be accepted.
 pub(crate) const ACCEPT_QUEUE: u32 = 1_024;

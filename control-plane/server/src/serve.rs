@@ -38,6 +38,7 @@ use crate::{
     raft_service::RaftService,
     renewal::{identity_files, keep_renewed, renew},
     replica::{self, Completions, Parts, Removed, view_of},
+    room::{Room, keep_looking},
     sync::{Fanout, SyncService},
 };
 
@@ -86,9 +87,10 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
     let (senders, inbox) = channels();
     let peers = Peers::new(who.id, identity.clone(), tasks.clone(), senders.events.clone());
     peers.follow(who.peers.iter().map(|peer| Place { id: peer.id, name: None, address: peer.address }));
+    let room = Room::new(who.name.clone());
     let (view, views) = watch::channel(view_of(who.id, &opened.replica));
     let context = Arc::new(Context {
-        handle: ReplicaHandle::new(senders.clone(), views, peers.clone()),
+        handle: ReplicaHandle::new(senders.clone(), views, peers.clone(), room.clone()),
         peers: peers.clone(),
         fanout: Arc::new(Fanout::new(opened.replica.state().meta().revision)),
         reports: Arc::default(),
@@ -103,6 +105,7 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
 
     let completions = Arc::new(Completions::default());
     let Opened { directory, replica, log, states, .. } = opened;
+    tasks.spawn("room", keep_looking(directory.reserve(), room, tasks.token()));
     let report = Arc::clone(&completions);
     let disk = Disk::start(log, states, move |done| report.report(done)).map_err(|e| e.envelope())?;
     let parts = Parts {

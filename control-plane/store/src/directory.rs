@@ -14,7 +14,7 @@ use weft_model::{ClusterId, ReplicaId, ReplicaName};
 use weft_process::{MODE_PRIVATE, durable_remove, durable_replace};
 use weft_raft::{Draft, Seed};
 
-use crate::{EngineLog, Error, LogStore, SledState, Space, StateHealth, reserve};
+use crate::{EngineLog, Error, LogStore, Reserve, SledState, StateHealth};
 
 /// Format of the directory that this release writes.
 const FORMAT: u32 = 1;
@@ -78,7 +78,6 @@ impl DataDir {
             log.write(&[Draft { number: 1, snapshot, entries: Vec::new(), hard_state }])?;
             log.seal()?;
         }
-        reserve::ensure(&path.join("reserve"))?;
         durable_replace(&file, identity.to_text().as_bytes(), MODE_PRIVATE)?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
@@ -100,7 +99,6 @@ impl DataDir {
         }
         let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
         let identity = Identity::from_text(path, &text)?;
-        reserve::ensure(&path.join("reserve"))?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
     }
 
@@ -124,14 +122,9 @@ impl DataDir {
         SledState::open(&self.path)
     }
 
-    /// How full its file system is.
-    pub fn space(&self) -> Result<Space, Error> {
-        reserve::space(&self.path)
-    }
-
-    /// Gives up the reserve: 64 MiB for deletes and snapshots on a full disk. The next start makes it again.
-    pub fn release_reserve(&self) -> Result<(), Error> {
-        Ok(durable_remove(&self.path.join("reserve"))?)
+    /// Its room on the disk.
+    pub fn reserve(&self) -> Reserve {
+        Reserve::new(&self.path)
     }
 }
 

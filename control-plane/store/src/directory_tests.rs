@@ -28,7 +28,7 @@ fn who_made_it_is_who_opens_it() {
     drop(DataDir::create(&path, identity(), None).unwrap());
     let opened = DataDir::open(&path).unwrap();
     assert_eq!(opened.identity(), &identity());
-    assert!(opened.space().unwrap().total > 0);
+    assert!(opened.reserve().look().unwrap().total > 0);
     drop(opened);
     assert!(matches!(DataDir::create(&path, identity(), None), Err(Error::AlreadyInitialized { .. })));
 }

@@ -23,6 +23,6 @@ pub use directory::{DataDir, Identity, ReplicaAddress};
 pub use disk::{Disk, Done, Work};
 pub use engine_log::EngineLog;
 pub use error::Error;
-pub use reserve::Space;
+pub use reserve::{Reserve, Space};
 pub use sled_state::{SledState, StateHealth};
 pub use traits::{LogStore, StateStore, StoredLog, restore};

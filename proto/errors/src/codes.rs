@@ -67,7 +67,7 @@ codes! {
         "look at the state printed, then repeat with a longer --timeout";
     DISK_FULL = 1005 "DiskFull" Refused false
         "The disk of a replica is nearly full"
-        "Less than a tenth of the data directory's file system is free, or less than 64 MiB"
+        "Of the data directory's file system less than a tenth and 1 GiB is free, or less than 64 MiB"
         "free space on that machine; removals and changes of members are taken meanwhile";
     OTHER_CLUSTER = 1101 "OtherCluster" Refused false
         "A component belongs to another cluster"

@@ -195,7 +195,7 @@ impl World {
         assert!(stopped.failure.is_none() && stopped.hanging.is_empty(), "{stopped:?}");
         // To its very end: the next start must find the directory unlocked.
         let ended =
-            tokio::task::spawn_blocking(move || runtime.shutdown_timeout(std::time::Duration::from_secs(5)));
+            tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5)));
         ended.await.unwrap();
     }
 
