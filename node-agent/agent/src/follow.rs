@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use weft_errors::{Coded, Error, OTHER_CLUSTER, PRIMARY_MISMATCH, UNREACHABLE};
+use weft_errors::{Coded, Error, NODE_REMOVED, OTHER_CLUSTER, PRIMARY_MISMATCH, UNREACHABLE};
 use weft_model::{ClusterId, Family};
 use weft_proto::{convert::Frame, v1};
 use weft_rpc::{Channel, error_of};
@@ -23,6 +23,7 @@ use crate::{
     limits,
     node::Node,
     paths::Paths,
+    states::Subsystem,
     view_file,
 };
 
@@ -38,40 +39,90 @@ pub(crate) struct Follower {
     pub(crate) asks: mpsc::Sender<v1::Ask>,
     pub(crate) paths: Paths,
     pub(crate) membership: Membership,
+    /// Since when a replica is followed.
+    pub(crate) connected: Option<Instant>,
+}
+
+/// How long to wait for the next try, and whether anybody should hear of the last one.
+struct Tries {
+    usual: Backoff,
+    /// Of a removed node nobody expects anything; it only looks whether that was taken back.
+    removed: Backoff,
+    said: Option<String>,
+}
+
+/// What is worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Say {
+    /// It was said already.
+    Nothing,
+    /// No replica is followed.
+    Warning,
+    /// The node was removed.
+    Removed,
+}
+
+impl Tries {
+    const fn new() -> Self {
+        Self {
+            usual: Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST),
+            removed: Backoff::new(limits::RECONNECT_LONGEST, limits::REMOVED_LONGEST),
+            said: None,
+        }
+    }
+
+    /// After a stream that was followed for `lived`, or never.
+    fn failed(&mut self, error: &Error, lived: Option<Duration>, chance: u8) -> (Say, Duration) {
+        if lived.is_some() {
+            self.said = None;
+        }
+        // A replica that takes nodes and drops them at once isn't asked ten times a second.
+        if lived.is_some_and(|lived| lived >= limits::RECONNECT_LONGEST) {
+            *self = Self::new();
+        }
+        let news = self.said.as_ref() != Some(&error.code);
+        self.said = Some(error.code.clone());
+        let removed = error.registered() == &NODE_REMOVED;
+        let pause = if removed { self.removed.next(chance) } else { self.usual.next(chance) };
+        match (news, removed) {
+            (false, _) => (Say::Nothing, pause),
+            (true, false) => (Say::Warning, pause),
+            (true, true) => (Say::Removed, pause),
+        }
+    }
 }
 
 impl Follower {
     /// Follows until the process stops. Fails only when the node can't take part as it is configured.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let mut backoff = Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST);
-        let mut said = None;
+        let mut tries = Tries::new();
         loop {
-            let was_connected = tokio::select! {
+            let ended = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                ended = self.follow() => {
-                    let connected = self.node.set_connected(false);
-                    let error = match ended {
-                        Ok(()) => Error::new(&UNREACHABLE, "the replica ended the stream"),
-                        Err(error) => error,
-                    };
-                    if error.registered() == &PRIMARY_MISMATCH {
-                        return Err(error);
-                    }
-                    if connected || said.as_ref() != Some(&error.code) {
-                        tracing::warn!(%error, "no replica is followed; the last view is served");
-                        said = Some(error.code.clone());
-                    }
-                    connected
-                }
+                ended = self.follow() => ended,
             };
-            self.channel.leave_replica();
-            if was_connected {
-                backoff.reset();
-                said = None;
+            let lived = self.connected.take().map(|since| since.elapsed());
+            self.node.set_connected(false);
+            let error = match ended {
+                Ok(()) => Error::new(&UNREACHABLE, "the replica ended the stream"),
+                Err(error) => error,
+            };
+            if error.registered() == &PRIMARY_MISMATCH {
+                return Err(error);
             }
+            let (say, pause) = tries.failed(&error, lived, clock::chance());
+            match say {
+                Say::Nothing => {}
+                Say::Warning => tracing::warn!(%error, "no replica is followed; the last view is served"),
+                Say::Removed => {
+                    tracing::error!(%error, "this node is no part of the fabric any more; its pods keep what they have");
+                    self.node.states.failed(Subsystem::Publish, error, clock::wall());
+                }
+            }
+            self.channel.leave_replica();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(backoff.next(clock::chance())) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -107,6 +158,7 @@ impl Follower {
                 self.node.adopt(view.clone(), &touched);
             }
             if in_sync && self.node.set_connected(true) {
+                self.connected = Some(Instant::now());
                 let replica = self.channel.connected().map(|c| c.endpoint).unwrap_or_default();
                 tracing::info!(replica, revision = view.revision().0, "following the control plane");
                 self.node.publications.everything();
@@ -237,5 +289,27 @@ mod tests {
         }
         assert_eq!(touched, [256, 256, 88]);
         assert_eq!(view.routes().len(), 600);
+    }
+
+    #[test]
+    fn a_removed_node_is_told_once_and_asks_once_a_minute() {
+        let mut tries = Tries::new();
+        let removed = Error::new(&NODE_REMOVED, "node n1 was removed");
+        let all: Vec<_> = (0..6).map(|_| tries.failed(&removed, None, 255)).collect();
+        assert_eq!(all.iter().map(|(_, pause)| pause.as_secs()).collect::<Vec<_>>(), [5, 10, 20, 40, 60, 60]);
+        assert_eq!((all[0].0, all[1].0), (Say::Removed, Say::Nothing));
+    }
+
+    #[test]
+    fn a_stream_that_lives_shortly_is_told_and_makes_the_pauses_no_shorter() {
+        let mut tries = Tries::new();
+        let ended = Error::new(&UNREACHABLE, "the replica ended the stream");
+        let shortly = Some(Duration::from_millis(3));
+        let pauses: Vec<_> = (0..3).map(|_| tries.failed(&ended, shortly, 255)).collect();
+        let expected = [100, 200, 400].map(|ms| (Say::Warning, Duration::from_millis(ms)));
+        assert_eq!(pauses, expected);
+        let long = Some(limits::RECONNECT_LONGEST);
+        assert_eq!(tries.failed(&ended, long, 255), (Say::Warning, Duration::from_millis(100)));
+        assert_eq!(tries.failed(&ended, None, 255), (Say::Nothing, Duration::from_millis(200)));
     }
 }

@@ -57,6 +57,10 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(5);
 pub(crate) const RECONNECT_FIRST: Duration = Duration::from_millis(100);
 /// The control plane: longest pause.
 pub(crate) const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
+/// A node that was removed asks at most this seldom whether that was taken back.
+pub(crate) const REMOVED_LONGEST: Duration = Duration::from_secs(60);
+/// Pods that the control plane refused are offered again this often.
+pub(crate) const REFUSED_AGAIN: Duration = Duration::from_secs(30);
 /// A call to the control plane.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// A sign of life is sent this often.

@@ -23,6 +23,13 @@ pub(crate) struct Batch {
     pub(crate) deletes: Vec<PodUid>,
 }
 
+impl Batch {
+    /// Whether it says something of a pod.
+    pub(crate) fn tells_of(&self, uid: PodUid) -> bool {
+        self.upserts.iter().any(|pod| pod.uid == uid) || self.deletes.contains(&uid)
+    }
+}
+
 /// What waits to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pending {
@@ -128,16 +135,16 @@ impl Publications {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use weft_model::{AttachmentId, NodeName, PodPhase, Revision, WallTime};
 
     use super::*;
 
-    fn uid(n: u16) -> PodUid {
+    pub(crate) fn uid(n: u16) -> PodUid {
         PodUid(u128::from(n).to_be_bytes())
     }
 
-    fn pod(n: u16) -> Pod {
+    pub(crate) fn pod(n: u16) -> Pod {
         Pod {
             uid: uid(n),
             name: format!("shop/web-{n}").parse().unwrap(),

@@ -185,6 +185,7 @@ fn start_clients(
         asks,
         paths: paths.clone(),
         membership,
+        connected: None,
     };
     tasks.spawn("watchdog", weft_process::watchdog_loop(tasks.token(), || true));
     tasks.spawn_vital("follow", follower.run(tasks.token()));
