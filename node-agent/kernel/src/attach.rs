@@ -4,7 +4,7 @@
 //! attach takes back what it made. Requests are pipelined: two system calls on each side of the veth (performance, section 5).
 //! A detached link waits in the group of the dead for [`reap`], since deleting one waits for the kernel's grace periods.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use nix::errno::Errno;
 use weft_model::{
@@ -137,13 +137,47 @@ fn clear_dead(node: &mut Netlink, inside: &mut Netlink, pod: &PodLink) -> Result
 fn equip(node: &mut Netlink, inside: &mut Netlink, bridge: u32, pod: &PodLink) -> Result<Attached, Error> {
     let interface = index_of(&pod.interface)?;
     write_settings(pod)?;
+    let usable = UsableAddresses::watch(pod)?;
     inside.all(&pod_side(interface, pod))?;
     let link = find_link(node, &pod.link)?.ok_or_else(|| Error::NoLink { name: pod.link.clone() })?;
     let mut requests = node_side(link.index, bridge, pod);
     requests.extend([Request::link_at(link.index), Request::link_at(bridge)]);
     node.all(&requests)?;
+    usable.wait(interface)?;
+    // This waits for the lock under which an address that was told of becomes usable.
     inside.one(Request::link_at(interface))?;
     Ok(Attached { link: link.index, interface })
+}
+
+/// Waits until packets to the pod's IPv6 addresses are taken: their local routes are made by a task of the kernel, after the
+/// request was answered, when it gets the routing lock. It tells of the address then (`net/ipv6/addrconf.c`,
+/// `addrconf_dad_work`, also without duplicate address detection; Linux 6.8).
+struct UsableAddresses {
+    notices: Option<Netlink>,
+    missing: BTreeSet<IpAddr>,
+}
+
+impl UsableAddresses {
+    /// Begins to listen, in the pod's namespace, before the addresses are set.
+    fn watch(pod: &PodLink) -> Result<Self, Error> {
+        const RTNLGRP_IPV6_IFADDR: u32 = 9;
+        let missing: BTreeSet<_> = pod.addresses.iter().copied().filter(IpAddr::is_ipv6).collect();
+        let mut notices = None;
+        if !missing.is_empty() {
+            notices.insert(Netlink::open()?).join(RTNLGRP_IPV6_IFADDR)?;
+        }
+        Ok(Self { notices, missing })
+    }
+
+    fn wait(self, interface: u32) -> Result<(), Error> {
+        let Self { notices: Some(mut notices), mut missing } = self else { return Ok(()) };
+        notices.notices("make the pod's IPv6 addresses usable", |message| {
+            if let Some(address) = address_facts(message).filter(|address| address.link == interface) {
+                missing.remove(&address.address);
+            }
+            missing.is_empty()
+        })
+    }
 }
 
 fn write_settings(pod: &PodLink) -> Result<(), Error> {

@@ -4,7 +4,11 @@
 //! `Documentation/userspace-api/netlink/intro.rst`). A socket belongs to the namespace it was opened in and works from any
 //! thread. Not here: what the requests mean (request/), which to send (attach.rs and the executors).
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, Instant},
+};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
@@ -93,6 +97,35 @@ impl Netlink {
             }
         }
         Err(Error::Unsteady { what: request.what.clone(), tries: DUMP_TRIES })
+    }
+
+    /// Hears of a group of notifications from now on (`linux/rtnetlink.h`, RTNLGRP_*). Such a socket asks nothing itself.
+    pub(crate) fn join(&mut self, group: u32) -> Result<(), Error> {
+        let failed = |source| Error::socket("joining a group of notifications", Area::Link, source);
+        self.socket.add_membership(group).map_err(failed)
+    }
+
+    /// Reads notifications until `wanted` has seen all it waits for. Fails with `Deadline` after the limit of one answer.
+    pub(crate) fn notices(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(RouteNetlinkMessage) -> bool,
+    ) -> Result<(), Error> {
+        let end = Instant::now() + ANSWER_LIMIT;
+        while Instant::now() < end {
+            match self.socket.recv(&mut &mut self.buffer[..], 0) {
+                Ok(length) => {
+                    let mut messages = Messages::new(&self.buffer[..length]);
+                    if messages.any(|message| message.decode().is_some_and(&mut wanted)) {
+                        return Ok(());
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(source) => return Err(Error::socket("reading notifications", Area::Link, source)),
+            }
+        }
+        Err(Error::Deadline { what: what.to_owned(), seconds: ANSWER_LIMIT.as_secs() })
     }
 
     fn chunk(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {

@@ -231,6 +231,32 @@ fn purge_leaves_the_namespace_as_it_was() {
 }
 
 #[test]
+fn the_first_packet_to_a_pod_arrives_also_while_many_are_made() {
+    const WORKERS: u8 = 6;
+    const PODS: u8 = 20;
+    in_namespace(|| {
+        make_node(&[]);
+        let lost: Vec<String> = std::thread::scope(|scope| {
+            let work = |worker: u8| {
+                let mut lost = Vec::new();
+                let space = pod_namespace();
+                for round in 0..PODS {
+                    let pod = pod(1 + worker * PODS + round);
+                    attach(&space, &pod_link(&pod)).unwrap();
+                    let silent = pod.addresses.iter().filter(|address| !replies(**address, None, 100));
+                    lost.extend(silent.map(ToString::to_string));
+                    detach(&pod.link, pod.mac, &pod.addresses).unwrap();
+                }
+                lost
+            };
+            let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || work(worker))).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        assert_eq!(lost, NOTHING, "of {} pods", u32::from(WORKERS) * u32::from(PODS));
+    });
+}
+
+#[test]
 fn attach_and_detach_are_timed() {
     const PODS: u8 = 40;
     in_namespace(|| {
