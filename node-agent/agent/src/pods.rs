@@ -25,9 +25,11 @@ pub(crate) fn add(
     if taken {
         return Err(Error::new(
             &weft_errors::ALREADY_EXISTS,
-            format!("pod {pod} exists on this node already"),
+            format!("pod {pod} exists on node {} already", engine.node().name),
         )
-        .object("pod", pod.namespace.as_str(), &pod.name));
+        .object("pod", pod.namespace.as_str(), &pod.name)
+        .field("metadata.name")
+        .try_this("choose another name, or remove that pod first", format!("weft pod remove {pod}")));
     }
     let (directory, name) = (Path::new(NETNS_DIR), namespace_name(&pod));
     // A namespace that no pod of ours has is left over from one that was never finished.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use weft_errors::DEADLINE;
 use weft_proto::v1;
 use weft_rpc::{Channel, with_deadline};
 
@@ -16,6 +17,9 @@ use crate::{limits, node::Node, status::status};
 
 /// Numbers of peers, such as bytes and round trips, are told at least this often.
 const WHOLE_EVERY: Duration = Duration::from_secs(10);
+/// A replica that doesn't take a report within this is left for another one: a machine that lost its power says
+/// nothing, and the connection's own signs of life take longer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// A handshake of this age or younger shows that a tunnel works (WireGuard, section 6.1: Reject-After-Time).
 const FRESH_S: u64 = 180;
 
@@ -61,12 +65,15 @@ async fn send(node: &Node, channel: &Channel, told: Option<Told>) -> Option<Told
     }
     let request = v1::ReportRequest { status: Some(account) };
     let mut client = channel.sync();
-    let call = client.report(with_deadline(request, limits::CALL_DEADLINE));
-    match channel.call(limits::CALL_DEADLINE, call).await {
+    let call = client.report(with_deadline(request, ANSWER_WITHIN));
+    match channel.call(ANSWER_WITHIN, call).await {
         Ok(_) if whole => Some(Told { endpoint, at: now, gist }),
         Ok(_) => told,
         Err(error) => {
             tracing::debug!(%error, "a report was lost");
+            if error.registered() == &DEADLINE && channel.connected().is_some() {
+                channel.leave_replica();
+            }
             None
         }
     }

@@ -43,14 +43,15 @@ impl LocalAgent {
         self.0.remove_pod(with_deadline(remove, timeout)).await.map(|_| ()).map_err(|s| error_of(&s).into())
     }
 
+    /// What the agent says of its node.
+    pub(crate) async fn status(&mut self, timeout: Duration) -> Outcome<v1::LocalNodeResponse> {
+        let answer = self.0.status(with_deadline(v1::LocalNodeRequest {}, timeout)).await;
+        answer.map(weft_rpc::Response::into_inner).map_err(|s| error_of(&s).into())
+    }
+
     /// Whether a pod is attached here.
     pub(crate) async fn has_pod(&mut self, name: &PodName, timeout: Duration) -> Outcome<bool> {
-        let answer = self
-            .0
-            .status(with_deadline(v1::LocalNodeRequest {}, timeout))
-            .await
-            .map_err(|s| Failure::from(error_of(&s)))?;
         let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();
-        Ok(answer.into_inner().pods.iter().any(same))
+        Ok(self.status(timeout).await?.pods.iter().any(same))
     }
 }

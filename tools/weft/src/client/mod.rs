@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use weft_errors::{Error, INTERNAL, UNREACHABLE};
+use weft_errors::{DEADLINE, Error, INTERNAL, UNREACHABLE};
 use weft_proto::v1::{self, admin_client::AdminClient};
 use weft_rpc::{
     Channel, ChannelOptions, FileNames, Identity, Request, Response, SharedIdentity, Status, Transport,
@@ -33,7 +33,9 @@ use crate::{
 };
 
 /// After so long without an answer a line says that the command still waits.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for connecting, where endpoints are tried one after the other.
+const CONNECT_MARGIN: Duration = Duration::from_millis(800);
 /// What an agent, or the replica that waits for nodes, needs to get its answer through before our own time is up.
 const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 
@@ -107,20 +109,28 @@ impl Session {
         let mut replicas = self.channel.endpoints().len();
         loop {
             let left = self.left();
-            let request = with_deadline(message.clone(), left);
+            // The replica's time begins only when it is reached.
+            let request = with_deadline(message.clone(), left - CONNECT_MARGIN.min(left / 4));
             let asked = self.channel.call(left, call(self.channel.admin(), request));
             let error = match self.patiently(asked).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            // Without a connection nobody could be reached at all.
-            let was_there = error.registered() == &UNREACHABLE && self.channel.connected().is_some();
+            let was_there = self.channel.connected().is_some();
             replicas = replicas.saturating_sub(1);
-            if !was_there || replicas == 0 {
-                return Err(error.into());
+            match error.registered() {
+                code if code == &UNREACHABLE && was_there && replicas > 0 => self.channel.leave_replica(),
+                code if code == &DEADLINE && !was_there => return Err(self.unreached().into()),
+                _ => return Err(error.into()),
             }
-            self.channel.leave_replica();
         }
+    }
+
+    /// The time passed before any replica took the connection.
+    fn unreached(&self) -> Error {
+        Error::new(&UNREACHABLE, "no replica of the control plane could be reached in the time given")
+            .because(format!("the endpoints are {}", self.channel.endpoints().join(", ")))
+            .try_this("check that weftd runs there; more time is given by --timeout", "weft context show")
     }
 
     /// Waits, and says so when it takes long.

@@ -8,6 +8,7 @@ use weft_proto::v1::{self, answer_request, ask};
 use super::{
     Run,
     get::one,
+    local,
     pod::{ask_node, unexpected},
 };
 use crate::{
@@ -20,6 +21,11 @@ use crate::{
 
 /// Runs the command: every node is asked now; one that doesn't answer is a finding.
 pub(crate) async fn run(args: &Check, run: &Run) -> Outcome {
+    if args.node.is_none()
+        && let Some(here) = local::answer(run).await?
+    {
+        return local::findings(&here, run);
+    }
     let session = run.session()?;
     let nodes = match &args.node {
         Some(node) => {
@@ -32,8 +38,13 @@ pub(crate) async fn run(args: &Check, run: &Run) -> Outcome {
     for node in &nodes {
         items.extend(findings(&session, node).await?);
     }
+    show(items, nodes.len(), run)
+}
+
+/// Prints what was found on so many nodes.
+pub(crate) fn show(items: Vec<Value>, nodes: usize, run: &Run) -> Outcome {
     let bad: Vec<Value> = items.iter().filter(|item| item["ok"] != json!(true)).cloned().collect();
-    let (checks, places) = (count(items.len(), "check"), count(nodes.len(), "node"));
+    let (checks, places) = (count(items.len(), "check"), count(nodes, "node"));
     let verdict = match bad.len() {
         0 => format!("{checks} on {places}: all well"),
         n => format!("{checks} on {places}: {n} not well"),
@@ -77,7 +88,8 @@ async fn findings(session: &Session, node: &str) -> Outcome<Vec<Value>> {
     }
 }
 
-fn of_node(node: &str, mut finding: Value) -> Value {
+/// A finding with the name of its node.
+pub(crate) fn of_node(node: &str, mut finding: Value) -> Value {
     if let Value::Object(map) = &mut finding {
         map.insert("node".to_owned(), json!(node));
     }

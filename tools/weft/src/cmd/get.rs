@@ -8,6 +8,7 @@ use weft_proto::v1;
 use super::{
     Run, did_you_mean,
     kinds::{Shown, kind_of},
+    local,
 };
 use crate::{
     args::{Expect, Get},
@@ -20,6 +21,13 @@ use crate::{
 /// Runs the command.
 pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     let shown = kind_of(&args.kind)?;
+    let plain = args.name.is_none() && !args.watch && args.selector.is_empty();
+    if shown == Shown::Object(Kind::Pod)
+        && plain
+        && let Some(here) = local::answer(run).await?
+    {
+        return local::pods(here, args.all_namespaces, run);
+    }
     let session = run.session()?;
     if args.watch {
         return watch(args, shown.object_kind(&args.kind)?, &session, run).await;
@@ -49,6 +57,12 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
 
 /// Lists objects of a kind, for `weft node list` and its likes.
 pub(crate) async fn list(kind: Kind, all_namespaces: bool, selector: &str, run: &Run) -> Outcome {
+    if kind == Kind::Pod
+        && selector.is_empty()
+        && let Some(here) = local::answer(run).await?
+    {
+        return local::pods(here, all_namespaces, run);
+    }
     let session = run.session()?;
     let whole = objects(&session, kind, namespace(kind, all_namespaces, &session), selector).await?;
     let shown = Shown::Object(kind);

@@ -11,6 +11,7 @@ mod get;
 mod init;
 mod ipam;
 mod kinds;
+mod local;
 mod node;
 mod ping;
 mod pod;

@@ -110,10 +110,18 @@ fn screen(name: &str, value: &Value) -> String {
         text += if kernel { " · kernel WireGuard" } else { " · userspace tunnel" };
     }
     text.push('\n');
+    text + &blocks(status) + &account(status)
+}
+
+/// The line of a node's blocks.
+pub(crate) fn blocks(status: &Value) -> String {
     let blocks: Vec<String> = status["blocks"].as_array().into_iter().flatten().map(block).collect();
-    text += &format!("Blocks      {}\n", if blocks.is_empty() { "-".to_owned() } else { blocks.join("   ") });
-    text += &peers(status);
-    text + &subsystems(status)
+    format!("Blocks      {}\n", if blocks.is_empty() { "-".to_owned() } else { blocks.join("   ") })
+}
+
+/// What a node says of its peers and subsystems.
+pub(crate) fn account(status: &Value) -> String {
+    peers(status) + &subsystems(status)
 }
 
 /// `10.128.7.0/24 (41 used, 6 in quarantine)`.

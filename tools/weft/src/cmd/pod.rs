@@ -64,7 +64,7 @@ async fn add(name: &str, node: Option<&str>, labels: &[String], run: &Run) -> Ou
     let Object::Pod(pod) = object else { return Ok(()) };
     let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
     let text = format!(
-        "pod/{name}   {} on {}   namespace {NETNS_DIR}/{}.{}",
+        "pod/{name}   {} on {}   namespace {NETNS_DIR}/{}_{}",
         addresses.join(", "),
         pod.node,
         name.namespace,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weft_errors::ExitCode;
 use weft_proto::v1;
 
-use super::Run;
+use super::{Run, local};
 use crate::{
     client::{Session, hex, node_status_value, now_ms},
     fail::{Failure, Outcome},
@@ -18,6 +18,9 @@ const FRESH_S: u64 = 180;
 
 /// Runs the command: exit 0 only when all is well.
 pub(crate) async fn run(run: &Run) -> Outcome {
+    if let Some(here) = local::answer(run).await? {
+        return local::status(here, run);
+    }
     let session = run.session()?;
     let status = session.status().await?;
     let value = value(&status, &session);
@@ -121,7 +124,7 @@ fn unreachable(node: &Value) -> String {
 }
 
 /// Subsystems that don't work and checks that failed. Without a leader no node can publish: that is said once already.
-fn troubles(node: &Value, leaderless: bool) -> Vec<String> {
+pub(crate) fn troubles(node: &Value, leaderless: bool) -> Vec<String> {
     let list = |pointer: &str| node.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let failed = |value: &&Value| value["ok"] != json!(true);
     let subsystems = list("/status/subsystems")
