@@ -11,7 +11,8 @@ pub struct Pace {
     pub heartbeat: Duration,
     /// Shortest time without a heartbeat after which a replica asks for votes; the longest is twice that.
     pub election: Duration,
-    /// How long a replica that joined must be close behind before it gets a vote.
+    /// How long a replica that joined must be close behind before it gets a vote; one that lacks nothing waits only for
+    /// three heartbeats.
     pub promote: Duration,
     /// One period of the clock; follows from the heartbeat.
     pub(crate) tick: Duration,
