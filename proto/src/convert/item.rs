@@ -8,7 +8,9 @@ use super::{
         ranges_to_wire,
     },
     fabric::{families_from_wire, overlay_from_wire},
-    shape::{ShapeError, Within, cluster_from_wire, copied, exactly_or_none, list, missing, optional, required},
+    shape::{
+        ShapeError, Within, cluster_from_wire, copied, exactly_or_none, list, missing, optional, required,
+    },
 };
 use crate::v1::{self, item::Kind as WireItem, item_key::Kind as WireKey};
 

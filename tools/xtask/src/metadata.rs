@@ -86,7 +86,8 @@ pub(crate) fn built() -> Result<Vec<Built>> {
             Ok(Built {
                 name: name.to_owned(),
                 version: version.trim_start_matches('v').to_owned(),
-                licence: licence.to_owned(),
+                // A dev-dependency that leads back is marked as seen before.
+                licence: licence.trim_end_matches(" (*)").to_owned(),
                 from_git: words.any(|word| word.contains("git+") || word.contains(".git")),
             })
         })

@@ -21,7 +21,9 @@ pub(crate) fn alone(test: &str, body: fn()) {
         return;
     }
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open(weft_kernel::TUN_CONTROL) {
-        panic!("{test} can't run: /dev/net/tun: {error}; it must be open to this user: chmod 0666 /dev/net/tun");
+        panic!(
+            "{test} can't run: /dev/net/tun: {error}; it must be open to this user: chmod 0666 /dev/net/tun"
+        );
     }
     let mut child = again(test, "world").env("WG_USERSPACE_IMPLEMENTATION", "/bin/false").spawn().unwrap();
     let ended =
