@@ -19,8 +19,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What the runtime did wrong (codes 4 to 7 of the specification) carries our own code too.
     pub(crate) fn new(code: u32, message: impl Into<String>, details: impl Into<String>) -> Self {
-        Self { version: "1.1.0".to_owned(), code, message: message.into(), details: details.into() }
+        let details = match code {
+            4..=7 => format!("W4402 CniInvalid; because {}", details.into()),
+            _ => details.into(),
+        };
+        Self { version: "1.1.0".to_owned(), code, message: message.into(), details }
     }
 
     /// In the version of the configuration, when it names one.

@@ -1,7 +1,7 @@
 //! Errors as a container runtime reads them (CNI 1.1.0 section 5).
 
 use serde_json::json;
-use weft_errors::{Coded, Error};
+use weft_errors::{CNI_INVALID, Coded, Error};
 
 use super::version::Version;
 
@@ -47,9 +47,18 @@ pub(crate) struct CniFailure {
 }
 
 impl CniFailure {
-    /// A failure of the request itself.
+    /// A failure of the request itself; one of the runtime's or its configuration's making gets our code and a remedy.
     pub(crate) fn new(code: u32, message: impl Into<String>, details: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: details.into() }
+        let (message, why) = (message.into(), details.into());
+        let remedy = match code {
+            code::VERSION => "write one of the supported versions into the conflist",
+            code::FIELD => "leave it out of the configuration",
+            code::ENVIRONMENT => "mend what the runtime sets",
+            code::DECODE | code::CONFIG => "mend the named place of the configuration",
+            _ => return Self { code, message, details: why },
+        };
+        let details = format!("{CNI_INVALID} {}; because {why}; try {remedy}", CNI_INVALID.reason);
+        Self { code, message, details }
     }
 
     /// Any error of ours, with the CNI code that its own code means.
@@ -110,6 +119,9 @@ mod tests {
         }
         let text = CniFailure::new(7, "a \"b\"", "c").text(Some(Version::V0_4_0));
         let text = String::from_utf8(text).unwrap();
-        assert_eq!(text, "{\"cniVersion\":\"0.4.0\",\"code\":7,\"details\":\"c\",\"msg\":\"a \\\"b\\\"\"}\n");
+        assert_eq!(
+            text,
+            "{\"cniVersion\":\"0.4.0\",\"code\":7,\"details\":\"W4402 CniInvalid; because c; try mend the named place of the configuration\",\"msg\":\"a \\\"b\\\"\"}\n"
+        );
     }
 }

@@ -2,10 +2,10 @@
 
 use std::{path::Path, time::Duration};
 
-use weft_errors::{AGENT_UNREACHABLE, Error, INTERNAL};
+use weft_errors::{AGENT_UNREACHABLE, Error, INTERNAL, UNREACHABLE};
 use weft_model::{PodName, ownership};
 use weft_proto::v1;
-use weft_rpc::{Transport, error_of, with_deadline};
+use weft_rpc::{Status, Transport, error_of, with_deadline};
 
 use crate::fail::{Failure, Outcome};
 
@@ -30,8 +30,7 @@ impl LocalAgent {
 
     /// Makes a pod here.
     pub(crate) async fn add_pod(&mut self, add: v1::PodAdd, timeout: Duration) -> Outcome<v1::Pod> {
-        let answer =
-            self.0.add_pod(with_deadline(add, timeout)).await.map_err(|s| Failure::from(error_of(&s)))?;
+        let answer = self.0.add_pod(with_deadline(add, timeout)).await.map_err(|s| failure(&s))?;
         answer
             .into_inner()
             .pod
@@ -40,13 +39,13 @@ impl LocalAgent {
 
     /// Removes a pod here.
     pub(crate) async fn remove_pod(&mut self, remove: v1::PodRemove, timeout: Duration) -> Outcome {
-        self.0.remove_pod(with_deadline(remove, timeout)).await.map(|_| ()).map_err(|s| error_of(&s).into())
+        self.0.remove_pod(with_deadline(remove, timeout)).await.map(|_| ()).map_err(|s| failure(&s))
     }
 
     /// What the agent says of its node.
     pub(crate) async fn status(&mut self, timeout: Duration) -> Outcome<v1::LocalNodeResponse> {
         let answer = self.0.status(with_deadline(v1::LocalNodeRequest {}, timeout)).await;
-        answer.map(weft_rpc::Response::into_inner).map_err(|s| error_of(&s).into())
+        answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
     }
 
     /// Whether a pod is attached here.
@@ -54,4 +53,16 @@ impl LocalAgent {
         let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();
         Ok(self.status(timeout).await?.pods.iter().any(same))
     }
+}
+
+/// On a socket nobody but the agent can be missing.
+fn failure(status: &Status) -> Failure {
+    let error = error_of(status);
+    if error.registered() != &UNREACHABLE {
+        return error.into();
+    }
+    let socket = ownership::run::AGENT_SOCKET;
+    let message = format!("weft-agent doesn't answer at {socket}");
+    let failed = Error::new(&AGENT_UNREACHABLE, message).object("file", "", socket);
+    error.cause.iter().fold(failed, Error::because).into()
 }

@@ -109,8 +109,7 @@ impl Session {
         let mut replicas = self.channel.endpoints().len();
         loop {
             let left = self.left();
-            // The replica's time begins only when it is reached.
-            let request = with_deadline(message.clone(), left - CONNECT_MARGIN.min(left / 4));
+            let request = with_deadline(message.clone(), replicas_part(left));
             let asked = self.channel.call(left, call(self.channel.admin(), request));
             let error = match self.patiently(asked).await {
                 Ok(value) => return Ok(value),
@@ -158,7 +157,8 @@ impl Session {
 
     /// Time for whoever answers on behalf of the control plane, milliseconds: a little less than ours.
     pub(crate) fn answer_ms(&self) -> u32 {
-        u32::try_from(self.left().saturating_sub(ANSWER_MARGIN).as_millis()).unwrap_or(u32::MAX)
+        let theirs = replicas_part(self.left());
+        u32::try_from((theirs - ANSWER_MARGIN.min(theirs / 3)).as_millis()).unwrap_or(u32::MAX)
     }
 
     /// Identity of one more mutation of this command.
@@ -192,6 +192,11 @@ impl Session {
     pub(crate) async fn status(&self) -> Outcome<v1::StatusResponse> {
         self.call(v1::StatusRequest {}, |mut admin, request| async move { admin.status(request).await }).await
     }
+}
+
+/// What a replica has of the time that is left: its part begins only when it is reached.
+fn replicas_part(left: Duration) -> Duration {
+    left - CONNECT_MARGIN.min(left / 4)
 }
 
 fn identity(context: &Context, folder: &Path) -> Outcome<Identity> {

@@ -219,7 +219,12 @@ async fn check(run: &Run) -> Outcome {
         items.iter().map(|p| format!("\n  ✗ {}   {}", at(p, "/address"), at(p, "/problem"))).collect();
     let value = json!({"kind": "IpamCheck", "addresses": seen.len(), "nodes": asked.len(), "unreachable": unreachable, "items": items});
     run.printer.value(&value, &format!("{summary}{lines}"));
-    if items.is_empty() { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
+    match (items.is_empty(), unreachable.is_empty()) {
+        (true, true) => Ok(()),
+        // What couldn't be asked isn't proven.
+        (true, false) => Err(Failure::Answer(ExitCode::Partial)),
+        (false, _) => Err(Failure::Answer(ExitCode::No)),
+    }
 }
 
 fn add_ledger(seen: &mut BTreeMap<IpAddr, Seen>, node: &str, ledger: v1::LedgerResult) {
