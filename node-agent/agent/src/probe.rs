@@ -13,7 +13,7 @@ use std::{
 use weft_errors::Error;
 use weft_kernel::{Echo, LEAST_PROBE, Pinger};
 use weft_model::{Family, NodeName, Overlay};
-use weft_plan::mtu;
+use weft_plan::mtu::{PathSize, Probe};
 
 use crate::{
     inbox::{Outcome, Work},
@@ -23,8 +23,6 @@ use crate::{
 
 /// Tries of one size before it counts as lost.
 const TRIES: u32 = 3;
-/// Sizes between these are searched in such steps: WireGuard's padding.
-const STEP: u32 = 16;
 
 /// When a peer is probed next.
 #[derive(Clone, Copy, Debug)]
@@ -80,22 +78,22 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Due>) {
             Overlay::Routed => node.facts().pod_mtu(fabric),
         };
         let mut path = Echoes { target: *target, round_trip: None };
-        let found = search(least(*target), largest, |size| path.passes(size));
+        let found = path.search(largest);
         node.set_rtt(&peer.node, path.round_trip);
         let mut silence = limits::PROBE_AGAIN;
         let wait = match found {
-            Found::Silent => {
+            PathSize::Silent => {
                 let before = due.get(&peer.node).map_or(limits::PROBE_AGAIN, |due| due.silence);
                 silence = (before * 2).min(limits::PROBE_AGAIN_LONGEST);
                 before
             }
-            Found::Whole => {
+            PathSize::Whole => {
                 node.change_facts(|facts| {
                     facts.probed_mtus.remove(&peer.node);
                 });
                 limits::PROBE_EVERY
             }
-            Found::Narrow(size) => {
+            PathSize::Narrow(size) => {
                 if node.facts().probed_mtus.get(&peer.node) != Some(&size) {
                     tracing::info!(peer = %peer.node, mtu = size, largest, "the path to a peer is narrower than its link");
                 }
@@ -109,11 +107,6 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Due>) {
     }
 }
 
-/// Below this no path of the family is taken seriously.
-fn least(target: IpAddr) -> u32 {
-    mtu::least(&[Family::of(target)])
-}
-
 /// Echoes to one peer.
 struct Echoes {
     target: IpAddr,
@@ -121,6 +114,15 @@ struct Echoes {
 }
 
 impl Echoes {
+    fn search(&mut self, largest: u32) -> PathSize {
+        let mut probe = Probe::new(LEAST_PROBE, largest, Family::of(self.target));
+        while let Some(size) = probe.next_size() {
+            let passed = self.passes(size);
+            probe.learn(passed);
+        }
+        probe.result().unwrap_or(PathSize::Silent)
+    }
+
     fn passes(&mut self, size: u32) -> bool {
         let Ok(mut pinger) = Pinger::open(self.target, None) else { return false };
         let wait = self.round_trip.map_or(limits::PROBE_WAIT, |trip| {
@@ -137,73 +139,5 @@ impl Echoes {
             }
         }
         false
-    }
-}
-
-/// What a search found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    /// Nothing passes, not even a small packet: nothing is known.
-    Silent,
-    /// The largest passes.
-    Whole,
-    /// The largest that passes.
-    Narrow(u32),
-}
-
-/// The largest size that passes, up to one padding step. A small packet first: a peer that is down isn't a narrow path.
-fn search(least: u32, largest: u32, mut passes: impl FnMut(u32) -> bool) -> Found {
-    if !passes(LEAST_PROBE) {
-        return Found::Silent;
-    }
-    if passes(largest) {
-        return Found::Whole;
-    }
-    let (mut good, mut bad) = (least.min(largest), largest);
-    while bad - good > STEP {
-        let middle = good + (bad - good) / 2;
-        let middle = middle - middle % STEP;
-        if middle <= good {
-            break;
-        }
-        if passes(middle) { good = middle } else { bad = middle }
-    }
-    // Packets may have been lost by chance: what is narrow must be so twice, and small ones must still pass.
-    if !passes(LEAST_PROBE) {
-        return Found::Silent;
-    }
-    if passes(largest) { Found::Whole } else { Found::Narrow(good) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_size_is_found_with_few_echoes() {
-        for (limit, expected) in [
-            (0, Found::Silent),
-            (1440, Found::Whole),
-            (9000, Found::Whole),
-            (1439, Found::Narrow(1424)),
-            (1328, Found::Narrow(1328)),
-            (1300, Found::Narrow(1296)),
-            (600, Found::Narrow(592)),
-        ] {
-            let mut sent = 0;
-            let found = search(576, 1440, |size| {
-                sent += 1;
-                size <= limit
-            });
-            assert_eq!(found, expected, "{limit}");
-            assert!(sent <= 12, "{limit}: {sent} echoes");
-        }
-    }
-
-    #[test]
-    fn a_single_loss_makes_no_path_narrow() {
-        let mut first = true;
-        let found = search(1280, 1440, |size| size < 1440 || !std::mem::take(&mut first));
-        assert_eq!(found, Found::Whole);
     }
 }

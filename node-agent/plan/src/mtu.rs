@@ -71,60 +71,100 @@ pub const fn mss(mtu: u32, family: Family) -> u32 {
     mtu.saturating_sub(ip_header(family) + 20)
 }
 
+/// What a search for the largest packet found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathSize {
+    /// Nothing passes, not even a small packet: nothing is known.
+    Silent,
+    /// The largest that the device takes passes.
+    Whole,
+    /// The largest that passes, bytes: less than the device takes.
+    Narrow(u32),
+}
+
 /// A search for the largest packet that reaches a peer and comes back, by echo requests that are never fragmented.
 ///
-/// Sans-IO: ask [`Probe::next_size`], send it (a few times before it counts as lost), tell [`Probe::learn`].
+/// A small packet goes first, since a peer that is down isn't a narrow path, then the largest, then what is in between. What
+/// is narrow must be so twice: packets get lost by chance. Sans-IO: ask [`Probe::next_size`], send it (a few times before it
+/// counts as lost), tell [`Probe::learn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    device: u32,
-    /// Largest size that passed; 0 while none has.
-    passed: u32,
-    /// Smallest size that was lost; beyond the device's MTU while none was.
-    lost: u32,
+    small: u32,
     least: u32,
+    device: u32,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Is the peer there?
+    Small,
+    /// Is the path as wide as the device?
+    Whole,
+    /// The largest that is taken to pass, and the smallest that was lost.
+    Between(u32, u32),
+    /// Is the peer still there? Then this much passes.
+    SmallAgain(u32),
+    /// Was the largest lost by chance only? Else this much passes.
+    WholeAgain(u32),
+    Over(PathSize),
 }
 
 impl Probe {
-    /// A search up to the MTU of the device and down to what the family needs at least.
-    pub fn new(device: u32, family: Family) -> Self {
-        Self { device, passed: 0, lost: device + 1, least: least(&[family]).min(device) }
+    /// A search up to the MTU of the device and down to what the family needs at least; `small` is a size that any path takes.
+    pub fn new(small: u32, device: u32, family: Family) -> Self {
+        Self { small, least: least(&[family]).min(device), device, stage: Stage::Small }
     }
 
     /// The next size to try, bytes of the inner IP packet; `None`: the search is over.
     pub const fn next_size(&self) -> Option<u32> {
-        if self.lost > self.device {
-            return if self.passed == self.device { None } else { Some(self.device) };
-        }
-        if self.passed == 0 {
-            // Either the least passes, or the peer isn't reached at all, which says nothing of sizes.
-            return if self.lost > self.least { Some(self.least) } else { None };
-        }
-        // Below the device's MTU only multiples of the padding are told apart.
-        let middle = self.passed + (self.lost - self.passed) / 2;
-        let middle = middle - middle % PADDING;
-        if middle > self.passed { Some(middle) } else { self.step_up() }
-    }
-
-    /// Takes what came of a size.
-    pub const fn learn(&mut self, size: u32, passed: bool) {
-        if passed {
-            if size > self.passed {
-                self.passed = size;
-            }
-        } else if size < self.lost {
-            self.lost = size;
+        match self.stage {
+            Stage::Small | Stage::SmallAgain(_) => Some(self.small),
+            Stage::Whole | Stage::WholeAgain(_) => Some(self.device),
+            Stage::Between(passed, lost) => middle(passed, lost),
+            Stage::Over(_) => None,
         }
     }
 
-    /// The largest size that is known to pass, once the search is over; `None` when the peer wasn't reached.
-    pub fn result(&self) -> Option<u32> {
-        (self.next_size().is_none() && self.passed > 0).then_some(self.passed)
+    /// Takes whether the next size passed.
+    pub fn learn(&mut self, passed: bool) {
+        let over = |size| Stage::Over(size);
+        let stage = match (&self.stage, passed) {
+            (Stage::Small | Stage::SmallAgain(_), false) => over(PathSize::Silent),
+            (Stage::Whole | Stage::WholeAgain(_), true) => over(PathSize::Whole),
+            (Stage::Small, true) => Stage::Whole,
+            (Stage::Whole, false) => Stage::Between(self.least, self.device),
+            (Stage::Between(good, bad), passed) => match (middle(*good, *bad), passed) {
+                (Some(size), true) => Stage::Between(size, *bad),
+                (Some(size), false) => Stage::Between(*good, size),
+                (None, _) => Stage::SmallAgain(*good),
+            },
+            (Stage::SmallAgain(good), true) => Stage::WholeAgain(*good),
+            (Stage::WholeAgain(good), false) => over(PathSize::Narrow(*good)),
+            (Stage::Over(found), _) => over(*found),
+        };
+        self.stage = if let Stage::Between(good, bad) = stage
+            && middle(good, bad).is_none()
+        {
+            Stage::SmallAgain(good)
+        } else {
+            stage
+        };
     }
 
-    const fn step_up(&self) -> Option<u32> {
-        let next = self.passed - self.passed % PADDING + PADDING;
-        if next < self.lost { Some(next) } else { None }
+    /// What was found, once the search is over.
+    pub const fn result(&self) -> Option<PathSize> {
+        if let Stage::Over(found) = self.stage { Some(found) } else { None }
     }
+}
+
+/// Below the device's MTU only multiples of the padding are told apart.
+const fn middle(passed: u32, lost: u32) -> Option<u32> {
+    let middle = passed + lost.saturating_sub(passed) / 2;
+    let middle = middle - middle % PADDING;
+    let next = passed - passed % PADDING + PADDING;
+    let size = if middle > next { middle } else { next };
+    if size < lost { Some(size) } else { None }
 }
 
 #[cfg(test)]
@@ -161,22 +201,59 @@ mod tests {
         assert_eq!(pod_mtu(Overlay::Routed, 1500, Family::V4, v6), Ok(1500));
     }
 
+    /// What is found, and with how many echoes.
+    fn search(device: u32, family: Family, mut passes: impl FnMut(u32) -> bool) -> (PathSize, u32) {
+        let mut probe = Probe::new(64, device, family);
+        let mut sent = 0;
+        while let Some(size) = probe.next_size() {
+            sent += 1;
+            assert!(sent < 100, "{probe:?}");
+            probe.learn(passes(size));
+        }
+        (probe.result().unwrap(), sent)
+    }
+
+    #[test]
+    fn the_largest_size_is_found_with_few_echoes() {
+        for (limit, expected, most) in [
+            (0, PathSize::Silent, 1),
+            (1440, PathSize::Whole, 2),
+            (9000, PathSize::Whole, 2),
+            (1439, PathSize::Narrow(1424), 12),
+            (1328, PathSize::Narrow(1328), 12),
+            (1300, PathSize::Narrow(1296), 12),
+            (600, PathSize::Narrow(592), 12),
+            (100, PathSize::Narrow(576), 12),
+        ] {
+            let (found, sent) = search(1440, Family::V4, |size| size <= limit);
+            assert_eq!(found, expected, "{limit}");
+            assert!(sent <= most, "{limit}: {sent} echoes");
+        }
+    }
+
+    #[test]
+    fn losses_by_chance_make_no_path_narrow() {
+        let mut first = true;
+        let (found, _) = search(1440, Family::V6, |size| size < 1440 || !std::mem::take(&mut first));
+        assert_eq!(found, PathSize::Whole, "a single loss");
+        let mut left = 4;
+        let (found, _) = search(1440, Family::V6, |size| {
+            left -= i32::from(left > 0);
+            left > 0 && size < 1440
+        });
+        assert_eq!(found, PathSize::Silent, "the peer went away in the middle");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
         fn a_search_finds_the_largest_padded_size(path in 500u32..1600, device in 1280u32..1500, v6: bool) {
             let family = if v6 { Family::V6 } else { Family::V4 };
-            let mut probe = Probe::new(device, family);
-            let mut sent = 0;
-            while let Some(size) = probe.next_size() {
-                sent += 1;
-                prop_assert!(sent <= 12, "{probe:?}");
-                probe.learn(size, size.next_multiple_of(16).min(device) <= path);
-            }
-            let least = least(&[family]);
-            let reachable = path >= least.next_multiple_of(16).min(device);
-            let expected = if path >= device { device } else { path - path % 16 };
-            prop_assert_eq!(probe.result(), reachable.then_some(expected));
+            let passes = |size: u32| size.next_multiple_of(16).min(device) <= path;
+            let (found, sent) = search(device, family, passes);
+            prop_assert!(sent <= 12, "{sent} echoes");
+            let narrow = (path - path % 16).max(least(&[family]));
+            prop_assert_eq!(found, if path >= device { PathSize::Whole } else { PathSize::Narrow(narrow) });
         }
 
         #[test]
