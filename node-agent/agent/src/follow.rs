@@ -110,6 +110,9 @@ impl Follower {
             if error.registered() == &PRIMARY_MISMATCH {
                 return Err(error);
             }
+            if error.registered() == &NODE_REMOVED {
+                self.node.leave();
+            }
             let (say, pause) = tries.failed(&error, lived, clock::chance());
             match say {
                 Say::Nothing => {}

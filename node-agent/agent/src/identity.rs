@@ -27,11 +27,9 @@ impl Membership {
         Self { endpoints: [told, &given].concat(), given }
     }
 
-    /// The same after the control plane has said where its replicas are now.
+    /// The same after the control plane has said where its replicas are now. What turns out to be a replica goes with it.
     pub(crate) fn told(&self, told: &[String]) -> Self {
-        let given: Vec<_> = self.given.clone();
-        let more: Vec<_> = given.iter().filter(|endpoint| !told.contains(endpoint)).cloned().collect();
-        Self { endpoints: [told, &more].concat(), given }
+        Self::new(told, &self.given)
     }
 }
 
@@ -138,7 +136,13 @@ mod tests {
         assert_eq!(second.endpoints, list("10.0.0.1:7443 10.0.0.2:7443 192.0.2.1:443"));
         let third = second.told(&list("10.0.0.2:7443"));
         assert_eq!(third.endpoints, list("10.0.0.2:7443 192.0.2.1:443"));
-        assert_eq!(third.told(&list("192.0.2.1:443")).endpoints, list("192.0.2.1:443"));
+        let early = Membership::new(&list("10.0.0.1:7443"), &list("10.0.0.2:7443"));
+        let known = early.told(&list("10.0.0.1:7443 10.0.0.2:7443"));
+        assert_eq!(
+            known.told(&list("10.0.0.1:7443")).endpoints,
+            list("10.0.0.1:7443"),
+            "a replica, and gone"
+        );
         let old: Membership = serde_json::from_str(r#"{"endpoints":["10.0.0.1:7443"]}"#).unwrap();
         assert_eq!(old.given, list(""), "a file of an older agent");
     }

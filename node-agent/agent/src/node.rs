@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use weft_ipam::Shown;
+use weft_ipam::{Leasing, Shown};
 use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
 use weft_plan::{DeviceState, Facts, LocalPod};
 use weft_view::{Touched, View};
@@ -281,6 +281,12 @@ impl Node {
         let leases = view.blocks_of(&self.name).map(|route| (route.block, route.epoch)).collect();
         let shown = Shown { revision: view.revision(), complete: view.is_in_sync(), leases };
         view.fabric().map(|_| shown)
+    }
+
+    /// The control plane says that this node was removed: its blocks aren't its own any more.
+    pub(crate) fn leave(&self) {
+        let revision = self.view().revision();
+        self.addresses.change(Durability::Durable, |ledger| ((), Leasing::leave(ledger, revision)));
     }
 
     fn take_leases(&self) {

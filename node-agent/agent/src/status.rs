@@ -8,6 +8,7 @@ use weft_proto::v1;
 use weft_view::View;
 
 use crate::{
+    clock,
     node::Node,
     states::{State, Subsystem},
 };
@@ -17,11 +18,12 @@ pub(crate) fn status(node: &Node) -> v1::NodeStatus {
     let (view, facts) = (node.view(), node.facts());
     let states = node.states.all();
     let underlay = facts.underlay.as_ref();
+    let now = clock::uptime();
     let (pods, blocks) = node.addresses.read(|ledger| {
         let blocks = ledger.usage().map(|usage| v1::BlockUse {
             block: Some((&usage.block).into()),
             used: u64::try_from(usage.held).unwrap_or(u64::MAX),
-            quarantine: u64::try_from(usage.resting).unwrap_or(u64::MAX),
+            quarantine: u64::try_from(ledger.quarantined(usage.block, now)).unwrap_or(u64::MAX),
         });
         (ledger.holdings().filter(|h| h.attached).count(), blocks.collect())
     });

@@ -71,6 +71,13 @@ impl Leasing {
         steps
     }
 
+    /// The control plane says that the node was removed, so its blocks may be others' from now on: nothing more is
+    /// allocated, whatever a View of up to `revision` shows. What pods hold they keep.
+    pub fn leave(ledger: &mut Ledger, revision: Revision) -> Vec<Entry> {
+        let after = Revision(revision.0.saturating_add(1));
+        ledger.lease(&Shown { revision: after, complete: true, leases: BTreeMap::new() })
+    }
+
     /// A block was granted at a revision.
     pub fn granted(&mut self, family: Family, revision: Revision) {
         self.granted.insert(family, revision);
@@ -148,6 +155,19 @@ mod tests {
         again.lease(&old);
         assert_eq!((open(&again), again.retiring().count()), (vec![A.to_owned()], 1));
         assert_eq!(Leasing::default().steps(&again, &old, V4, Uptime(0)).len(), 1);
+    }
+
+    #[test]
+    fn a_removed_node_opens_its_blocks_for_no_view_it_has_seen() {
+        let mut ledger = Ledger::new(Settings::default());
+        let last = shown(10, true, &[(A, 1), (B, 2)]);
+        let mut journal = ledger.lease(&last);
+        journal.extend(Leasing::leave(&mut ledger, last.revision));
+        assert_eq!(open(&ledger), [] as [&str; 0]);
+        assert_eq!(Leasing::leave(&mut ledger, last.revision), [], "said once");
+        let mut again = Ledger::replay(Settings::default(), &journal);
+        again.lease(&shown(10, false, &[(A, 1), (B, 2)]));
+        assert_eq!(open(&again), [] as [&str; 0], "after a restart too");
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct Usage {
     pub state: BlockState,
     /// Addresses that pods hold.
     pub held: u128,
-    /// Addresses that rest.
+    /// Addresses that were released and not given out again, also those that have rested.
     pub resting: u128,
     /// Addresses it can give out in all.
     pub capacity: u128,
@@ -268,6 +268,11 @@ impl Ledger {
             resting: book.resting(),
             capacity: book.capacity(),
         })
+    }
+
+    /// Addresses of a block that are still in quarantine.
+    pub fn quarantined(&self, block: Block, now: Uptime) -> u128 {
+        self.blocks.get(&block).map_or(0, |book| book.unrested(now, self.settings.quarantine_ms))
     }
 
     /// Whether an attachment would get an address of the family now; fails with what it would fail with.

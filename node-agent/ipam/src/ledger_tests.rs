@@ -181,6 +181,9 @@ fn blocks_are_wanted_when_nearly_full_and_given_back_when_idle() {
     assert!(!ledger.wants_block(Family::V4, Uptime(0)));
     assert_eq!(ledger.surplus(Family::V4, Uptime(0)), None, "the other is too full");
     (1..=6).for_each(|n| drop(ledger.release(&id(n), Uptime(0))));
+    let block = "10.1.0.0/28".parse().unwrap();
+    let quarantined = [0, REST - 1, REST].map(|now| ledger.quarantined(block, Uptime(now)));
+    assert_eq!(quarantined, [6, 6, 0]);
     assert_eq!(ledger.surplus(Family::V4, Uptime(REST - 1)), None, "resting addresses count as used");
     assert!(ledger.surplus(Family::V4, Uptime(REST)).is_some(), "6 of 14");
     let rest = Uptime(REST);
