@@ -49,14 +49,16 @@ pub(crate) fn watch_kernel(node: &Node, stop: &CancellationToken) -> Result<(), 
 /// No notice tells of these settings, and others set them (kube-proxy, docker). They come with a module, at any time.
 fn watch_bridge_netfilter(node: &Node) {
     let values: Vec<_> = weft_plan::Setting::bridge_netfilter()
-        .filter_map(|setting| weft_kernel::read_setting(&setting).ok().flatten())
+        .filter_map(|setting| Some((weft_kernel::read_setting(&setting).ok()??, setting)))
+        .map(|(value, setting)| (setting, value))
         .collect();
     if !values.is_empty() && !node.facts().features.bridge_netfilter {
         node.change_facts(|facts| facts.features.bridge_netfilter = true);
     }
-    if values.iter().any(|value| value != "0") {
+    if values.iter().any(|(_, value)| value != "0") {
         node.inboxes.links.poke(Wish::observe());
     }
+    node.change_surroundings(|around| around.bridge_netfilter = values);
 }
 
 fn tell(node: &Node, looks: &BTreeSet<Look>) {

@@ -42,6 +42,8 @@ pub(crate) const IDENTITY_MAX: u64 = 1024 * 1024;
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(30);
 /// Notices make a subject read its kernel state at most this often.
 pub(crate) const OBSERVE_REST: Duration = Duration::from_millis(50);
+/// Others' nf_tables chains are read at most this often.
+pub(crate) const SURVEY_REST: Duration = Duration::from_secs(2);
 /// Routes wait at most this long for the links they lead to, at start.
 pub(crate) const FIRST_LINKS: Duration = Duration::from_secs(2);
 /// A tunnel process that was just given its device may take this long to answer.

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 use weft_ipam::{Leasing, Shown};
 use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
-use weft_plan::{DeviceState, Facts, LocalPod};
+use weft_plan::{DeviceState, Facts, LocalPod, Surroundings};
 use weft_view::{Touched, View};
 
 use crate::{
@@ -86,6 +86,7 @@ pub(crate) struct Node {
     /// The mesh device as it was last seen, and when; `None`: kernel or built-in tunnel isn't known yet.
     mesh: Mutex<Option<MeshSeen>>,
     rtts: Mutex<BTreeMap<NodeName, u32>>,
+    surroundings: Mutex<Surroundings>,
     connected: watch::Sender<bool>,
 }
 
@@ -129,6 +130,7 @@ impl Node {
             attaching: Mutex::default(),
             mesh: Mutex::default(),
             rtts: Mutex::default(),
+            surroundings: Mutex::default(),
             connected: watch::Sender::new(false),
         };
         node.take_leases();
@@ -244,6 +246,16 @@ impl Node {
     /// Notes how the mesh device is.
     pub(crate) fn set_mesh_seen(&self, seen: MeshSeen) {
         *self.mesh.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    /// What others did around us, as it was last seen.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        self.surroundings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what others did around us.
+    pub(crate) fn change_surroundings(&self, change: impl FnOnce(&mut Surroundings)) {
+        change(&mut self.surroundings.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Notes a round trip to a peer, microseconds; `None`: it didn't answer.

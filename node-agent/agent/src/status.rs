@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use weft_errors::{Coded, Error, RANGE_OVERLAP, UNDERLAY_UNKNOWN};
-use weft_plan::{Facts, Feature, problems};
+use weft_plan::Facts;
 use weft_proto::v1;
 use weft_view::View;
 
@@ -39,7 +38,7 @@ pub(crate) fn status(node: &Node) -> v1::NodeStatus {
         started_ms: node.started.0,
         kernel: kernel_release(),
         peers: peers(node, &view, &facts),
-        findings: findings(&view, &facts),
+        findings: findings(node, &view, &facts),
     }
 }
 
@@ -81,69 +80,17 @@ fn path_mtu(facts: &Facts, view: &View, peer: &weft_model::NodeName) -> u32 {
 }
 
 /// What `weft check` says of this node.
-pub(crate) fn findings(view: &View, facts: &Facts) -> Vec<v1::Finding> {
-    let mut found = Vec::new();
-    let features = &facts.features;
-    for (name, feature, needed) in [
-        ("kernel: bridge", &features.bridge, true),
-        ("kernel: veth", &features.veth, true),
-        ("kernel: nf_tables", &features.nf_tables, true),
-        ("kernel: IPv4 policy rules", &features.rules_v4, true),
-        ("kernel: IPv6 policy rules", &features.rules_v6, true),
-        ("kernel: TUN", &features.tun, !features.wireguard.is_present()),
-    ] {
-        found.push(feature_finding(name, feature, needed));
-    }
-    let wireguard = if features.wireguard.is_present() { "the kernel's" } else { "the built-in tunnel" };
-    found.push(finding("mesh engine", wireguard, None));
-    match &facts.underlay {
-        Some(underlay) => {
-            let addresses: Vec<_> = underlay.addresses.iter().map(ToString::to_string).collect();
-            found.push(finding(
-                "underlay",
-                &format!("{} {} mtu {}", underlay.interface, addresses.join(" "), underlay.mtu),
-                None,
-            ));
-        }
-        None => found.push(finding(
-            "underlay",
-            "none",
-            Some(Error::new(&UNDERLAY_UNKNOWN, "the node has no underlay")),
-        )),
-    }
-    found.extend(problems(view, facts).iter().map(|problem| finding("plan", "", Some(problem.envelope()))));
-    found.push(overlaps(view, facts));
+fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
+    let found = weft_plan::findings(view, facts, &node.surroundings());
     found
-}
-
-fn feature_finding(name: &str, feature: &Feature, needed: bool) -> v1::Finding {
-    let error = match feature {
-        Feature::Missing(why) if needed => {
-            Some(Error::new(&weft_errors::LINK_FAILED, format!("{name} is missing")).because(why))
-        }
-        Feature::Missing(_) | Feature::Present | Feature::Untried => None,
-    };
-    finding(name, &feature.to_string(), error)
-}
-
-/// Ranges of the fabric against the machine's own routes.
-fn overlaps(view: &View, facts: &Facts) -> v1::Finding {
-    let ranges = view.fabric().map(|fabric| &fabric.ranges);
-    let all = ranges.into_iter().flat_map(|r| r.pods.iter().chain(&r.services).chain(&r.nodes));
-    let reserved = facts.host.reserved();
-    for range in all {
-        if let Some(route) = reserved.iter().find(|route| route.overlaps(*range) && !range.covers(**route)) {
-            let message = format!("range {range} of the fabric overlaps the route {route} of this host");
-            return finding("host routes", &route.to_string(), Some(Error::new(&RANGE_OVERLAP, message)));
-        }
-    }
-    finding("host routes", &format!("{} routes, none overlaps the fabric", reserved.len()), None)
-}
-
-fn finding(name: &str, detail: &str, error: Option<Error>) -> v1::Finding {
-    let detail =
-        error.as_ref().filter(|_| detail.is_empty()).map_or_else(|| detail.to_owned(), |e| e.message.clone());
-    v1::Finding { name: name.to_owned(), ok: error.is_none(), detail, error: error.as_ref().map(Into::into) }
+        .into_iter()
+        .map(|weft_plan::Finding { name, detail, ok, error }| v1::Finding {
+            name,
+            detail,
+            ok,
+            error: error.as_ref().map(Into::into),
+        })
+        .collect()
 }
 
 fn kernel_release() -> String {

@@ -69,6 +69,18 @@ pub fn remove_mesh_device(name: &str) -> Result<bool, Error> {
     }
 }
 
+/// Whether a UDP socket of this thread's namespace has the port, on any address. Sockets of the kernel aren't listed.
+pub fn is_udp_port_bound(port: u16) -> bool {
+    // `proc_net(5)`: a header, then lines "sl local_address ..." with the address and the port in hexadecimal digits.
+    let wanted = format!(":{port:04X}");
+    ["udp", "udp6"].into_iter().any(|file| {
+        let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+        text.lines()
+            .skip(1)
+            .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&wanted)))
+    })
+}
+
 fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
     let accept_ra = read_setting(&Setting::of(Family::V6, &link.name, "accept_ra"))?;
     Ok(HostLink {

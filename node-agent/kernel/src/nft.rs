@@ -124,6 +124,20 @@ impl NftSocket {
         Err(NftError::Unsteady { tries: DUMP_TRIES })
     }
 
+    /// Looks at everybody's base chains for IP packets, and at the rules of tables that have a dropping one. Never changes them.
+    ///
+    /// Not one consistent picture: others may commit meanwhile, and what they had is as good.
+    pub fn survey(&mut self) -> Result<Observed, NftError> {
+        let mut observed = Observed::default();
+        for family in [TableFamily::Ip, TableFamily::Ip6, TableFamily::Inet] {
+            self.dump(&Request::Chains(family), &mut observed)?;
+        }
+        for table in observed.dropping_tables() {
+            self.dump(&Request::Rules(table), &mut observed)?;
+        }
+        Ok(observed)
+    }
+
     fn own(&self) -> std::sync::MutexGuard<'_, OwnGenerations> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }

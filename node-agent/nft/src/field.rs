@@ -250,7 +250,9 @@ impl Depends {
 fn network(family: TableFamily, ether: u16, nfproto: u8) -> [Expr; 2] {
     match family {
         TableFamily::Bridge | TableFamily::Arp => ether_type(ether),
-        TableFamily::Inet => equal(Expr::Meta { key: meta::NFPROTO, to: 0 }, &[nfproto]),
+        TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6 => {
+            equal(Expr::Meta { key: meta::NFPROTO, to: 0 }, &[nfproto])
+        }
     }
 }
 

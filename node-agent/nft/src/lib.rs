@@ -12,6 +12,7 @@ mod expr;
 mod field;
 #[cfg(test)]
 mod fixture;
+mod foreign;
 pub mod limits;
 mod lower;
 mod object;
@@ -29,6 +30,7 @@ pub use batch::{Batch, Object, SetChange};
 pub use elements::Elements;
 pub use error::Error;
 pub use field::Field;
+pub use foreign::DropPolicy;
 pub use object::{
     Base, Chain, ChainKind, Data, Element, Hook, MapData, Policy, Rule, Set, SetRef, Table, TableFamily,
     TableRef, Verdict,

@@ -11,6 +11,10 @@ use crate::{DataType, Statement, Value};
 pub enum TableFamily {
     /// IPv4 and IPv6 together.
     Inet,
+    /// IPv4 alone: tables of others.
+    Ip,
+    /// IPv6 alone: tables of others.
+    Ip6,
     /// ARP.
     Arp,
     /// Frames that pass a bridge.
@@ -22,15 +26,19 @@ impl TableFamily {
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Inet => 1,
+            Self::Ip => 2,
+            Self::Ip6 => 10,
             Self::Arp => 3,
             Self::Bridge => 7,
         }
     }
 
-    /// From the number on the wire; `None` for families that Weft never uses.
+    /// From the number on the wire; `None` for families that Weft never looks at.
     pub(crate) const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Inet),
+            2 => Some(Self::Ip),
+            10 => Some(Self::Ip6),
             3 => Some(Self::Arp),
             7 => Some(Self::Bridge),
             _ => None,
@@ -42,6 +50,8 @@ impl fmt::Display for TableFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inet => "inet",
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
             Self::Arp => "arp",
             Self::Bridge => "bridge",
         })
@@ -109,7 +119,7 @@ pub enum ChainKind {
 
 impl ChainKind {
     /// Name on the wire and in text.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Filter => "filter",
             Self::Nat => "nat",
@@ -148,7 +158,7 @@ impl Hook {
     }
 
     /// Name in text.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Prerouting => "prerouting",
             Self::Input => "input",

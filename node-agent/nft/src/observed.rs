@@ -95,6 +95,21 @@ impl Observed {
         self.sets.keys().filter(|s| s.table == *table).cloned().collect()
     }
 
+    /// The tables seen with chains that drop at their end.
+    pub fn dropping_tables(&self) -> Vec<TableRef> {
+        let mut tables: Vec<_> = self.drop_policies(&[]).into_iter().map(|policy| policy.table).collect();
+        tables.dedup();
+        tables
+    }
+
+    pub(crate) fn all_chains(&self) -> impl Iterator<Item = &ObservedChain> {
+        self.chains.values()
+    }
+
+    pub(crate) fn rules_of<'a>(&'a self, table: &'a TableRef) -> impl Iterator<Item = &'a ObservedRule> {
+        self.rules.iter().filter(move |((of, _), _)| of == table).flat_map(|(_, rules)| rules)
+    }
+
     /// The elements seen, read by the types that the sets of these tables have.
     pub fn elements(&self, tables: &[Table]) -> Elements {
         let mut all = Elements::default();

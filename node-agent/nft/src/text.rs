@@ -75,15 +75,16 @@ fn priority_text(priority: i32, hook: Hook, family: TableFamily) -> String {
         (TableFamily::Bridge, Hook::Postrouting) => &[(-200, "filter"), (300, "srcnat")],
         (TableFamily::Bridge, Hook::Input | Hook::Forward) => &[(-200, "filter")],
         (TableFamily::Arp, _) => &[(0, "filter")],
-        (TableFamily::Inet, Hook::Prerouting) => {
+        (TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6, Hook::Prerouting) => {
             &[(-300, "raw"), (-150, "mangle"), (-100, "dstnat"), (0, "filter"), (50, "security")]
         }
-        (TableFamily::Inet, Hook::Postrouting) => {
+        (TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6, Hook::Postrouting) => {
             &[(-300, "raw"), (-150, "mangle"), (0, "filter"), (50, "security"), (100, "srcnat")]
         }
-        (TableFamily::Inet, Hook::Input | Hook::Forward | Hook::Output) => {
-            &[(-300, "raw"), (-150, "mangle"), (0, "filter"), (50, "security")]
-        }
+        (
+            TableFamily::Inet | TableFamily::Ip | TableFamily::Ip6,
+            Hook::Input | Hook::Forward | Hook::Output,
+        ) => &[(-300, "raw"), (-150, "mangle"), (0, "filter"), (50, "security")],
     };
     match named.iter().find(|(at, _)| (priority - at).abs() <= 10) {
         None => priority.to_string(),

@@ -89,11 +89,16 @@ impl Host {
         found
     }
 
-    /// What ranges of the fabric may not overlap (M5): every route but defaults and link-local ones.
+    /// What ranges of the fabric may not overlap (M5): every route but defaults, link-local ones, and those of our own links
+    /// (the kernel makes some for their addresses).
     pub fn reserved(&self) -> Vec<AddressRange> {
+        let of_ours = |r: &&HostRoute| {
+            r.link.and_then(|index| self.link_at(index)).is_some_and(|link| is_ours(&link.name))
+        };
         let mut found: Vec<_> = self
             .routes
             .iter()
+            .filter(|r| !of_ours(r))
             .map(|r| r.destination)
             .filter(|d| d.prefix() != 0 && !is_link_local(d.first()) && !is_multicast(d.first()))
             .collect();

@@ -5,6 +5,7 @@
 
 mod error;
 mod facts;
+mod findings;
 mod guard;
 mod link;
 pub mod mtu;
@@ -22,6 +23,7 @@ pub use facts::{
     Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,
     pod_link_name,
 };
+pub use findings::{Finding, Surroundings, findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use peer::{

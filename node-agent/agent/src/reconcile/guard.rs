@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Instant};
 
 use weft_errors::{Coded, Error};
 use weft_kernel::{NftError, NftMonitor, NftSocket};
-use weft_model::{AddressRange, FabricItem, Overlay, Revision};
+use weft_model::{
+    AddressRange, FabricItem, Overlay, Revision,
+    ownership::{BRIDGE, MESH_DEVICES},
+};
 use weft_nft::{Batch, Elements};
 use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep};
 use weft_view::View;
@@ -33,6 +36,8 @@ pub(crate) struct GuardLoop {
     unknown: Elements,
     backoff: Backoff,
     observe_at: Instant,
+    /// Others' firewalls are looked at again from then on.
+    survey_at: Instant,
     retry_at: Option<Instant>,
 }
 
@@ -48,6 +53,7 @@ impl GuardLoop {
             unknown: Elements::default(),
             backoff,
             observe_at: Instant::now(),
+            survey_at: Instant::now(),
             retry_at: None,
         })
     }
@@ -69,6 +75,9 @@ impl GuardLoop {
             };
             let view = node.view();
             let result = self.pass(&view, wish.observe);
+            if wish.observe {
+                self.survey();
+            }
             let outcome = self.settle(view.revision(), result);
             if let Some(ticket) = ticket {
                 node.inboxes.nft.done(ticket, outcome);
@@ -93,6 +102,25 @@ impl GuardLoop {
                 self.node.states.failed(Subsystem::Nft, error.clone(), clock::wall());
                 Outcome { other: Some(error), ..Outcome::default() }
             }
+        }
+    }
+
+    /// What others' chains drop is a finding, never a failure of ours. Those who commit often are looked at from time to time.
+    fn survey(&mut self) {
+        let now = Instant::now();
+        if now < self.survey_at {
+            // A look that is owed comes when the pause is over.
+            self.observe_at = self.observe_at.min(self.survey_at);
+            return;
+        }
+        self.survey_at = now + limits::SURVEY_REST;
+        let [mesh, _] = MESH_DEVICES;
+        match self.socket.survey() {
+            Ok(observed) => {
+                let firewalls = observed.drop_policies(&[BRIDGE, mesh]);
+                self.node.change_surroundings(|around| around.firewalls = firewalls);
+            }
+            Err(error) => tracing::debug!(%error, "others' firewalls can't be read"),
         }
     }
 

@@ -59,12 +59,25 @@ impl MeshLoop {
             };
             let view = node.view();
             let result = self.pass(&view);
+            self.look_around(result.is_err());
             let outcome = self.settle(view.revision(), result);
             if let Some(ticket) = ticket {
                 node.inboxes.mesh.done(ticket, outcome);
             }
             work = node.inboxes.mesh.take(self.next);
         }
+    }
+
+    /// What `weft check` says of the engine. A port that the device doesn't listen on and that is bound is somebody else's.
+    fn look_around(&self, failed: bool) {
+        let [port, _] = MESH_PORTS;
+        let listens = || self.node.mesh_seen().is_some_and(|seen| seen.state.listen_port == port);
+        let taken = failed && !listens() && weft_kernel::is_udp_port_bound(port);
+        let in_kernel = self.backend.map(|backend| backend == Backend::Kernel);
+        self.node.change_surroundings(|around| {
+            around.mesh_port_taken = taken;
+            around.mesh_in_kernel = in_kernel.or(around.mesh_in_kernel);
+        });
     }
 
     fn settle(&mut self, revision: Revision, result: Result<(), Error>) -> Outcome {

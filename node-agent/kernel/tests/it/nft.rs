@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::errno::Errno;
-use weft_kernel::{NftError, NftSocket, Notice};
+use weft_kernel::{NftError, NftSocket, Notice, is_udp_port_bound};
 use weft_model::{AddressRange, FabricRanges, Families, Overlay};
 use weft_nft::{Batch, Element, Elements, Set, SetRef, Value};
 use weft_plan::{GuardInput, GuardPod, Ruleset};
@@ -334,5 +334,56 @@ fn a_pods_frames_pass_only_as_its_lease_says() {
         socket.commit(&ruleset.remove()).unwrap();
         let all = frames_let_in();
         assert_eq!(all.split(' ').count(), 31, "{all}");
+    });
+}
+
+#[test]
+fn firewalls_of_others_are_read_and_left_alone() {
+    in_namespace(|| {
+        let nft = |command: &str| {
+            let output = std::process::Command::new("nft").args(command.split_whitespace()).output().unwrap();
+            assert!(output.status.success(), "nft {command}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let mut socket = NftSocket::open().unwrap();
+        let mut seen = || {
+            let policies = socket.survey().unwrap().drop_policies(&["weftbr0", "weft0"]);
+            policies
+                .iter()
+                .map(|p| format!("{} {} {} {}", p.table, p.chain, p.hook.name(), p.accepts))
+                .collect::<Vec<_>>()
+        };
+        assert!(seen().is_empty());
+        nft("add table ip filter");
+        nft("add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
+        nft("add chain ip filter other");
+        nft("add rule ip filter FORWARD tcp dport { 22, 80 } ct state established,related counter accept");
+        nft("add table inet wall");
+        nft("add chain inet wall in { type filter hook input priority 5 ; policy drop ; }");
+        nft("add rule inet wall in iifname weftbr0 accept");
+        nft("add table ip6 fine");
+        nft("add chain ip6 fine out { type filter hook output priority 0 ; policy accept ; }");
+        let before = nft("list ruleset");
+        let mut found = seen();
+        found.sort();
+        assert_eq!(found, ["inet wall in input true", "ip filter FORWARD forward false"]);
+        assert_eq!(nft("list ruleset"), before);
+        nft("add rule ip filter other iifname weft0 accept");
+        assert!(seen().contains(&"ip filter FORWARD forward true".to_owned()));
+    });
+}
+
+#[test]
+fn bound_udp_ports_are_seen() {
+    in_namespace(|| {
+        ip("link set lo up");
+        assert!(!is_udp_port_bound(51820));
+        let socket = std::net::UdpSocket::bind("127.0.0.1:51820").unwrap();
+        assert!(is_udp_port_bound(51820));
+        drop(socket);
+        let socket = std::net::UdpSocket::bind("[::]:51820").unwrap();
+        assert!(is_udp_port_bound(51820) && !is_udp_port_bound(5182));
+        drop(socket);
+        assert!(!is_udp_port_bound(51820));
     });
 }
