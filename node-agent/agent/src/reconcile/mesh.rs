@@ -12,7 +12,7 @@ use weft_model::{
     Overlay, Revision,
     ownership::{MESH_DEVICES, MESH_PORTS},
 };
-use weft_plan::{LocalDevice, desired_device, peer_steps};
+use weft_plan::{DeviceState, LocalDevice, desired_device, peer_steps};
 use weft_view::View;
 
 use crate::{
@@ -28,6 +28,8 @@ use super::sweep;
 
 /// Counters, endpoints and ages of handshakes are read this often.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// While a peer has never answered they are read this often: a tunnel that comes up shall show.
+const LOOK_FOR_FIRST: Duration = Duration::from_secs(2);
 
 /// The loop.
 pub(crate) struct MeshLoop {
@@ -84,7 +86,8 @@ impl MeshLoop {
         match result {
             Ok(()) => {
                 self.backoff.reset();
-                self.next = Instant::now() + LOOK_EVERY;
+                let seen = self.node.mesh_seen();
+                self.next = Instant::now() + seen.map_or(LOOK_EVERY, |seen| look_after(&seen.state));
                 self.node.states.well(Subsystem::Mesh, revision, clock::wall());
                 Outcome::default()
             }
@@ -157,8 +160,39 @@ impl MeshLoop {
     }
 }
 
+/// When a device in this state is looked at again.
+fn look_after(state: &DeviceState) -> Duration {
+    let waits = state.peers.values().any(|peer| peer.endpoint.is_some() && peer.handshake_age.is_none());
+    if waits { LOOK_FOR_FIRST } else { LOOK_EVERY }
+}
+
 /// Name of the mesh device that is used: the first; the second is for key rotation.
 pub(crate) const fn device() -> &'static str {
     let [name, _] = MESH_DEVICES;
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_model::WireguardKey;
+    use weft_plan::PeerState;
+
+    use super::*;
+
+    #[test]
+    fn a_tunnel_that_was_never_up_is_looked_at_sooner() {
+        let check = |endpoint: Option<&str>, age: Option<u64>, expected| {
+            let peer = PeerState {
+                endpoint: endpoint.map(|text| text.parse().unwrap()),
+                handshake_age: age.map(Duration::from_secs),
+                ..PeerState::default()
+            };
+            let state =
+                DeviceState { peers: [(WireguardKey([1; 32]), peer)].into(), ..DeviceState::default() };
+            assert_eq!(look_after(&state), expected, "{endpoint:?} {age:?}");
+        };
+        check(Some("192.0.2.1:51820"), None, LOOK_FOR_FIRST);
+        check(Some("192.0.2.1:51820"), Some(900), LOOK_EVERY);
+        check(None, None, LOOK_EVERY);
+    }
 }
