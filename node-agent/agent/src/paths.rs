@@ -55,7 +55,7 @@ impl Paths {
         self.state.join("ipam.journal")
     }
 
-    /// DELs that found no agent.
+    /// DELs that found no agent: weft-cni, which links nothing of ours, has the same path (`spool.rs`).
     pub(crate) fn spool(&self) -> PathBuf {
         self.state.join("cni/spool")
     }

@@ -220,13 +220,6 @@ impl Ledger {
         Some((holding, entry))
     }
 
-    /// Lets an address rest that the kernel has and no pod of the ledger holds; `None` when it is taken or not ours.
-    pub fn quarantine(&mut self, address: IpAddr, now: Uptime) -> Option<Entry> {
-        let ours = self.book_of(address).is_some_and(|book| book.is_usable(address));
-        let free = !self.holders.contains_key(&address);
-        (ours && free).then(|| self.enact(Entry::Rest { address, since: now }))
-    }
-
     /// Begins to give a block back: nothing is allocated from it any more. `None` when it isn't open or isn't empty.
     pub fn retire(&mut self, block: Block) -> Option<Entry> {
         let book = self.blocks.get(&block)?;

@@ -234,17 +234,6 @@ fn pods_that_are_known_before_their_block_keep_their_addresses() {
 }
 
 #[test]
-fn an_unknown_address_of_the_kernel_rests_and_a_held_one_does_not() {
-    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
-    add(&mut ledger, 1, Families::V4, &[], 0);
-    let now = Uptime(1);
-    assert!(ledger.quarantine("10.1.0.1".parse().unwrap(), now).is_none());
-    assert!(ledger.quarantine("10.9.0.1".parse().unwrap(), now).is_none());
-    assert!(ledger.quarantine("10.1.0.2".parse().unwrap(), now).is_some());
-    assert_eq!(add(&mut ledger, 2, Families::V4, &[], 2), "10.1.0.3");
-}
-
-#[test]
 fn a_pod_that_only_the_kernel_knows_is_adopted_once_and_its_address_isnt_given_out() {
     let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
     let mut other = self::ledger(&[("10.1.0.0/28", 1)]);

@@ -69,8 +69,4 @@ pub mod run {
 pub mod state {
     /// Agent: identity, View, journal.
     pub const AGENT_DIR: &str = "/var/lib/weft/agent";
-    /// Replica: log, state, authority.
-    pub const REPLICA_DIR: &str = "/var/lib/weft";
-    /// Where DELs wait that found no agent, below the agent's directory.
-    pub const CNI_SPOOL: &str = "/var/lib/weft/agent/cni/spool";
 }

@@ -341,7 +341,7 @@ fn a_pods_frames_pass_only_as_its_lease_says() {
 fn firewalls_of_others_are_read_and_left_alone() {
     in_namespace(|| {
         let nft = |command: &str| {
-            let output = std::process::Command::new("nft").args(command.split_whitespace()).output().unwrap();
+            let output = Command::new("nft").args(command.split_whitespace()).output().unwrap();
             assert!(output.status.success(), "nft {command}: {}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8_lossy(&output.stdout).into_owned()
         };
