@@ -10,6 +10,8 @@ mod clock;
 mod config;
 mod conflist;
 mod control;
+#[cfg(test)]
+mod fixture;
 mod follow;
 mod host;
 mod identity;

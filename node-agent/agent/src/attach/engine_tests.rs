@@ -3,35 +3,14 @@
 use std::{thread, time::Duration};
 
 use weft_ipam::Uptime;
-use weft_model::{
-    ClusterId, Epoch, FabricItem, FabricRanges, Families, Item, NodeName, Overlay, Revision, RouteItem,
-    WireguardKey,
-};
-use weft_plan::Facts;
-use weft_view::View;
+use weft_model::Families;
 
 use super::*;
-use crate::{addresses::Addresses, node::Parts};
+use crate::fixture::node;
 
 /// An engine whose journal nobody writes and whose loops don't run.
 fn engine(directory: &tempfile::TempDir) -> Engine {
-    let name = NodeName::new("n1").unwrap();
-    let fabric = FabricItem {
-        cluster: ClusterId([1; 16]),
-        families: Families::V4,
-        ranges: FabricRanges { pods: vec!["10.1.0.0/16".parse().unwrap()], ..FabricRanges::default() },
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        masquerade_exceptions: Vec::new(),
-        replicas: Vec::new(),
-    };
-    let block = RouteItem { block: "10.1.1.0/24".parse().unwrap(), node: name.clone(), epoch: Epoch(1) };
-    let view = View::restored(Revision(1), [Item::Fabric(fabric), Item::Route(block)]);
-    let opened =
-        Addresses::open(&directory.path().join("journal"), clock::boot_id(), Uptime::default()).unwrap();
-    let facts = Facts::new(name.clone());
-    let parts = Parts { name, addresses: opened.addresses, view, facts, mesh_key: WireguardKey([1; 32]) };
-    Engine::new(Arc::new(Node::new(parts)))
+    Engine::new(Arc::new(node(directory)))
 }
 
 fn new_pod() -> NewPod {
@@ -64,7 +43,7 @@ fn an_address_whose_journal_entry_comes_too_late_is_free_again() {
 fn a_complete_publication_beside_a_removal_ends_without_the_pod() {
     let directory = tempfile::tempdir().unwrap();
     let engine = engine(&directory);
-    let node = &engine.node;
+    let node = engine.node();
     let attachment = new_pod().attachment;
     let uid = PodUid([7; 16]);
     node.addresses.change(Durability::WithNext, |ledger| {

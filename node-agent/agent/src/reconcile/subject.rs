@@ -191,3 +191,54 @@ where
         Outcome { other: Some(error), ..Outcome::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_plan::{Link, LinkKey, LinkStep, LinkValue};
+
+    use super::*;
+    use crate::fixture::node;
+
+    /// A kernel in which no link can be made, though each repair seems to succeed.
+    struct Broken;
+
+    impl Executor<Link> for Broken {
+        type Error = weft_kernel::Error;
+
+        fn observe(&mut self, _: &[&LinkKey]) -> Result<Vec<(LinkKey, LinkValue)>, Self::Error> {
+            Ok(Vec::new())
+        }
+
+        fn execute(&mut self, _: &[LinkStep]) -> Result<(), Vec<Failure<Self::Error>>> {
+            Err(vec![Failure {
+                step: 0,
+                error: weft_kernel::Error::PortGone { name: "wv01020304".to_owned() },
+            }])
+        }
+    }
+
+    /// Pauses after passes that all fail, and whether the subsystem counts as failed then.
+    fn check(repair: Repair<weft_kernel::Error>, failed: bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let node = Arc::new(node(&directory));
+        let mut links = SubjectLoop::<Link, _>::new(Arc::clone(&node), Subsystem::Links, Broken, repair);
+        let mut last = None;
+        for round in 0..4 {
+            assert!(links.pass(&Wish::everything()).other.is_some());
+            let pause = links.retry_at.unwrap().saturating_duration_since(Instant::now());
+            assert!(pause >= limits::RETRY_FIRST / 4, "round {round}: {pause:?}");
+            last = Some(pause);
+            // The pause is over.
+            links.retry_at = Some(Instant::now());
+        }
+        assert!(last > Some(limits::RETRY_FIRST), "pauses grow: {last:?}");
+        let state = node.states.all().remove(&Subsystem::Links);
+        assert_eq!(state.is_some_and(|state| state.error.is_some()), failed);
+    }
+
+    #[test]
+    fn passes_that_repaired_something_pause_like_those_that_failed() {
+        check(|_, _| true, false);
+        check(|_, _| false, true);
+    }
+}

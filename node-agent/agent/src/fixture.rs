@@ -1,0 +1,37 @@
+//! A node for tests of this crate: no kernel, no control plane, a journal in a directory of the test's own.
+
+use tempfile::TempDir;
+use weft_ipam::Uptime;
+use weft_model::{
+    ClusterId, Epoch, FabricItem, FabricRanges, Families, Item, NodeName, Overlay, Revision, RouteItem,
+    WireguardKey,
+};
+use weft_plan::Facts;
+use weft_view::View;
+
+use crate::{
+    addresses::Addresses,
+    clock,
+    node::{Node, Parts},
+};
+
+/// Node n1 of a small fabric with one block, whose journal nobody writes and whose loops don't run.
+pub(crate) fn node(directory: &TempDir) -> Node {
+    let name = NodeName::new("n1").unwrap();
+    let fabric = FabricItem {
+        cluster: ClusterId([1; 16]),
+        families: Families::V4,
+        ranges: FabricRanges { pods: vec!["10.1.0.0/16".parse().unwrap()], ..FabricRanges::default() },
+        overlay: Overlay::Wireguard,
+        domain: "cluster.local".to_owned(),
+        masquerade_exceptions: Vec::new(),
+        replicas: Vec::new(),
+    };
+    let block = RouteItem { block: "10.1.1.0/24".parse().unwrap(), node: name.clone(), epoch: Epoch(1) };
+    let view = View::restored(Revision(1), [Item::Fabric(fabric), Item::Route(block)]);
+    let opened =
+        Addresses::open(&directory.path().join("journal"), clock::boot_id(), Uptime::default()).unwrap();
+    let facts = Facts::new(name.clone());
+    let parts = Parts { name, addresses: opened.addresses, view, facts, mesh_key: WireguardKey([1; 32]) };
+    Node::new(parts)
+}
