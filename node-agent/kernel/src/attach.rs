@@ -125,9 +125,12 @@ fn clear_dead(node: &mut Netlink, inside: &mut Netlink, pod: &PodLink) -> Result
         None => None,
     };
     match peer {
-        Some(peer) if peer.group == LINK_GROUP_DEAD => delete(node, peer.index, &peer.name),
-        Some(_) | None => Err(Error::InterfaceTaken { interface: pod.interface.clone() }),
+        Some(peer) if peer.group == LINK_GROUP_DEAD => return delete(node, peer.index, &peer.name),
+        // It may have been reaped just now: both ends go at once.
+        None if find_link(inside, &far.name)?.is_none() => return Ok(()),
+        Some(_) | None => {}
     }
+    Err(Error::InterfaceTaken { interface: pod.interface.clone() })
 }
 
 /// Settings before the interface is up, the pod's side before the node's: no packet passes a half-made port.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -253,6 +254,38 @@ fn the_first_packet_to_a_pod_arrives_also_while_many_are_made() {
             workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
         });
         assert_eq!(lost, NOTHING, "of {} pods", u32::from(WORKERS) * u32::from(PODS));
+    });
+}
+
+#[test]
+fn a_pod_can_come_back_while_its_dead_link_is_deleted() {
+    const WORKERS: u8 = 5;
+    const LIVES: u8 = 40;
+    in_namespace(|| {
+        make_node(&[]);
+        let over = AtomicBool::new(false);
+        let live = |worker: u8| {
+            let space = pod_namespace();
+            let lives = (0..LIVES).map(|life| {
+                let pod = pod(1 + worker * LIVES + life);
+                let made = attach(&space, &pod_link(&pod));
+                detach(&pod.link, pod.mac, &pod.addresses).unwrap();
+                made.map_err(|error| error.to_string())
+            });
+            lives.filter_map(Result::err).collect::<Vec<_>>()
+        };
+        let refused: Vec<_> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    reap().unwrap();
+                }
+            });
+            let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(move || live(worker))).collect();
+            let refused = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+            over.store(true, Ordering::Relaxed);
+            refused
+        });
+        assert_eq!(refused, NOTHING, "of {} lives", u32::from(WORKERS) * u32::from(LIVES));
     });
 }
 
