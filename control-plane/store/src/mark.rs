@@ -4,9 +4,14 @@
 //! overwritten, so it never claims more than was acknowledged. What it can't notice: the loss of the last entries, fewer
 //! than `STEP`, and of a vote that was given in a term known before. Raising it with each write would either cost a
 //! second sync or, inside the engine's own batch, be lost with the very tail that it is to miss.
+//!
+//! Two slots take turns and are written in place: a torn one leaves the other, and no metadata changes, so that the sync
+//! doesn't wait for whatever else the file system has to write. A vote leaves only after it.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -18,12 +23,17 @@ use crate::{
     bytes::{Reader, Writer},
 };
 
-/// Entries after which the mark is raised: a file replaced durably is two syncs.
+/// Entries after which the mark is raised: that is one more sync.
 const STEP: u64 = 256;
+/// Bytes of a slot: a block, so that one torn write damages one slot.
+const SLOT: usize = 4096;
+const SLOTS: u64 = 2;
 
 /// The mark and its file.
 pub(crate) struct Mark {
     path: PathBuf,
+    /// Of the newest slot; 0 while there is no file.
+    number: u64,
     pub(crate) index: LogIndex,
     pub(crate) term: Term,
 }
@@ -34,19 +44,16 @@ impl Mark {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path: path.to_owned(), index: LogIndex(0), term: Term(0) });
+                return Ok(Self { path: path.to_owned(), number: 0, index: LogIndex(0), term: Term(0) });
             }
             Err(e) => return Err(Error::file("read", path)(e)),
         };
-        let damaged =
-            || Error::Damaged { what: "the acknowledged mark", why: "its checksum is wrong".to_owned() };
-        let mut reader = Reader::new(&bytes);
-        let (index, term) = reader.number().zip(reader.number()).ok_or_else(damaged)?;
-        let sum = reader.raw::<32>().ok_or_else(damaged)?;
-        if sum != checksum(index, term) || !reader.rest().is_empty() {
-            return Err(damaged());
-        }
-        Ok(Self { path: path.to_owned(), index: LogIndex(index), term: Term(term) })
+        let newest = bytes.chunks(SLOT).filter_map(read_slot).max();
+        let (number, index, term) = newest.ok_or_else(|| Error::Damaged {
+            what: "the acknowledged mark",
+            why: format!("{}: no slot has a right checksum", path.display()),
+        })?;
+        Ok(Self { path: path.to_owned(), number, index: LogIndex(index), term: Term(term) })
     }
 
     /// Before entries from `first` on are overwritten.
@@ -64,14 +71,88 @@ impl Mark {
         if (index, term) == (self.index, self.term) {
             return Ok(());
         }
-        let bytes = Writer::default().number(index.0).number(term.0).raw(&checksum(index.0, term.0)).done();
-        durable_replace(&self.path, &bytes, MODE_PRIVATE)?;
-        (self.index, self.term) = (index, term);
+        let number = self.number + 1;
+        let slot = write_slot(number, index.0, term.0);
+        if self.number == 0 {
+            // Whole, so that later writes find all their blocks there.
+            let mut bytes = vec![0; SLOT * 2];
+            bytes.splice(SLOT..SLOT + slot.len(), slot);
+            durable_replace(&self.path, &bytes, MODE_PRIVATE)?;
+        } else {
+            let write = || {
+                let file = File::options().write(true).open(&self.path)?;
+                file.write_all_at(&slot, number % SLOTS * SLOT as u64)?;
+                file.sync_data()
+            };
+            write().map_err(Error::file("written", &self.path))?;
+        }
+        (self.number, self.index, self.term) = (number, index, term);
         Ok(())
     }
 }
 
-fn checksum(index: u64, term: u64) -> [u8; 32] {
-    let bytes = Writer::default().raw(b"weft acknowledged 1").number(index).number(term).done();
+fn read_slot(bytes: &[u8]) -> Option<(u64, u64, u64)> {
+    let mut reader = Reader::new(bytes);
+    let (number, index, term) = (reader.number()?, reader.number()?, reader.number()?);
+    (reader.raw::<32>()? == checksum(number, index, term)).then_some((number, index, term))
+}
+
+fn write_slot(number: u64, index: u64, term: u64) -> Vec<u8> {
+    let sum = checksum(number, index, term);
+    Writer::default().number(number).number(index).number(term).raw(&sum).done()
+}
+
+fn checksum(number: u64, index: u64, term: u64) -> [u8; 32] {
+    let bytes =
+        Writer::default().raw(b"weft acknowledged 2").number(number).number(index).number(term).done();
     *blake3::hash(&bytes).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn stands(path: &Path) -> Option<(u64, u64)> {
+        Mark::open(path).ok().map(|mark| (mark.index.0, mark.term.0))
+    }
+
+    #[test]
+    fn the_newest_slot_counts_and_a_torn_one_leaves_the_one_before() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("acknowledged");
+        let mut mark = Mark::open(&path).unwrap();
+        let mut before = (0, 0);
+        // Up, up, down: down counts too.
+        for (index, term) in [(300, 1), (600, 1), (500, 2), (900, 2)] {
+            mark.set(LogIndex(index), Term(term)).unwrap();
+            assert_eq!(stands(&path), Some((index, term)));
+            let whole = fs::read(&path).unwrap();
+            assert_eq!(whole.len(), SLOT * 2);
+            let newest = usize::try_from(mark.number % SLOTS).unwrap() * SLOT;
+            let mut torn = whole.clone();
+            torn[newest + 12] ^= 1;
+            fs::write(&path, &torn).unwrap();
+            let expected = Some(before).filter(|before| *before != (0, 0));
+            assert_eq!(stands(&path), expected, "{index}: the slot before, or damage when there is none");
+            fs::write(&path, &whole).unwrap();
+            before = (index, term);
+        }
+        fs::write(&path, []).unwrap();
+        assert_eq!(stands(&path), None);
+    }
+
+    #[test]
+    fn it_is_raised_in_steps_and_at_once_for_a_term() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("acknowledged");
+        let mut mark = Mark::open(&path).unwrap();
+        for (last, term, stands) in
+            [(10, 1, (10, 1)), (265, 1, (10, 1)), (266, 1, (266, 1)), (267, 2, (267, 2))]
+        {
+            mark.after(LogIndex(last), Term(term)).unwrap();
+            assert_eq!((mark.index.0, mark.term.0), stands, "{last} of term {term}");
+        }
+    }
 }
