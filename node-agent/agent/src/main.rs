@@ -23,6 +23,7 @@ mod local;
 mod lock;
 mod locks;
 mod node;
+mod notes;
 mod paths;
 mod ping;
 mod pods;

@@ -1,7 +1,8 @@
 //! After damage of the journal: pods that only the kernel knows are taken over, so that their addresses aren't given out
-//! a second time.
+//! a second time. Who they are is in their notes.
 //!
-//! Their container's id is lost: a DEL finds nothing and succeeds, and they are forgotten when their namespace is gone.
+//! Without a note the container's id is lost: a DEL finds nothing and succeeds, and the pod is forgotten when its namespace
+//! is gone.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -13,10 +14,11 @@ use weft_plan::{Executor, Link, LinkKey, LinkValue, PortState};
 use crate::{
     addresses::{Addresses, Durability},
     clock,
+    notes::Notes,
 };
 
 /// Takes over every pod link of the kernel that the ledger doesn't know.
-pub(crate) fn adopt_from_kernel(addresses: &Addresses, primary: Family) -> Result<(), Error> {
+pub(crate) fn adopt_from_kernel(addresses: &Addresses, primary: Family, notes: &Notes) -> Result<(), Error> {
     let mut executor = weft_kernel::LinkExecutor::open().map_err(|e| e.envelope())?;
     let seen = Executor::<Link>::observe(&mut executor, &[]).map_err(|e| e.envelope())?;
     for holding in lost_pods(&seen, primary)? {
@@ -24,6 +26,13 @@ pub(crate) fn adopt_from_kernel(addresses: &Addresses, primary: Family) -> Resul
         if known {
             continue;
         }
+        // What the kernel shows now counts more than what was noted once.
+        let holding = match notes.read(holding.uid) {
+            Some(noted) if noted.link == holding.link => {
+                Holding { addresses: holding.addresses, mac: holding.mac, mtu: holding.mtu, ..noted }
+            }
+            Some(_) | None => holding,
+        };
         let pod = holding.pod.clone();
         let (adopted, _) = addresses.change(Durability::Durable, |ledger| {
             let entry = ledger.adopt(holding);

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use weft_errors::{Coded, Error};
 use weft_kernel::{LinkExecutor, RouteExecutor};
 use weft_mesh::{Mesh, MeshOptions};
-use weft_model::Family;
+use weft_model::{Family, ownership::run::PODS_DIR};
 use weft_plan::{Facts, Link, Route};
 use weft_process::Tasks;
 use weft_rpc::{Channel, Limits, Services, SharedIdentity};
@@ -34,6 +34,7 @@ use crate::{
     local::LocalService,
     lock::Lock,
     node::{Node, Parts, local_pod},
+    notes::Notes,
     paths::Paths,
     probe, publisher,
     reconcile::{GuardLoop, MeshLoop, SubjectLoop, mesh_device},
@@ -47,7 +48,7 @@ pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
     let started = start(&paths, &config)?;
     let tasks = Tasks::new();
     let Started { node, file, identity, membership, mesh, _lock } = started;
-    let engine = Arc::new(Engine::new(Arc::clone(&node)));
+    let engine = Arc::new(Engine::new(Arc::clone(&node), Notes::new(PODS_DIR)));
     start_journal(&tasks, &node, file)?;
     start_loops(&tasks, &node, &engine, &config, mesh)?;
     let channel = start_clients(&tasks, &engine, &paths, &config, &identity, membership)?;
@@ -89,7 +90,7 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
     if let Some(error) = damage {
         tracing::error!(%error, "the allocation journal was damaged");
         let primary = view.fabric().map_or(Family::V4, |fabric| fabric.families.primary());
-        recover::adopt_from_kernel(&addresses, primary)?;
+        recover::adopt_from_kernel(&addresses, primary, &Notes::new(PODS_DIR))?;
     }
     if rebooted {
         tracing::info!("the machine has started anew: the pods of before are gone, their addresses rest");

@@ -63,6 +63,8 @@ pub mod run {
     pub const TUNNEL_DIR: &str = "/run/weft/tunnel";
     /// Namespace mounts of pods made by `weft pod add`.
     pub const NETNS_DIR: &str = "/run/weft/netns";
+    /// The agent's notes on attached pods, by uid: like what the kernel knows of them, they end with the boot.
+    pub const PODS_DIR: &str = "/run/weft/pods";
 }
 
 /// Paths of state.

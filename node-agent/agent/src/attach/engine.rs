@@ -18,6 +18,7 @@ use crate::{
     limits,
     locks::Held,
     node::{Node, local_pod, published},
+    notes::Notes,
 };
 
 /// Names that are tried for the node's end before giving up.
@@ -48,12 +49,13 @@ pub(crate) struct NewPod {
 #[derive(Debug)]
 pub(crate) struct Engine {
     node: Arc<Node>,
+    notes: Notes,
 }
 
 impl Engine {
     /// For one node.
-    pub(crate) const fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    pub(crate) const fn new(node: Arc<Node>, notes: Notes) -> Self {
+        Self { node, notes }
     }
 
     /// The node.
@@ -94,6 +96,7 @@ impl Engine {
             return Ok(None);
         };
         self.take_away(&holding, deadline);
+        self.notes.remove(holding.uid);
         let ticket = self.release(attachment);
         // In this order: a complete publication in between still names the pod, and this takes it back.
         self.node.publications.remove(holding.uid);
@@ -221,6 +224,7 @@ impl Engine {
             ((), ledger.confirm(&made.attachment).into_iter().collect())
         });
         self.node.addresses.wait(ticket, deadline)?;
+        self.notes.put(&made);
         self.node.publications.put(published(&self.node.name, &made));
         Ok(made)
     }

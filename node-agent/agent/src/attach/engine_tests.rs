@@ -10,7 +10,7 @@ use crate::fixture::node;
 
 /// An engine whose journal nobody writes and whose loops don't run.
 fn engine(directory: &tempfile::TempDir) -> Engine {
-    Engine::new(Arc::new(node(directory)))
+    Engine::new(Arc::new(node(directory)), Notes::new(directory.path().join("pods")))
 }
 
 fn new_pod() -> NewPod {
