@@ -149,10 +149,11 @@ impl JoinService {
                 response.authority_key = Bytes::copy_from_slice(self.context.authority.expose_key_der());
                 Part::Replica { name: member.name, id: member.id }
             }
-            (Role::Admin, Answer::Person(Role::Admin)) => {
+            // A person is what the token says, whichever of the two was asked for.
+            (Role::Admin | Role::Viewer, Answer::Person(Role::Admin)) => {
                 Part::Admin { name: named(Name::new(wire.name.clone()))? }
             }
-            (Role::Viewer, Answer::Person(Role::Viewer)) => {
+            (Role::Admin | Role::Viewer, Answer::Person(Role::Viewer)) => {
                 Part::Viewer { name: named(Name::new(wire.name.clone()))? }
             }
             (role, answer) => {

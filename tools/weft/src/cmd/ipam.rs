@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -17,11 +18,15 @@ use super::{
 };
 use crate::{
     args::Ipam,
-    client::{address, bytes_of, node_status_value, object},
+    client::{Session, address, bytes_of, node_status_value, object},
     fail::{Failure, Outcome},
     output::{Format, items as items_of, out},
     table::{age, at, column, count, joined, render},
 };
+
+/// So often is looked before something counts as a problem, with a pause between two looks.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(400);
 
 /// Runs the subcommand.
 pub(crate) async fn run(args: Ipam, run: &Run) -> Outcome {
@@ -165,56 +170,41 @@ struct Seen {
     kernels: BTreeSet<String>,
 }
 
+/// What control plane, journals and kernels said at one time.
+struct Look {
+    seen: BTreeMap<IpAddr, Seen>,
+    asked: BTreeSet<String>,
+    unreachable: Vec<String>,
+    revision: u64,
+}
+
 async fn check(run: &Run) -> Outcome {
     let session = run.session()?;
-    let status = session.status().await?;
-    let mut seen: BTreeMap<IpAddr, Seen> = BTreeMap::new();
-    let mut unreachable = Vec::new();
-    let mut asked = BTreeSet::new();
-    for report in &status.nodes {
-        match ask_node(&session, &report.node, ask::What::Ledger(v1::Ledger {}), None).await {
-            Ok(answer_request::What::Ledger(ledger)) => {
-                asked.insert(report.node.clone());
-                add_ledger(&mut seen, &report.node, ledger);
-            }
-            Ok(_) => return Err(unexpected(&report.node)),
-            Err(_) => unreachable.push(report.node.clone()),
-        }
-    }
-    // The control plane is read after the nodes: a pod published meanwhile is in both.
-    let pods = objects(&session, Kind::Pod, "", "").await?;
-    for pod in items_of(&pods) {
-        let node = at(pod, "/spec/nodeName");
-        if !asked.contains(&node) {
-            continue;
-        }
-        for ip in joined(pod, "/status/podIPs").split(", ") {
-            if let Ok(ip) = ip.parse() {
-                seen.entry(ip).or_default().control.insert(format!(
-                    "{node}:{}/{}",
-                    at(pod, "/metadata/namespace"),
-                    at(pod, "/metadata/name")
-                ));
-            }
-        }
-    }
-    let items: Vec<Value> = seen.iter().filter_map(|(address, seen)| problem(*address, seen)).collect();
-    let summary = format!(
-        "{} on {} at revision {}: {}{}",
-        count(seen.len(), "address").replace("addresss", "addresses"),
-        count(asked.len(), "node"),
-        status.revision,
+    let mut looked = look(&session).await?;
+    let mut items = looked.problems();
+    // A pod that comes or goes right now is in one place and not yet in the other: only what stays is a problem.
+    for _ in 1..LOOKS {
         if items.is_empty() {
-            "none held twice, none lost".to_owned()
-        } else {
-            count(items.len(), "problem")
-        },
-        if unreachable.is_empty() {
-            String::new()
-        } else {
-            format!("   (unreachable: {}; their blocks stay leased)", unreachable.join(", "))
+            break;
         }
-    );
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        looked = look(&session).await?;
+        let still = looked.problems();
+        items.retain(|problem| still.contains(problem));
+    }
+    let Look { seen, asked, unreachable, revision } = &looked;
+    let verdict = match items.len() {
+        0 => "none held twice, none lost".to_owned(),
+        n => count(n, "problem"),
+    };
+    let away = match unreachable.as_slice() {
+        [] => String::new(),
+        names => format!("   (unreachable: {}; their blocks stay leased)", names.join(", ")),
+    };
+    let addresses =
+        if seen.len() == 1 { "1 address".to_owned() } else { format!("{} addresses", seen.len()) };
+    let summary =
+        format!("{addresses} on {} at revision {revision}: {verdict}{away}", count(asked.len(), "node"));
     let lines: String =
         items.iter().map(|p| format!("\n  ✗ {}   {}", at(p, "/address"), at(p, "/problem"))).collect();
     let value = json!({"kind": "IpamCheck", "addresses": seen.len(), "nodes": asked.len(), "unreachable": unreachable, "items": items});
@@ -224,6 +214,45 @@ async fn check(run: &Run) -> Outcome {
         // What couldn't be asked isn't proven.
         (true, false) => Err(Failure::Answer(ExitCode::Partial)),
         (false, _) => Err(Failure::Answer(ExitCode::No)),
+    }
+}
+
+async fn look(session: &Session) -> Outcome<Look> {
+    let status = session.status().await?;
+    let mut look = Look {
+        seen: BTreeMap::new(),
+        asked: BTreeSet::new(),
+        unreachable: Vec::new(),
+        revision: status.revision,
+    };
+    for report in &status.nodes {
+        match ask_node(session, &report.node, ask::What::Ledger(v1::Ledger {}), None).await {
+            Ok(answer_request::What::Ledger(ledger)) => {
+                look.asked.insert(report.node.clone());
+                add_ledger(&mut look.seen, &report.node, ledger);
+            }
+            Ok(_) => return Err(unexpected(&report.node)),
+            Err(_) => look.unreachable.push(report.node.clone()),
+        }
+    }
+    // The control plane is read after the nodes: a pod published meanwhile is in both.
+    let pods = objects(session, Kind::Pod, "", "").await?;
+    for pod in items_of(&pods) {
+        let node = at(pod, "/spec/nodeName");
+        if !look.asked.contains(&node) {
+            continue;
+        }
+        let holder = format!("{node}:{}/{}", at(pod, "/metadata/namespace"), at(pod, "/metadata/name"));
+        for ip in joined(pod, "/status/podIPs").split(", ").filter_map(|ip| ip.parse().ok()) {
+            look.seen.entry(ip).or_default().control.insert(holder.clone());
+        }
+    }
+    Ok(look)
+}
+
+impl Look {
+    fn problems(&self) -> Vec<Value> {
+        self.seen.iter().filter_map(|(address, seen)| problem(*address, seen)).collect()
     }
 }
 
