@@ -20,6 +20,8 @@ use crate::{Refusal, Result};
 const RESTART_AFTER: Duration = Duration::from_millis(50);
 /// A program that can't be started at all is tried again after this time.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Longest time for a killed service to be gone.
+const DOWN: Duration = Duration::from_secs(5);
 /// How often the reader of a service's notifications looks whether the service is gone.
 const LISTEN: Duration = Duration::from_millis(100);
 
@@ -175,6 +177,10 @@ impl Supervisor {
             _ => {}
         }
         self.announce();
+        // What is held down is down: nothing of it writes any more, and a release finds nothing that is still ready.
+        if act == Act::Hold && self.wait(DOWN, |_| service.state().pid.is_none().then_some(())).is_none() {
+            bail!("{name} on {machine} doesn't end");
+        }
         Ok(Response::Done)
     }
 
