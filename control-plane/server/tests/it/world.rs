@@ -116,8 +116,10 @@ impl World {
         identity.save(&identity_files(&self.path(id))).unwrap();
     }
 
-    /// Starts a replica of the directory there is.
+    /// Starts a replica of the directory there is, as soon as one that was killed has given it up.
     pub(crate) async fn start(&mut self, id: u64) {
+        let given_up = async || DataDir::open(&self.path(id)).is_ok().then_some(());
+        wait::until(PATIENCE, "the directory is given up", given_up).await.unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let tasks = Tasks::new();
@@ -194,8 +196,7 @@ impl World {
         let stopped = runtime.spawn(async move { tasks.finish().await }).await.unwrap();
         assert!(stopped.failure.is_none() && stopped.hanging.is_empty(), "{stopped:?}");
         // To its very end: the next start must find the directory unlocked.
-        let ended =
-            tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5)));
+        let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5)));
         ended.await.unwrap();
     }
 
