@@ -85,7 +85,7 @@ fn slot(name: &str, family: Family) -> Slot {
 }
 
 /// The product, built once per process.
-fn product() -> Result<Product> {
+pub fn product() -> Result<Product> {
     static BUILT: OnceLock<core::result::Result<Product, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let (product, lab) = product::build(Profile::Debug).map_err(|e| format!("{e:#}"))?;

@@ -1,5 +1,8 @@
 //! The end-to-end suite: a module per requirement of the mission, and one for what survives which failure.
 
+mod alone;
+mod bad_input;
+mod cli;
 mod failures;
 mod m1;
 mod m12;
