@@ -178,7 +178,10 @@ impl Opened {
             tracing::warn!(why, aside = %aside.display(), "the applied state was damaged, rebuilding it from the log");
         }
         let states = Arc::new(states);
-        let replica = replica_of(&directory, log.as_ref(), states.as_ref(), pace)?;
+        let replica = replica_of(&directory, log.as_ref(), states.as_ref(), pace).map_err(|error| {
+            // The replica knows no files; what it read is in this directory.
+            if error.object.is_none() { error.object("directory", "", path.display()) } else { error }
+        })?;
         Ok(Self { directory, replica, log, states, identity, authority })
     }
 }
@@ -217,8 +220,15 @@ fn own_identity(path: &Path, directory: &DataDir, authority: &Authority) -> Resu
             format!("the certificate is of cluster {}, the directory of {}", holder.cluster, who.cluster);
         return Err(Error::new(&OTHER_CLUSTER, what).object("file", "", files.certificate.display()));
     }
+    if identity.authority_hash() != Some(authority.hash()) {
+        let what = format!(
+            "the authority in the directory, {}, hasn't issued the replica's certificate",
+            authority.hash()
+        );
+        return Err(Error::new(&OTHER_CLUSTER, what).object("directory", "", path.join("ca").display()));
+    }
     let ours = matches!(&holder.part, Part::Replica { id, .. } if *id == who.id);
-    if !ours || identity.authority_hash() != Some(authority.hash()) {
+    if !ours {
         let what = format!("the certificate is of {holder}, the directory of replica {}", who.id);
         return Err(Error::new(&STORE_CORRUPT, what).object("file", "", files.certificate.display()));
     }
