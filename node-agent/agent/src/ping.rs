@@ -82,7 +82,11 @@ fn echoes(
     deadline: Instant,
     row: &mut v1::PingRow,
 ) -> Result<(), String> {
-    let mut pinger = Pinger::open(to, source).map_err(|e| e.envelope().to_string())?;
+    let told = |e: weft_kernel::Error| e.envelope().to_string();
+    let mut pinger = Pinger::open(to, source).map_err(told)?;
+    if !ping.dont_fragment {
+        pinger = pinger.allow_fragments().map_err(told)?;
+    }
     let size = ping.size + ECHO_HEADER + ip_header(Family::of(to));
     for _ in 0..ping.count {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -1,7 +1,7 @@
 //! Echo requests (RFC 792, RFC 4443) in the calling thread's namespace: for path MTU probes and for `weft ping`.
 //!
-//! In: destination, source, size, time limit. Out: the round-trip time, or why there was none. Never fragmented: a packet that
-//! is too large is an answer. Uses a ping socket where the kernel permits it (`net.ipv4.ping_group_range`), else a raw one.
+//! In: destination, source, size, time limit. Out: the round-trip time, or why there was none. Not fragmented unless that is
+//! allowed: a packet that is too large is an answer. Uses a ping socket where the kernel permits it (`net.ipv4.ping_group_range`), else a raw one.
 
 use std::{
     io::{self, Read},
@@ -94,6 +94,16 @@ impl Pinger {
             sequence: 0,
             with_header: raw && family == Family::V4,
         })
+    }
+
+    /// From now on packets that are too large for the path travel in parts, as those of most programs do.
+    pub fn allow_fragments(self) -> Result<Self, Error> {
+        let set = match self.family {
+            Family::V4 => set_ip_mtu_discover(&self.socket, Ipv4PathMtuDiscovery::DONT),
+            Family::V6 => set_ipv6_mtu_discover(&self.socket, Ipv6PathMtuDiscovery::DONT),
+        };
+        set.map_err(|e| Error::socket("allowing fragments", Area::Route, e.into()))?;
+        Ok(self)
     }
 
     /// Sends one request whose IP packet has `size` bytes and waits for its reply until `limit` has passed.

@@ -12,14 +12,15 @@ mod usage;
 
 use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
 
+use clap::error::ErrorKind;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
-use weft_errors::{Error, INTERNAL, INTERRUPTED};
+use weft_errors::{Error, ExitCode as ExitStatus, INTERNAL, INTERRUPTED};
 
 use crate::{
-    args::{Cli, Color},
+    args::{Cli, Color, Command},
     cmd::Run,
     fail::{Failure, Outcome},
     output::Printer,
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
 
 /// Help goes to stdout and is a success; anything else is wrong use, said in the form that was asked for.
 fn misused(found: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    if found.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !usage::wants_json(arguments) {
+        // A newcomer who typed nothing gets what there is; a closed output is the reader's choice.
+        let _ = found.print();
+        return ExitCode::from(ExitStatus::Usage as u8);
+    }
     match usage::error_of(found, arguments) {
         Some(error) => end(Err(error.into()), usage::wants_json(arguments), colored(Color::Auto)),
         None => {
@@ -78,9 +84,14 @@ fn run(cli: Cli, printer: Printer) -> Outcome {
     let runtime = runtime.map_err(|error| Error::new(&INTERNAL, "the runtime can't start").because(error))?;
     runtime.block_on(async {
         let deadline = Instant::now() + cli.global.timeout;
+        // Who only looks knows what Ctrl-C did.
+        let looks = matches!(cli.command, Command::Get(_) | Command::Status | Command::Explain(_));
         tokio::select! {
             outcome = cmd::run(cli.command, Run { global: cli.global, printer, deadline }) => outcome,
-            () = interrupted() => Err(Failure::new(&INTERRUPTED, "the command was interrupted")),
+            () = interrupted() => match looks {
+                true => Err(Failure::Answer(ExitStatus::Interrupted)),
+                false => Err(Failure::new(&INTERRUPTED, "the command was interrupted")),
+            },
         }
     })
 }

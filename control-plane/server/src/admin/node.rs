@@ -47,7 +47,7 @@ pub(crate) async fn delete(
             applied.answer?;
             Ok(v1::DeleteResponse { revision: applied.revision.0 })
         }
-        Kind::Pod => refused("its node holds it", format!("weft pod remove {}", wire.name)),
+        Kind::Pod => refused("its node holds it: remove it there", format!("weft pod remove {}", wire.name)),
         Kind::Lease => {
             refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned())
         }

@@ -46,6 +46,7 @@ pub(crate) fn tree() -> clap::Command {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Context of the contexts file
     #[arg(long, global = true, env = "WEFT_CONTEXT", value_name = "NAME")]

@@ -99,12 +99,13 @@ fn screen(name: &str, value: &Value) -> String {
         text += &format!("   applied {applied} (lag {lag})");
     }
     text.push('\n');
-    let mesh = joined(value, "/node/status/mesh");
-    text += &format!("Underlay    {}", joined(value, "/node/status/underlay"));
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let mesh = or_dash(joined(value, "/node/status/mesh"));
+    text += &format!("Underlay    {}", or_dash(joined(value, "/node/status/underlay")));
     if !status.is_null() {
         text += &format!(" dev {} MTU {}", at(status, "/underlayInterface"), at(status, "/underlayMtu"));
     }
-    text += &format!("\nMesh        {mesh} · endpoint {}", at(value, "/node/status/endpoint"));
+    text += &format!("\nMesh        {mesh} · endpoint {}", or_dash(at(value, "/node/status/endpoint")));
     if !status.is_null() {
         let kernel = status["kernelWireguard"] == json!(true);
         text += if kernel { " · kernel WireGuard" } else { " · userspace tunnel" };
