@@ -29,6 +29,8 @@ const KEY_APPLIED: &[u8] = b"a";
 const PART: usize = 3800;
 /// How long opening may take before the store counts as damaged.
 const OPEN_LIMIT: Duration = Duration::from_secs(30);
+/// How long a lock of an earlier handle is waited for.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// Above this size and this many times the live data the files are written anew.
 const BLOATED: (u64, u64) = (64 << 20, 4);
 
@@ -225,14 +227,21 @@ impl StateStore for SledState {
     }
 }
 
+/// Opens the database. An earlier handle of this process gives its lock up in the background, a moment after it was
+/// dropped: a locked directory is waited for (another process can't hold it, `DataDir` has a lock of its own).
 fn open_db(path: &Path) -> Result<Db, Error> {
     weft_process::private_dir(path)?;
-    sled::Config::new()
-        .path(path)
-        .flush_every_ms(None)
-        .cache_capacity(64 << 20)
-        .open()
-        .map_err(Error::state("opened"))
+    let config = sled::Config::new().path(path).flush_every_ms(None).cache_capacity(64 << 20);
+    let opened = weft_process::wait::until_blocking(LOCK_LIMIT, "the lock of the applied state", || {
+        match config.open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => None,
+            settled => Some(settled),
+        }
+    });
+    match opened {
+        Ok(settled) => settled.map_err(Error::state("opened")),
+        Err(_) => Err(Error::State { what: "opened", why: "another handle keeps its lock".to_owned() }),
+    }
 }
 
 /// Opens and reads everything once, in a thread of its own: sled is known to panic or to hang over damaged files.

@@ -93,3 +93,16 @@ fn torn_and_foreign_files_never_stop_the_start_nor_lose_single_rows() {
     }
     assert!(rebuilt > 0, "no damage was noticed: the test shows nothing");
 }
+
+#[test]
+fn a_lock_that_is_given_up_late_is_waited_for() {
+    let dir = TempDir::new().unwrap();
+    write(&dir, &[batch(7, true, &[("a", Some(1))])]);
+    let (earlier, _) = SledState::open(dir.path()).unwrap();
+    let late = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(200));
+        drop(earlier);
+    });
+    assert_eq!(stored(&dir), Some((7, vec![1])), "sound, not moved aside");
+    late.join().unwrap();
+}
