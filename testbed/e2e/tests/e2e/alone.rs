@@ -107,6 +107,21 @@ impl Alone {
         }
     }
 
+    /// Ends the replica in order: what it has applied is on the disk then.
+    pub(crate) fn end(&mut self) -> Result {
+        let Some(mut child) = self.replica.take() else { return Ok(()) };
+        interrupt(child.id(), "TERM")?;
+        match until(COMMAND, STEP, || child.try_wait().ok().flatten()) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("weftd ended with {status}: {}", self.log()),
+            None => {
+                child.kill()?;
+                child.wait()?;
+                bail!("weftd doesn't end: {}", self.log())
+            }
+        }
+    }
+
     /// Where the replica serves.
     pub(crate) fn listen(&self) -> &str {
         &self.listen
@@ -227,6 +242,13 @@ impl Running {
         let read = |name: &str| fs::read_to_string(self.outputs.path().join(name));
         Ok(Said { status: status.code().unwrap_or(-1), out: read("out")?, err: read("err")? })
     }
+}
+
+/// Sends a signal to a process that this test has started.
+pub(crate) fn interrupt(pid: u32, signal: &str) -> Result {
+    let sent = Command::new("sh").args(["-c", "kill -$1 $0", &pid.to_string(), signal]).status()?;
+    ensure!(sent.success(), "signal {signal} to {pid}: {sent}");
+    Ok(())
 }
 
 /// An error says what failed and what to do.

@@ -156,10 +156,10 @@ fn a_cluster_with_bad_ranges_is_not_made() -> Result {
 fn a_replica_with_another_clusters_identity_does_not_start() -> Result {
     let mut alone = Alone::start()?;
     let before = alone.json(&["get", "fabric", "main"])?;
-    alone.stop();
+    alone.end()?;
     // Another cluster, with its own contexts.
     let mut other = Alone::start()?;
-    other.stop();
+    other.end()?;
     let (data, theirs) = (alone.path("data"), other.path("data"));
     let run = |alone: &Alone| alone.run("weftd", &["run", "--data-dir", &data.to_string_lossy()], &[], "");
     // Their certificate and key, their authority, their mark of the directory, their state.
@@ -170,7 +170,7 @@ fn a_replica_with_another_clusters_identity_does_not_start() -> Result {
         move_to(&data.join(part), &kept)?;
         copy(&theirs.join(part), &data.join(part))?;
         let rest = contents(&data)?;
-        let said = run(&alone)?;
+        let said = run(&alone).with_context(|| format!("with their {part}"))?;
         ensure!(said.status == 3 && said.err.contains("error[W1101]"), "{part}: {said:?}");
         let named = data.join(place).to_string_lossy().trim_end_matches('/').to_owned();
         ensure!(said.err.contains(&named), "{part}: {named} isn't named: {said:?}");

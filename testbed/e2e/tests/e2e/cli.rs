@@ -1,6 +1,6 @@
 //! The command line as scripts see it: each exit status of the table, and errors in the form that was asked for.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use weft_e2e::in_family;
 use weft_lab::topology::Family;
 use weft_lab::{Result, wait::until};
 
-use crate::alone::Alone;
+use crate::alone::{Alone, interrupt};
 
 #[test]
 fn status_0_means_done_and_1_that_the_answer_is_no() -> Result {
@@ -191,8 +191,7 @@ fn status_130_means_interrupted() -> Result {
             if watches { running.out().contains("cp-1").then_some(()) } else { waits(running.pid()) }
         });
         listens.context("weft doesn't catch signals")?;
-        let pid = running.pid().to_string();
-        ensure!(Command::new("sh").args(["-c", "kill -INT $0", &pid]).status()?.success());
+        interrupt(running.pid(), "INT")?;
         let said = running.finish(Duration::from_secs(5))?;
         ensure!(said.status == 130, "{arguments:?}: {said:?}");
         if watches {
@@ -202,6 +201,72 @@ fn status_130_means_interrupted() -> Result {
         }
     }
     Ok(())
+}
+
+#[test]
+fn every_kind_is_shown_in_every_form_and_labels_select() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let rack = "apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {rack: a}}\n";
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("n1.yaml");
+        fs::write(&file, rack)?;
+        let file = file.to_string_lossy().into_owned();
+        let applied = fabric.weft_json(&["apply", "-f", &file, "--wait"])?;
+        ensure!(
+            applied["wait"]["done"] == true && applied["items"][0]["metadata"]["name"] == "n1",
+            "{applied}"
+        );
+        for (kind, name) in [
+            ("nodes", "n1"),
+            ("pods", cast.a.name()),
+            ("blocks", ""),
+            ("members", "cp-1"),
+            ("fabric", "main"),
+            ("peers", "n2"),
+            ("routes", ""),
+        ] {
+            for form in ["table", "wide", "json", "yaml", "name"] {
+                let text =
+                    fabric.weft(&["get", kind, "-o", form])?.success(&format!("get {kind} -o {form}"))?;
+                ensure!(text.contains(name) && !text.is_empty(), "get {kind} -o {form}: {text}");
+            }
+            let list = fabric.weft_json(&["get", kind, "--expect", "1+"])?;
+            ensure!(list["kind"] == "List" && list["metadata"]["resourceVersion"].is_string(), "{list}");
+            let first = text(&list["items"][0]["metadata"], "name")?;
+            // One object is that object, by the name that the list gives it.
+            let one = fabric.weft_json(&["get", kind, first])?;
+            ensure!(one["metadata"]["name"] == first && one["kind"] == list["items"][0]["kind"], "{one}");
+        }
+        let named = |selector: &str| fabric.weft(&["get", "nodes", "-l", selector, "-o", "name"]);
+        ensure!(named("rack=a")?.success("get -l")? == "node/n1\n", "labels select");
+        ensure!(named("rack!=a")?.success("get -l")? == "node/n2\n", "labels select what they don't fit");
+        let shown = fabric.weft(&["describe", "node", "n1"])?.success("describe")?;
+        ensure!(shown.contains("rack: a") && shown.contains("Applied"), "{shown}");
+        let shown = fabric.weft(&["node", "show", "n1"])?.success("node show")?;
+        for part in ["n1   Ready   agent ", "   kernel ", "PEER", "n2 ", "Subsystems  links ok"] {
+            ensure!(shown.contains(part), "{part} in {shown}");
+        }
+        let shown = fabric.weft(&["status"])?.success("status")?;
+        for part in ["HEALTHY", "1/1 replica, leader cp-1", "2/2 ready", "2/2 tunnels fresh"] {
+            ensure!(shown.contains(part), "{part} in {shown}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_ping_that_is_too_large_travels_in_parts_unless_that_is_forbidden() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let ping = |more: &[&str]| {
+            let (from, to) = (cast.a.name(), cast.c.name());
+            fabric.weft(&[&["ping", from, to, "-c", "1", "--size", "3000", "-o", "json"], more].concat())
+        };
+        let parts = ping(&[])?;
+        ensure!(parts.status == 0, "{parts:?}");
+        let whole = ping(&["--df"])?;
+        ensure!(whole.status == 1 && whole.stdout.contains("too large"), "{whole:?}");
+        Ok(())
+    })
 }
 
 /// Whether a process catches SIGINT already (proc(5), SigCgt) and has a connection, so that it waits for an answer.
