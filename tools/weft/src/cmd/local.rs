@@ -58,7 +58,7 @@ pub(crate) fn status(local: v1::LocalNodeResponse, run: &Run) -> Outcome {
         at(status, "/appliedRevision"),
         local.pods.len(),
         blocks(status),
-        account(status)
+        account(status, false)
     );
     let whole = json!({
         "kind": "LocalStatus",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weft_model::Kind;
+use weft_model::{Fabric, Kind};
 use weft_proto::v1::{self, answer_request, ask};
 
 use super::{
@@ -50,11 +50,13 @@ async fn show(name: &str, run: &Run) -> Outcome {
     let session = run.session()?;
     let (object, _) = one(&session, Kind::Node, name).await?;
     let status = session.status().await?;
+    let fabric = status.fabric.and_then(|wire| Fabric::try_from(wire).ok());
     let report = report(&session, name, status.nodes).await;
     let value = json!({
         "kind": "NodeReport",
         "metadata": object["metadata"],
         "revision": status.revision,
+        "overlay": fabric.map(|fabric| fabric.overlay.to_string()),
         "node": object,
         "report": report.as_ref().map(node_status_value),
     });
@@ -90,7 +92,8 @@ fn screen(name: &str, value: &Value) -> String {
         let applied = status["appliedRevision"].as_u64().unwrap_or(0);
         let lag = value["revision"].as_u64().unwrap_or(0).saturating_sub(applied);
         text += &format!("   agent {}", at(status, "/agentVersion"));
-        let up = age(status, "/started");
+        let connected = report["connected"] == json!(true);
+        let up = if connected { age(status, "/started") } else { String::new() };
         for (word, part) in [("kernel", at(status, "/kernel")), ("up", up)] {
             if !part.is_empty() {
                 text += &format!("   {word} {part}");
@@ -105,13 +108,18 @@ fn screen(name: &str, value: &Value) -> String {
     if !status.is_null() {
         text += &format!(" dev {} MTU {}", at(status, "/underlayInterface"), at(status, "/underlayMtu"));
     }
-    text += &format!("\nMesh        {mesh} · endpoint {}", or_dash(at(value, "/node/status/endpoint")));
-    if !status.is_null() {
+    let routed = at(value, "/overlay") == "routed";
+    text += &format!("\nMesh        {mesh} · ");
+    text += &match routed {
+        true => "mode routed, no tunnel".to_owned(),
+        false => format!("endpoint {}", or_dash(at(value, "/node/status/endpoint"))),
+    };
+    if !status.is_null() && !routed {
         let kernel = status["kernelWireguard"] == json!(true);
         text += if kernel { " · kernel WireGuard" } else { " · userspace tunnel" };
     }
     text.push('\n');
-    text + &blocks(status) + &account(status)
+    text + &blocks(status) + &account(status, routed)
 }
 
 /// The line of a node's blocks.
@@ -120,9 +128,9 @@ pub(crate) fn blocks(status: &Value) -> String {
     format!("Blocks      {}\n", if blocks.is_empty() { "-".to_owned() } else { blocks.join("   ") })
 }
 
-/// What a node says of its peers and subsystems.
-pub(crate) fn account(status: &Value) -> String {
-    peers(status) + &subsystems(status)
+/// What a node says of its peers, which in mode routed are no tunnels, and of its subsystems.
+pub(crate) fn account(status: &Value, routed: bool) -> String {
+    peers(status, routed) + &subsystems(status)
 }
 
 /// `10.128.7.0/24 (41 used, 6 in quarantine)`.
@@ -134,7 +142,7 @@ fn block(block: &Value) -> String {
     format!("{} ({} used{resting})", at(block, "/block"), at(block, "/used"))
 }
 
-fn peers(status: &Value) -> String {
+fn peers(status: &Value, routed: bool) -> String {
     let peers = status["peers"].as_array().map_or(&[][..], Vec::as_slice);
     if peers.is_empty() {
         return String::new();
@@ -150,15 +158,17 @@ fn peers(status: &Value) -> String {
             .filter(|us| *us > 0)
             .map_or(String::new(), |us| format!("{}.{}ms", us / 1000, us % 1000 / 100))
     };
-    let columns = [
-        column("PEER", |p| at(p, "/node")),
-        column("ENDPOINT", |p| at(p, "/endpoint")),
-        column("HANDSHAKE", handshake),
-        column("RTT", rtt),
-        column("PATH MTU", |p| at(p, "/pathMtu")),
-        column("RX", |p| size(p["rxBytes"].as_u64().unwrap_or(0))),
-        column("TX", |p| size(p["txBytes"].as_u64().unwrap_or(0))),
-    ];
+    let mut columns = vec![column("PEER", |p| at(p, "/node"))];
+    if !routed {
+        columns.push(column("ENDPOINT", |p| at(p, "/endpoint")));
+        columns.push(column("HANDSHAKE", handshake));
+    }
+    columns.push(column("RTT", rtt));
+    columns.push(column("PATH MTU", |p| at(p, "/pathMtu")));
+    if !routed {
+        columns.push(column("RX", |p| size(p["rxBytes"].as_u64().unwrap_or(0))));
+        columns.push(column("TX", |p| size(p["txBytes"].as_u64().unwrap_or(0))));
+    }
     render(&columns, peers, Style::default())
 }
 
@@ -211,12 +221,17 @@ mod tests {
                 {"name": "nft", "ok": false, "error": {"code": "W4003", "message": "refused"}},
             ],
         });
-        let text = peers(&status) + &subsystems(&status);
+        let text = account(&status, false);
         for part in
             ["n2    192.0.2.2:51820  41s        0.3ms  1440      1.0GiB  0B", "n3    -                5m !"]
         {
             assert!(text.contains(part), "{part} in\n{text}");
         }
         assert!(text.contains("Subsystems  links ok\n  ✗ nft since : W4003 refused\n"), "{text}");
+        let routed = account(&status, true);
+        assert!(
+            routed.contains("PEER  RTT    PATH MTU\nn2    0.3ms  1440\n") && !routed.contains('!'),
+            "{routed}"
+        );
     }
 }
