@@ -99,8 +99,8 @@ fn a_lock_that_is_given_up_late_is_waited_for() {
     let dir = TempDir::new().unwrap();
     write(&dir, &[batch(7, true, &[("a", Some(1))])]);
     let (earlier, _) = SledState::open(dir.path()).unwrap();
-    let late = std::thread::spawn(move || {
-        std::thread::park_timeout(std::time::Duration::from_millis(200));
+    let late = thread::spawn(move || {
+        thread::park_timeout(Duration::from_millis(200));
         drop(earlier);
     });
     assert_eq!(stored(&dir), Some((7, vec![1])), "sound, not moved aside");

@@ -283,3 +283,34 @@ fn waits(pid: u32) -> Option<()> {
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
     value[key].as_str().with_context(|| format!("no {key} in {value}"))
 }
+
+#[test]
+fn a_certificate_that_is_due_or_expired_renews_with_the_next_command() -> Result {
+    let alone = Alone::start()?;
+    let authority = weft_trust::Authority::load(&alone.path("data"))?;
+    let certificate =
+        alone.json(&["context", "list"])?["items"][0]["certFile"].as_str().map(|file| alone.path(file));
+    let certificate = certificate.context("the context names its certificate")?;
+    let files = weft_rpc::FileNames {
+        key: certificate.with_extension("key"),
+        certificate: certificate.clone(),
+        authority: None,
+    };
+    let present = weft_rpc::Identity::load(&files)?;
+    let day = Duration::from_secs(86_400);
+    for age in [2 * day, 10 * day, 40 * day] {
+        let then = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)? - age;
+        let then = weft_model::WallTime(u64::try_from(then.as_millis())?);
+        let old = authority.issue(&present.key().request()?.0, present.holder(), then)?;
+        present.with_certificate(old)?.save(&files)?;
+        let before = weft_rpc::Identity::load(&files)?.expires();
+        let said = alone.weft(&["get", "members", "-o", "json"])?;
+        let after = weft_rpc::Identity::load(&files)?.expires();
+        if age < 37 * day {
+            ensure!(said.status == 0 && after > before, "{age:?} old: {said:?}");
+        } else {
+            ensure!(said.status == 5 && after == before, "too old to renew: {said:?}");
+        }
+    }
+    Ok(())
+}

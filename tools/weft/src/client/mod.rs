@@ -2,12 +2,13 @@
 
 mod join;
 mod local;
+mod renew;
 mod wire;
 
 use std::{
     future::Future,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -42,6 +43,10 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(300);
 /// Calls to the control plane. `--timeout` is the budget of all of them together.
 pub(crate) struct Session {
     channel: Channel,
+    identity: SharedIdentity,
+    files: FileNames,
+    /// Whether this command has looked at the age of its certificate.
+    renewed: AtomicBool,
     name: String,
     namespace: String,
     deadline: Instant,
@@ -67,7 +72,7 @@ impl Session {
         let file = path();
         let (name, context) = load(&file)?.pick(name, &file)?;
         let folder = file.parent().unwrap_or(Path::new("."));
-        let identity = identity(&context, folder)?;
+        let (identity, files) = identity(&context, folder)?;
         let trust = match &context.ca {
             Some(hash) => Trust::Pinned(
                 hash.parse().map_err(|e: String| Failure::new(&weft_errors::CONFIG_INVALID, e))?,
@@ -77,13 +82,16 @@ impl Session {
         let global = &run.global;
         let endpoints =
             if global.endpoint.is_empty() { context.endpoints.clone() } else { global.endpoint.clone() };
-        let identity = Some(SharedIdentity::new(identity));
-        let channel = Channel::new(ChannelOptions { endpoints, trust, identity, replica: None })
-            .map_err(|e| Failure::of(&e))?;
+        let identity = SharedIdentity::new(identity);
+        let options = ChannelOptions { endpoints, trust, identity: Some(identity.clone()), replica: None };
+        let channel = Channel::new(options).map_err(|e| Failure::of(&e))?;
         let namespace =
             global.namespace.clone().or(context.namespace).unwrap_or_else(|| "default".to_owned());
         Ok(Self {
             channel,
+            identity,
+            files,
+            renewed: AtomicBool::new(false),
             name,
             namespace,
             deadline: run.deadline,
@@ -106,6 +114,7 @@ impl Session {
         M: Clone,
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        self.keep_certificate().await?;
         let mut replicas = self.channel.endpoints().len();
         loop {
             let left = self.left();
@@ -123,6 +132,25 @@ impl Session {
                 _ => return Err(error.into()),
             }
         }
+    }
+
+    /// Renews the certificate when it is due, once a command. A failure counts only when nothing else can work.
+    async fn keep_certificate(&self) -> Outcome {
+        if self.renewed.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let now = self.identity.current();
+        match renew::when_due(&now, &self.files, self.channel.endpoints()).await {
+            Ok(Some(renewed)) => self.identity.replace(renewed),
+            Ok(None) => {}
+            Err(error) if now.expires().0 <= now_ms() => {
+                return Err(error.because("the certificate of this context has expired").into());
+            }
+            Err(error) => {
+                self.printer.note(&format!("the certificate can't be renewed yet: {}", error.message))
+            }
+        }
+        Ok(())
     }
 
     /// The time passed before any replica took the connection.
@@ -199,7 +227,7 @@ fn replicas_part(left: Duration) -> Duration {
     left - CONNECT_MARGIN.min(left / 4)
 }
 
-fn identity(context: &Context, folder: &Path) -> Outcome<Identity> {
+fn identity(context: &Context, folder: &Path) -> Outcome<(Identity, FileNames)> {
     let key = folder.join(&context.key_file);
     private(&key)?;
     let files = FileNames {
@@ -207,7 +235,8 @@ fn identity(context: &Context, folder: &Path) -> Outcome<Identity> {
         certificate: folder.join(&context.cert_file),
         authority: context.ca_file.as_ref().map(|file| folder.join(file)),
     };
-    Identity::load(&files).map_err(|e| Failure::of(&e))
+    let identity = Identity::load(&files).map_err(|e| Failure::of(&e))?;
+    Ok((identity, files))
 }
 
 /// Wall time, milliseconds since 1970.
