@@ -17,7 +17,7 @@ use weft_view::{Touched, Update, View};
 
 use crate::{
     backoff::Backoff,
-    clock,
+    clock, control,
     identity::{self, Membership},
     join::check_primary_of,
     limits,
@@ -177,7 +177,8 @@ impl Follower {
         if told.is_empty() || membership == self.membership {
             return;
         }
-        if let Err(error) = self.channel.set_endpoints(membership.endpoints.clone()) {
+        let order = control::spread(membership.endpoints.clone(), &self.node.name);
+        if let Err(error) = self.channel.set_endpoints(order) {
             tracing::warn!(%error, "the control plane says of itself what can't be");
             return;
         }

@@ -176,7 +176,8 @@ fn start_clients(
     membership: identity::Membership,
 ) -> Result<Channel, Error> {
     let node = engine.node();
-    let channel: Channel = control::open(membership.endpoints.clone(), identity)?;
+    let channel: Channel =
+        control::open(control::spread(membership.endpoints.clone(), &node.name), identity)?;
     let (asks, questions) = mpsc::channel(limits::ASKS);
     let follower = follow::Follower {
         node: Arc::clone(node),
