@@ -1,7 +1,9 @@
 //! `bench`: measurements against a comparison row from the same run, as JSON or a table.
 
+mod fabric;
+
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -25,7 +27,7 @@ const ATTACHMENTS: &str = "40";
 /// `cargo lab bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which: tunnel or cni
+    /// Which: fabric, tunnel or cni
     name: Option<String>,
     /// What is measured, against whom
     #[arg(long)]
@@ -35,15 +37,25 @@ pub(crate) struct Bench {
     output: Format,
 }
 
-type Measure = fn(&Fabric) -> Result<Vec<Row>>;
+type Measure = fn(&Fabric, Duration) -> Result<Vec<Row>>;
 
-const ALL: [(&str, &str, Measure); 2] = [
+/// Name, what is measured, nodes, replicas, the measurement.
+const ALL: [(&str, &str, u16, u16, Measure); 3] = [
+    (
+        "fabric",
+        "start, a change's way into every kernel, memory and idle time, against the same command without a change",
+        3,
+        3,
+        fabric::measure,
+    ),
     (
         "tunnel",
         "TCP throughput and echo time between pods of two nodes, against the bare link between the nodes",
+        2,
+        1,
         tunnel,
     ),
-    ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", cni),
+    ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", 2, 1, cni),
 ];
 
 /// One line of the result: rounds of one system and metric.
@@ -57,25 +69,28 @@ struct Row {
 impl Bench {
     pub(crate) fn run(self) -> Result {
         if self.list {
-            return ALL.iter().try_for_each(|(name, what, _)| print(format_args!("{name:<8} {what}")));
+            return ALL.iter().try_for_each(|(name, what, ..)| print(format_args!("{name:<8} {what}")));
         }
         let wanted = self.name.as_deref().unwrap_or_default();
-        let Some((name, _, measure)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
+        let Some((name, _, nodes, replicas, measure)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
             bail!(Refusal::Usage(format!("no bench {wanted:?}; cargo lab bench --list names them")));
         };
         prerequisites::check()?;
         let (product, _) = product::build(Profile::Release)?;
         let layout = Layout::of(&format!("bench-{name}"))?;
         crate::substrate::stop(&layout)?;
-        let fabric = Fabric::tied(&layout, Topology::of_nodes(2).checked()?, product, &mut progress)?;
-        let rows = measure(&fabric)?;
+        let mut topology = Topology::of_nodes(*nodes);
+        topology.control_planes.count = *replicas;
+        let begin = Instant::now();
+        let fabric = Fabric::tied(&layout, topology.checked()?, product, &mut progress)?;
+        let rows = measure(&fabric, begin.elapsed())?;
         fabric.down()?;
         match self.output {
             Format::Json => print_json(&document(name, &rows)),
             Format::Text => rows.iter().try_for_each(|row| {
                 let (median, least, most) = row.summary();
                 print(format_args!(
-                    "{:<6} {:<16} {median:>9.3} {} ({least:.3} to {most:.3})",
+                    "{:<8} {:<22} {median:>9.3} {} ({least:.3} to {most:.3})",
                     row.system, row.metric, row.unit
                 ))
             }),
@@ -127,7 +142,7 @@ fn machine() -> Value {
     })
 }
 
-fn tunnel(fabric: &Fabric) -> Result<Vec<Row>> {
+fn tunnel(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
     let (a, b) = (fabric.pod("n1", "a", &[])?, fabric.pod("n2", "b", &["tcp:9000", "bulk:9002"])?);
     let server = fabric.background(on("n2"), &["serve", "tcp:9000", "bulk:9002"], &[])?;
     let link = fabric.machine("n2")?.addresses().first().context("no address")?.to_string();
@@ -162,7 +177,7 @@ fn tunnel(fabric: &Fabric) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn cni(fabric: &Fabric) -> Result<Vec<Row>> {
+fn cni(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
     let mut rows = vec![
         Row::new("start", "p50", "ms"),
         Row::new("weft", "add_p50", "ms"),
