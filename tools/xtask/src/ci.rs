@@ -1,11 +1,11 @@
 //! `cargo xtask ci`: every check and every test, a line per stage with its seconds.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::Result;
 
 use crate::{
-    docs, lint,
+    docs, lint, metadata,
     run::{command, exec, has_cargo, say, stage},
 };
 
@@ -15,16 +15,18 @@ pub(crate) fn run() -> Result<()> {
     lint::run()?;
     stage("build", || exec(command(&["cargo", "build", "--workspace", "--bins"])))?;
     stage("reference pages", || docs::run(docs::Mode::Check))?;
+    // The lab takes the programs that were just built instead of building them once more by themselves.
+    let programs = metadata::load()?.target_directory.join("debug");
     stage("unit, property, kernel and simulation tests", || {
-        tests(&["--workspace", "--exclude", "weft-e2e"])
+        tests(&["--workspace", "--exclude", "weft-e2e"], &programs)
     })?;
-    stage("end-to-end tests in the lab", || tests(&["-p", "weft-e2e"]))?;
+    stage("end-to-end tests in the lab", || tests(&["-p", "weft-e2e"], &programs))?;
     say(&format!("ci: all stages passed in {:.0} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
 /// nextest where it is installed (its profile groups the lab tests), `cargo test` otherwise.
-fn tests(selection: &[&str]) -> Result<()> {
+fn tests(selection: &[&str], programs: &Path) -> Result<()> {
     let nextest = has_cargo("nextest");
     let mut words = if nextest {
         vec!["cargo", "nextest", "run", "--profile", "ci", "--no-tests", "fail"]
@@ -32,5 +34,7 @@ fn tests(selection: &[&str]) -> Result<()> {
         vec!["cargo", "test", "--no-fail-fast"]
     };
     words.extend_from_slice(selection);
-    exec(command(&words))
+    let mut run = command(&words);
+    run.env("WEFT_LAB_BIN", programs);
+    exec(run)
 }

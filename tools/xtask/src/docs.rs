@@ -4,7 +4,10 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run::{command, output, root, say};
+use crate::{
+    metadata,
+    run::{command, exec, output, root, say},
+};
 
 /// Compare or write.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,18 @@ const PAGES: &[(&str, &[&str])] = &[
     ("docs/reference/cli.md", &["weft", "reference", "cli"]),
 ];
 
-/// Compares or writes all pages; the binaries must have been built.
+/// Compares or writes all pages.
 pub(crate) fn run(mode: Mode) -> Result<()> {
     let root = root();
+    // As `ci` builds them: a build of one package alone has other features and would compile much anew.
+    exec(command(&["cargo", "build", "--workspace", "--bins", "--quiet"]))?;
+    let programs = metadata::load()?.target_directory.join("debug");
     let mut stale = Vec::new();
     for (page, words) in PAGES {
-        let mut line = vec!["cargo", "run", "--quiet", "--package", words[0], "--"];
-        line.extend_from_slice(&words[1..]);
+        let program = programs.join(words[0]);
+        let line: Vec<&str> = std::iter::once(program.to_str().context("the target directory's name")?)
+            .chain(words[1..].iter().copied())
+            .collect();
         let text = output(command(&line))?;
         let path = root.join(page);
         if fs::read_to_string(&path).ok().as_deref() == Some(&text) {

@@ -11,6 +11,5 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     exec(command(&["cargo", "fmt", "--all"]))?;
     proto::run(proto::Mode::Write)?;
-    exec(command(&["cargo", "build", "--quiet", "-p", "weft", "-p", "weftd", "-p", "weft-agent"]))?;
     docs::run(docs::Mode::Write)
 }

@@ -1,6 +1,6 @@
 //! What `cargo metadata` says, as far as the lints need it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -13,6 +13,8 @@ pub(crate) struct Metadata {
     /// Every package, of the workspace and of registries.
     pub(crate) packages: Vec<Package>,
     workspace_members: BTreeSet<String>,
+    /// Where cargo puts what it builds.
+    pub(crate) target_directory: PathBuf,
 }
 
 /// One package.
