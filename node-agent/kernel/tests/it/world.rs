@@ -15,7 +15,9 @@ use weft_view::View;
 pub(crate) fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let inside = || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("this test needs the right to make network namespaces");
+            unshare(CloneFlags::CLONE_NEWNET).expect(
+                "this test makes network namespaces: be root, or `unshare --user --map-root-user` first, as xtask ci does",
+            );
             test()
         };
         scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
