@@ -36,7 +36,7 @@ fn tests(selection: &[&str], programs: &Path) -> Result<()> {
     words.extend_from_slice(selection);
     if !is_root()? {
         // Tests make network namespaces: an ordinary user may, as root of a user namespace of its own.
-        words.splice(0..0, ["unshare", "--user", "--map-root-user", "--"]);
+        words.splice(0..0, ["unshare", "--user", "--map-root-user", "--mount", "--"]);
     }
     let mut run = command(&words);
     run.env("WEFT_LAB_BIN", programs);

@@ -16,7 +16,7 @@ pub(crate) fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let inside = || {
             unshare(CloneFlags::CLONE_NEWNET).expect(
-                "this test makes network namespaces: be root, or `unshare --user --map-root-user` first, as xtask ci does",
+                "this test makes network namespaces: be root, or `unshare --user --map-root-user --mount` first, as xtask ci does",
             );
             test()
         };
