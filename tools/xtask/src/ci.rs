@@ -20,7 +20,10 @@ pub(crate) fn run() -> Result<()> {
     stage("unit, property, kernel and simulation tests", || {
         tests(&["--workspace", "--exclude", "weft-e2e"], &programs)
     })?;
-    stage("end-to-end tests in the lab", || tests(&["-p", "weft-e2e"], &programs))?;
+    // One process for the whole suite: its tests share fabrics, which nextest's process per test could not.
+    stage("end-to-end tests in the lab", || {
+        run_tests(vec!["cargo", "test", "--no-fail-fast", "-p", "weft-e2e", "--test", "e2e"], &programs)
+    })?;
     say(&format!("ci: all stages passed in {:.0} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -34,6 +37,11 @@ fn tests(selection: &[&str], programs: &Path) -> Result<()> {
         vec!["cargo", "test", "--no-fail-fast"]
     };
     words.extend_from_slice(selection);
+    run_tests(words, programs)
+}
+
+/// Runs a test command with the programs that labs are to take.
+fn run_tests(mut words: Vec<&str>, programs: &Path) -> Result<()> {
     if !is_root()? {
         // Tests make network namespaces: an ordinary user may, as root of a user namespace of its own.
         words.splice(0..0, ["unshare", "--user", "--map-root-user", "--mount", "--"]);
