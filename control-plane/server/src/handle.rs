@@ -14,7 +14,7 @@ use weft_raft::{Conf, ReadReply, Reply, StateRole};
 
 use crate::{
     inbox::{Look, Proposal, Question, Senders},
-    limits::{COMMAND_BYTES, RETRY_PAUSE},
+    limits::{COMMAND_BYTES, LEADERLESS_CALL, RETRY_PAUSE},
     peers::Peers,
     room::Room,
 };
@@ -112,6 +112,7 @@ impl ReplicaHandle {
     /// Fails with `NO_LEADER`, `BUSY` or `DEADLINE` when nobody took it or decided it in time (it may still be applied),
     /// with `TOO_LARGE` beyond 2 MiB.
     pub(crate) async fn propose(&self, command: Command, deadline: Instant) -> Result<Applied, Error> {
+        let begun = Instant::now();
         loop {
             let tried = match self.status().where_to() {
                 Where::Here => self.propose_here(command.clone(), deadline).await.map(Applied::from),
@@ -120,7 +121,7 @@ impl ReplicaHandle {
             };
             match tried {
                 Ok(applied) => return Ok(applied),
-                Err(error) => self.again(error, deadline).await?,
+                Err(error) => self.again(error, begun, deadline).await?,
             }
         }
     }
@@ -130,6 +131,7 @@ impl ReplicaHandle {
     ///
     /// Fails with `NO_LEADER` or `DEADLINE`.
     pub(crate) async fn barrier(&self, deadline: Instant) -> Result<(), Error> {
+        let begun = Instant::now();
         loop {
             let tried = match self.status().where_to() {
                 Where::Here => self.read_here(deadline).await.map(|_| ()),
@@ -138,7 +140,7 @@ impl ReplicaHandle {
             };
             match tried {
                 Ok(()) => return Ok(()),
-                Err(error) => self.again(error, deadline).await?,
+                Err(error) => self.again(error, begun, deadline).await?,
             }
         }
     }
@@ -259,13 +261,15 @@ impl ReplicaHandle {
     }
 
     /// Pauses when the error passes by itself and there is time; gives it back otherwise.
-    async fn again(&self, error: Error, deadline: Instant) -> Result<(), Error> {
+    async fn again(&self, error: Error, begun: Instant, deadline: Instant) -> Result<(), Error> {
         if ![&NO_LEADER, &UNREACHABLE, &BUSY].contains(&error.registered())
             || self.senders.proposals.is_closed()
         {
             return Err(error);
         }
-        if left(deadline) <= RETRY_PAUSE {
+        // Without a leader for so long, this replica may be the one that is cut off: its caller should ask another.
+        let alone = error.registered() == &NO_LEADER && begun.elapsed() >= LEADERLESS_CALL;
+        if alone || left(deadline) <= RETRY_PAUSE {
             return Err(error);
         }
         let mut view = self.view.clone();
@@ -274,6 +278,20 @@ impl ReplicaHandle {
             _ = view.changed() => {}
         }
         Ok(())
+    }
+
+    /// Returns once this replica has known no leader for so long without a break.
+    pub(crate) async fn leaderless_for(&self, span: std::time::Duration) {
+        let mut view = self.view.clone();
+        loop {
+            if view.wait_for(|view| view.leader.is_none()).await.is_err() {
+                return;
+            }
+            let led = view.wait_for(|view| view.leader.is_some());
+            if tokio::time::timeout(span, led).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Nobody leads, as far as is known here: with who answers and who doesn't.

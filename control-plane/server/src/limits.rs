@@ -83,3 +83,8 @@ pub(crate) const RENEWAL_CHECK: Duration = Duration::from_mins(1);
 pub(crate) const SPACE_CHECK: Duration = Duration::from_secs(1);
 /// Connections that wait to be accepted.
 pub(crate) const ACCEPT_QUEUE: u32 = 1_024;
+/// A call is given back to its caller after so long without a leader: another replica may have one.
+pub(crate) const LEADERLESS_CALL: Duration = Duration::from_millis(1_500);
+/// An agent's stream ends after so long without a leader; longer than an election takes, short enough for the removal of
+/// a node to reach everybody in 5 s.
+pub(crate) const LEADERLESS_STREAM: Duration = Duration::from_secs(3);

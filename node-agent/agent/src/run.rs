@@ -87,8 +87,12 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
     let mesh = Mesh::open(options).map_err(|e| e.envelope())?;
     let Opened { addresses, file, damage, rebooted } =
         Addresses::open(&paths.journal(), clock::boot_id(), clock::uptime())?;
-    if let Some(error) = damage {
+    if let Some(error) = &damage {
         tracing::error!(%error, "the allocation journal was damaged");
+    }
+    // A journal that knows of no pod may be one that somebody deleted: the kernel has the last word within one boot.
+    let knows_nobody = !rebooted && addresses.read(|ledger| ledger.holdings().next().is_none());
+    if damage.is_some() || knows_nobody {
         let primary = view.fabric().map_or(Family::V4, |fabric| fabric.families.primary());
         recover::adopt_from_kernel(&addresses, primary, &Notes::new(PODS_DIR))?;
     }

@@ -83,6 +83,8 @@ pub(crate) fn settings(families: Families, facts: &Facts) -> Vec<(Setting, &'sta
     wanted.push((Setting::new("ipv4/conf/all/send_redirects"), "0"));
     wanted.push((Setting::of(Family::V4, BRIDGE, "send_redirects"), "0"));
     for device in std::iter::once(BRIDGE).chain(facts.mesh.iter().map(|m| m.name.as_str())) {
+        // `ip_forward` sets it everywhere once; what somebody sets on the interface afterwards counts alone.
+        wanted.push((Setting::of(Family::V4, device, "forwarding"), "1"));
         // The larger of `all` and the interface counts: 2 makes a strict `all` loose here.
         wanted.push((Setting::of(Family::V4, device, "rp_filter"), "2"));
     }

@@ -37,6 +37,8 @@ pub(crate) enum Cut {
     Reset,
     /// Another stream of the same node took its place.
     Replaced,
+    /// This replica has no leader: what it knows may be old.
+    Leaderless,
     /// Its node was removed.
     Removed,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use prost::Message;
 use tonic::Status;
-use weft_errors::{Coded, Error, NODE_REMOVED, PRIMARY_MISMATCH};
+use weft_errors::{Coded, Error, NO_LEADER, NODE_REMOVED, PRIMARY_MISMATCH};
 use weft_model::{Family, NodeName, NodeUid, Revision};
 use weft_proto::{
     convert::{in_sync_frame, snapshot_frames},
@@ -16,7 +16,7 @@ use weft_proto::{
 use super::fanout::{Begin, Cut, Follower};
 use crate::{
     context::{Context, refuse},
-    limits::SNAPSHOT_PART_ITEMS,
+    limits::{LEADERLESS_STREAM, SNAPSHOT_PART_ITEMS},
 };
 
 /// Ends the registration when the stream is dropped.
@@ -68,7 +68,11 @@ pub(crate) async fn begin(
     tracing::debug!(%node, frames = first.len(), revision = seen.0, "a node follows");
     let live = stream::unfold((registered, seen, node), |(registered, seen, node)| async move {
         loop {
-            match registered.follower.next().await {
+            let next = tokio::select! {
+                next = registered.follower.next() => next,
+                () = registered.context.handle.leaderless_for(LEADERLESS_STREAM) => Err(Cut::Leaderless),
+            };
+            match next {
                 Ok(frame) if frame.revision.0 != 0 && frame.revision <= seen => {}
                 Ok(frame) => {
                     let seen = seen.max(frame.revision);
@@ -109,6 +113,10 @@ async fn snapshot(context: &Context) -> Result<(Arc<[Bytes]>, Revision), Error> 
 fn ended(cut: Cut, node: &NodeName) -> Option<Status> {
     match cut {
         Cut::Slow | Cut::Reset | Cut::Replaced => Some(Status::aborted(format!("begin anew: {cut:?}"))),
+        Cut::Leaderless => Some(refuse(Error::new(
+            &NO_LEADER,
+            "this replica knows no leader; another one may be of more use",
+        ))),
         Cut::Removed => Some(refuse(
             Error::new(&NODE_REMOVED, format!("node {node} was removed from the fabric"))
                 .object("node", "", node),

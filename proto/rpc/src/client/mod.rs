@@ -202,6 +202,10 @@ impl Channel {
             if !passing || Instant::now() + pause >= end {
                 return Err(error);
             }
+            if error.registered() == &NO_LEADER {
+                // It may be cut off from the others, which may well have a leader.
+                self.leave_replica();
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

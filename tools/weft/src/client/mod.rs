@@ -13,7 +13,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use weft_errors::{DEADLINE, Error, INTERNAL, UNREACHABLE};
+use weft_errors::{DEADLINE, Error, INTERNAL, NO_LEADER, UNREACHABLE};
 use weft_proto::v1::{self, admin_client::AdminClient};
 use weft_rpc::{
     Channel, ChannelOptions, FileNames, Identity, Request, Response, SharedIdentity, Status, Transport,
@@ -128,6 +128,8 @@ impl Session {
             replicas = replicas.saturating_sub(1);
             match error.registered() {
                 code if code == &UNREACHABLE && was_there && replicas > 0 => self.channel.leave_replica(),
+                // A replica that is cut off from the others knows no leader; the others may well have one.
+                code if code == &NO_LEADER && self.left() > PATIENCE => self.channel.leave_replica(),
                 code if code == &DEADLINE && !was_there => return Err(self.unreached().into()),
                 _ => return Err(error.into()),
             }

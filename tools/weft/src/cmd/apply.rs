@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_errors::{Error, ExitCode, FILE_UNREADABLE, USAGE};
+use weft_errors::{Error, ExitCode, FILE_UNREADABLE, TOO_LARGE, USAGE};
 use weft_proto::v1;
 
 use super::{Run, wait};
@@ -18,6 +18,9 @@ use crate::{
     output::Format,
     table::{at, column, joined, render},
 };
+
+/// Most bytes of one file; the server takes less in one request and says how much.
+const FILE_LIMIT: u64 = 4 << 20;
 
 /// Runs the command: one request for all files.
 pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
@@ -102,7 +105,7 @@ fn files(paths: &[PathBuf]) -> Outcome<Vec<v1::ApplyFile>> {
     for path in paths {
         if path.as_os_str() == "-" {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|e| unreadable(path, &e))?;
+            bounded(std::io::stdin(), path, &mut text)?;
             files.push(v1::ApplyFile { text, file: "-".to_owned() });
         } else if path.is_dir() {
             for file in inside(path)? {
@@ -136,8 +139,19 @@ fn inside(folder: &Path) -> Outcome<Vec<PathBuf>> {
 }
 
 fn read(path: &Path) -> Outcome<v1::ApplyFile> {
-    let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    let mut text = String::new();
+    bounded(std::fs::File::open(path).map_err(|e| unreadable(path, &e))?, path, &mut text)?;
     Ok(v1::ApplyFile { text, file: path.display().to_string() })
+}
+
+/// Reads to the end, but never much more than a request may hold: a device has no end.
+fn bounded(source: impl Read, path: &Path, text: &mut String) -> Outcome {
+    source.take(FILE_LIMIT + 1).read_to_string(text).map_err(|e| unreadable(path, &e))?;
+    if text.len() as u64 > FILE_LIMIT {
+        let message = format!("{} has more than {FILE_LIMIT} bytes", path.display());
+        return Err(Error::new(&TOO_LARGE, message).object("file", "", path.display()).into());
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
