@@ -47,6 +47,8 @@ pub(crate) struct Session {
     files: FileNames,
     /// Whether this command has looked at the age of its certificate.
     renewed: AtomicBool,
+    /// Whether a replica was given up and its connection may not be gone yet.
+    leaving: AtomicBool,
     name: String,
     namespace: String,
     deadline: Instant,
@@ -92,6 +94,7 @@ impl Session {
             identity,
             files,
             renewed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             name,
             namespace,
             deadline: run.deadline,
@@ -129,7 +132,9 @@ impl Session {
             match error.registered() {
                 code if code == &UNREACHABLE && was_there && replicas > 0 => self.channel.leave_replica(),
                 // A replica that is cut off from the others knows no leader; the others may well have one.
-                code if code == &NO_LEADER && self.left() > PATIENCE => self.channel.leave_replica(),
+                code if code == &NO_LEADER && self.left() > PATIENCE => self.leave(),
+                // The connection that was given up may still take the next call down with it.
+                code if code == &UNREACHABLE && self.leaving.swap(false, Ordering::Relaxed) => {}
                 code if code == &DEADLINE && !was_there => return Err(self.unreached().into()),
                 _ => return Err(error.into()),
             }
@@ -153,6 +158,12 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Gives up a replica that answers and is of no use: the next call begins with another one.
+    fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.channel.leave_replica();
     }
 
     /// The time passed before any replica took the connection.
@@ -218,9 +229,19 @@ impl Session {
         self.stale
     }
 
-    /// The state of the fabric.
+    /// The state of the fabric, by a replica that knows a leader if there is one: a replica that is cut off from the others
+    /// answers too, but only for itself.
     pub(crate) async fn status(&self) -> Outcome<v1::StatusResponse> {
-        self.call(v1::StatusRequest {}, |mut admin, request| async move { admin.status(request).await }).await
+        let mut others = self.channel.endpoints().len().saturating_sub(1);
+        loop {
+            let ask = |mut admin: AdminClient<Transport>, request| async move { admin.status(request).await };
+            let status = self.call(v1::StatusRequest {}, ask).await?;
+            if others == 0 || status.replicas.iter().any(|replica| replica.leader) || self.left() < PATIENCE {
+                return Ok(status);
+            }
+            others -= 1;
+            self.leave();
+        }
     }
 }
 
