@@ -222,6 +222,8 @@ fn a_large_load_goes_in_whole() {
 #[test]
 fn the_nft_program_lists_what_our_text_says() {
     if Command::new("nft").arg("--version").output().is_err() {
+        // On a machine of somebody who works there is nothing to compare with; CI installs it and may not pass without.
+        assert!(std::env::var_os("CI").is_none(), "the nft program is missing: .ci/run must install it");
         eprintln!("the nft program isn't here: nothing to compare with");
         return;
     }

@@ -166,6 +166,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_source_without_end_is_refused_and_one_at_the_limit_is_read() {
+        let path = Path::new("/dev/zero");
+        let mut text = String::new();
+        let Err(Failure::Error(error)) = bounded(std::io::repeat(b' '), path, &mut text) else {
+            panic!("it has no end")
+        };
+        assert!(error.code == "W3201" && error.message.contains("/dev/zero"), "{error}");
+        let mut text = String::new();
+        assert!(bounded(std::io::repeat(b' ').take(FILE_LIMIT), path, &mut text).is_ok());
+        assert_eq!(text.len() as u64, FILE_LIMIT);
+    }
+
+    #[test]
     fn a_folder_gives_its_texts_in_order_and_an_empty_one_is_wrong_use() {
         let folder = tempfile::tempdir().unwrap();
         let Err(Failure::Error(error)) = files(&[folder.path().to_owned()]) else { panic!("it is empty") };
