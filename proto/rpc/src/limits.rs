@@ -34,13 +34,16 @@ pub struct Limits {
     /// Connections at one time: further ones are closed at once, so that clients try another replica.
     pub connections: usize,
     /// Connections at one time whose client has no valid certificate (joining machines): a part of `connections`, so
-    /// that strangers can't shut nodes out.
+    /// that strangers can't shut nodes out. When all places are taken, the oldest of the address that holds the most
+    /// gives way to one of an address that holds fewer.
     pub strangers: usize,
     /// How long a connection without a valid certificate may live.
     pub stranger_life: Duration,
-    /// TLS handshakes at one time: further connections are closed at once.
+    /// TLS handshakes at one time: for a further one the oldest of the address that holds the most is given up.
     pub handshakes: usize,
-    /// How long a TLS handshake may take.
+    /// How long a client may take until its ClientHello has arrived as a whole.
+    pub client_hello: Duration,
+    /// How long a TLS handshake may take, the ClientHello included.
     pub handshake: Duration,
     /// Calls at one time on one connection.
     pub streams: u32,
@@ -55,6 +58,7 @@ impl Default for Limits {
             strangers: 256,
             stranger_life: Duration::from_secs(60),
             handshakes: 128,
+            client_hello: Duration::from_secs(3),
             handshake: Duration::from_secs(10),
             streams: 100,
             stop: Duration::from_secs(3),

@@ -1,17 +1,29 @@
-//! Accepting connections: caps, handshakes with a deadline, errors of the system with a pause.
+//! Accepting connections: caps that one source can't use up for others, handshakes with deadlines, errors of the system
+//! with a pause.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use super::io::ServerIo;
+use super::{
+    io::{End, ServerIo},
+    places::{Place, Places, Replaces},
+};
 use crate::{
-    Connection, Error, Limits, SharedIdentity, caller::Caller, identity::wall_time, tls::server_config,
+    Connection, Error, Limits, SharedIdentity,
+    caller::Caller,
+    identity::{Identity, wall_time},
+    tls::server_config,
 };
 
 /// Pause after an error of `accept` that comes back at once (no file descriptors: RUSTSEC-2024-0376's busy loop).
@@ -22,8 +34,8 @@ pub(super) struct Acceptor {
     identity: SharedIdentity,
     limits: Limits,
     connections: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    strangers: Arc<Places>,
+    handshakes: Arc<Places>,
     kill: CancellationToken,
 }
 
@@ -34,8 +46,8 @@ impl Acceptor {
             identity,
             limits,
             connections: Arc::new(Semaphore::new(limits.connections)),
-            strangers: Arc::new(Semaphore::new(limits.strangers)),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            strangers: Places::new(limits.strangers),
+            handshakes: Places::new(limits.handshakes),
             kill,
         }
     }
@@ -48,11 +60,8 @@ impl Acceptor {
         permit: OwnedSemaphorePermit,
     ) -> Option<ServerIo> {
         let identity = self.identity.current();
-        let config = server_config(&identity).inspect_err(|error| tracing::error!(%error, "no TLS")).ok()?;
-        let accepted =
-            tokio::time::timeout(self.limits.handshake, TlsAcceptor::from(Arc::new(config)).accept(stream))
-                .await;
-        let tls = match accepted {
+        let shaken = tokio::time::timeout(self.limits.handshake, self.shake_hands(&identity, stream)).await;
+        let tls = match shaken {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => {
                 tracing::debug!(%peer, %error, "handshake failed");
@@ -65,23 +74,38 @@ impl Acceptor {
         };
         let shown = tls.get_ref().1.peer_certificates();
         let caller = Caller::of(shown, identity.authority(), wall_time());
-        let (stranger, life) = match &caller {
-            Ok(_) => (None, None),
+        let stranger = match &caller {
+            Ok(_) => None,
             Err(error) => {
                 if let Error::NoCertificate { why } = error
                     && !why.is_empty()
                 {
                     tracing::info!(%peer, why, "client certificate does not count");
                 }
-                let Ok(place) = Arc::clone(&self.strangers).try_acquire_owned() else {
-                    tracing::debug!(%peer, "too many connections without a certificate");
-                    return None;
-                };
-                (Some(place), Some(self.limits.stranger_life))
+                Some(self.place_of_stranger(peer.ip())?)
             }
         };
+        let life = stranger.as_ref().map(|place| (self.limits.stranger_life, place.lost().clone()));
+        let end = End { kill: self.kill.clone(), life };
         let connection = Connection { peer, caller: caller.map(Arc::new).map_err(Arc::new) };
-        Some(ServerIo::new(tls, connection, life, self.kill.clone(), (permit, stranger)))
+        Some(ServerIo::new(tls, connection, end, (permit, stranger)))
+    }
+
+    /// TLS, with a shorter deadline for the first word of the client: until then a connection costs it nothing.
+    async fn shake_hands(&self, identity: &Identity, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+        let late = |_elapsed| io::Error::new(io::ErrorKind::TimedOut, "its hello didn't come in time");
+        let begun = tokio::time::timeout(self.limits.client_hello, hello).await.map_err(late)??;
+        let config = server_config(identity).map_err(io::Error::other)?;
+        begun.into_stream(Arc::new(config)).await
+    }
+
+    fn place_of_stranger(&self, address: IpAddr) -> Option<Place> {
+        let place = self.strangers.take(address, Replaces::Richer);
+        if place.is_none() {
+            tracing::debug!(%address, "too many connections without a certificate");
+        }
+        place
     }
 }
 
@@ -124,12 +148,11 @@ fn begin(
     ready: &mpsc::Sender<ServerIo>,
     stop: &CancellationToken,
 ) {
-    let connection = Arc::clone(&acceptor.connections).try_acquire_owned();
-    let handshake = Arc::clone(&acceptor.handshakes).try_acquire_owned();
-    let (Ok(connection), Ok(handshake)) = (connection, handshake) else {
+    let Ok(connection) = Arc::clone(&acceptor.connections).try_acquire_owned() else {
         tracing::debug!(%peer, "too many connections");
         return;
     };
+    let Some(handshake) = acceptor.handshakes.take(peer.ip(), Replaces::Anybody) else { return };
     if let Err(error) = crate::client::tune(&stream) {
         tracing::debug!(%peer, %error, "socket options can't be set");
         return;
@@ -138,6 +161,7 @@ fn begin(
     tokio::spawn(async move {
         let io = tokio::select! {
             () = stop.cancelled() => return,
+            () = handshake.lost().cancelled() => return,
             io = acceptor.handshake(stream, peer, connection) => io,
         };
         drop(handshake);

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use super::places::Place;
 use crate::Connection;
 
 /// A TLS stream with what is known of its client; it gives its places back when dropped.
@@ -24,23 +25,32 @@ pub(super) struct ServerIo {
     tls: TlsStream<TcpStream>,
     connection: Connection,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    _places: (OwnedSemaphorePermit, Option<Place>),
+}
+
+/// What breaks a connection from our side.
+pub(super) struct End {
+    /// The server has stopped.
+    pub(super) kill: CancellationToken,
+    /// The time that a connection without a certificate has, and the loss of its place.
+    pub(super) life: Option<(Duration, CancellationToken)>,
 }
 
 impl ServerIo {
-    /// The connection breaks after `life`, if it has a limited one, and when `kill` is cancelled.
+    /// The connection keeps its places until it is dropped.
     pub(super) fn new(
         tls: TlsStream<TcpStream>,
         connection: Connection,
-        life: Option<Duration>,
-        kill: CancellationToken,
-        places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+        end: End,
+        places: (OwnedSemaphorePermit, Option<Place>),
     ) -> Self {
         let end = Box::pin(async move {
+            let End { kill, life } = end;
             match life {
                 None => kill.cancelled().await,
-                Some(life) => tokio::select! {
+                Some((life, lost)) => tokio::select! {
                     () = kill.cancelled() => {}
+                    () = lost.cancelled() => {}
                     () = tokio::time::sleep(life) => {}
                 },
             }

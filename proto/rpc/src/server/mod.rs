@@ -2,6 +2,7 @@
 
 mod accept;
 mod io;
+mod places;
 
 use std::{sync::Arc, time::Duration};
 

@@ -10,7 +10,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use weft_process::wait;
@@ -81,7 +81,7 @@ impl ServerCertVerifier for Believer {
     }
 }
 
-async fn raw_tls(server: &Server) -> std::io::Result<TlsStream<TcpStream>> {
+async fn raw_tls(source: &str, server: &Server) -> std::io::Result<TlsStream<TcpStream>> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -89,7 +89,7 @@ async fn raw_tls(server: &Server) -> std::io::Result<TlsStream<TcpStream>> {
         .with_custom_certificate_verifier(Arc::new(Believer))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let tcp = TcpStream::connect(server.address).await?;
+    let tcp = connect_from(source, server).await;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("x").unwrap(), tcp).await
 }
 
@@ -116,7 +116,7 @@ async fn tls_1_2_is_refused_with_an_alert() {
 async fn the_hybrid_key_exchange_is_negotiated() {
     let world = World::new();
     let server = world.serve(1, Limits::default()).await;
-    let stream = raw_tls(&server).await.unwrap();
+    let stream = raw_tls("127.0.0.1", &server).await.unwrap();
     let session = stream.get_ref().1;
     assert_eq!(session.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(session.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
@@ -136,15 +136,57 @@ async fn an_endless_handshake_is_cut_and_does_not_hold_up_others() {
     closed(&mut slow).await;
 }
 
+/// A connection from one of the addresses of the loopback network.
+async fn connect_from(source: &str, server: &Server) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(server.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_source_shut_nobody_out() {
+    let world = World::new();
+    // No deadline helps in this test: only places that are taken away again do.
+    let limits = Limits { handshakes: 4, handshake: LIMIT, client_hello: LIMIT, ..Limits::default() };
+    let server = world.serve(1, limits).await;
+    let mut slow = connect_from("127.0.0.3", &server).await;
+    let mut idle = Vec::new();
+    for _ in 0..12 {
+        idle.push(connect_from("127.0.0.2", &server).await);
+    }
+    // A node at another address, and one at the very address of who holds all places.
+    for n in ["n1", "n2"] {
+        node_call(&world.channel(&[&server], Some(world.identity(&node(n))))).await.unwrap();
+    }
+    closed(&mut idle[0]).await;
+    // Who holds fewer places keeps them: the slow one's handshake goes on.
+    slow.write_all(&client_hello_of_tls_1_2()).await.unwrap();
+    let mut alert = [0; 7];
+    slow.read_exact(&mut alert).await.unwrap();
+    assert_eq!(alert[0], 21, "the server has read its hello");
+}
+
+#[tokio::test]
+async fn a_client_that_never_says_hello_is_cut_sooner_than_one_that_is_slow_later() {
+    let world = World::new();
+    let limits =
+        Limits { client_hello: Duration::from_millis(100), handshake: LIMIT * 3, ..Limits::default() };
+    let server = world.serve(1, limits).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(&client_hello_of_tls_1_2()[..9]).await.unwrap();
+    closed(&mut slow).await;
+    node_call(&world.channel(&[&server], Some(world.identity(&node("n1"))))).await.unwrap();
+}
+
 #[tokio::test]
 async fn strangers_cannot_take_the_places_of_nodes_and_leave_after_their_time() {
     let world = World::new();
     let limits = Limits { strangers: 2, stranger_life: Duration::from_millis(300), ..Limits::default() };
     let server = world.serve(1, limits).await;
-    let mut first = raw_tls(&server).await.unwrap();
-    let mut second = raw_tls(&server).await.unwrap();
+    let mut first = raw_tls("127.0.0.2", &server).await.unwrap();
+    let mut second = raw_tls("127.0.0.2", &server).await.unwrap();
     // The third has no place: its connection ends at once, or before the handshake is through on its side.
-    if let Ok(mut third) = raw_tls(&server).await {
+    if let Ok(mut third) = raw_tls("127.0.0.2", &server).await {
         closed(&mut third).await;
     }
     node_call(&world.channel(&[&server], Some(world.identity(&node("n1"))))).await.unwrap();
@@ -152,6 +194,22 @@ async fn strangers_cannot_take_the_places_of_nodes_and_leave_after_their_time() 
     closed(&mut second).await;
     let stranger = world.channel(&[&server], None);
     wait::until(LIMIT, "a place is free again", async || who_am_i(&stranger).await.ok()).await.unwrap();
+}
+
+#[tokio::test]
+async fn strangers_of_one_source_leave_room_for_others() {
+    let world = World::new();
+    let server = world.serve(1, Limits { strangers: 3, ..Limits::default() }).await;
+    let mut crowd = Vec::new();
+    for _ in 0..3 {
+        crowd.push(raw_tls("127.0.0.2", &server).await.unwrap());
+    }
+    // A machine that joins from elsewhere gets in at once, in place of the oldest of the crowd.
+    assert_eq!(
+        who_am_i(&world.channel(&[&server], None)).await.unwrap(),
+        "the call needs a client certificate"
+    );
+    closed(&mut crowd[0]).await;
 }
 
 #[tokio::test]
@@ -270,7 +328,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 async fn http2(server: &Server) -> TlsStream<TcpStream> {
-    let mut stream = raw_tls(server).await.unwrap();
+    let mut stream = raw_tls("127.0.0.1", server).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
     stream.write_all(&frame(4, 0, 0, &[])).await.unwrap();
     stream
