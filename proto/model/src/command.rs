@@ -131,6 +131,16 @@ pub enum Action {
         /// The whole objects.
         objects: Vec<Object>,
     },
+    /// Objects that people wrote and don't want any more: all or nothing. Deleting what isn't there is an error.
+    Delete {
+        /// Their keys.
+        keys: Vec<crate::Key>,
+    },
+    /// The leader decided which nodes answer for load-balancer addresses.
+    AssignOwners {
+        /// The owners that changed; `epoch` and `revision` are made while applying.
+        owners: Vec<crate::AddressOwner>,
+    },
     /// Stores a join token.
     CreateToken {
         /// The token.

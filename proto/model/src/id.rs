@@ -85,6 +85,8 @@ hex_ids! {
     NodeUid;
     /// Identity of one life of a pod: random, made by the node at attach. Two pods of one name differ by it.
     PodUid;
+    /// Identity of one life of an object that people wrote: random, made when it is created.
+    ObjectUid;
     /// Identity of a client of the API; with a [`Sequence`] it names one mutation.
     ClientId;
 }

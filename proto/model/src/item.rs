@@ -6,7 +6,9 @@ use std::{
 };
 
 use crate::{
-    AddressRange, Block, ClusterId, Dual, Epoch, FabricRanges, Families, NodeName, Overlay, WireguardKey,
+    AddressOwner, AddressRange, Block, ClientAffinity, ClusterId, Conditions, Dual, Epoch, FabricRanges,
+    Families, Hints, LoadBalancerAddress, Name, NodeName, ObjectUid, Overlay, PodName, Probe, Protocol,
+    ServiceName, ServiceType, TrafficPolicy, WireguardKey,
 };
 
 /// Settings of the fabric that a node works with.
@@ -24,6 +26,10 @@ pub struct FabricItem {
     pub domain: String,
     /// Destinations outside that see the pod's own address.
     pub masquerade_exceptions: Vec<AddressRange>,
+    /// Addresses of nodes that take node ports; empty: the primary one of each family.
+    pub node_port_addresses: Vec<AddressRange>,
+    /// First and last node port: what a node's own listeners must not use.
+    pub node_port_range: (u16, u16),
     /// Where the voting replicas of the control plane serve, in order of their Raft ids: agents follow them.
     pub replicas: Vec<SocketAddr>,
 }
@@ -45,6 +51,8 @@ pub struct PeerItem {
     pub uplink_mac: Option<[u8; 6]>,
     /// Allowed IPs of its WireGuard peer: blocks, mesh and underlay addresses; pairwise disjoint over all peers.
     pub allowed: Vec<AddressRange>,
+    /// Zone of the node (label `topology.kubernetes.io/zone`); may be empty.
+    pub zone: String,
 }
 
 /// One leased block and its holder.
@@ -58,6 +66,84 @@ pub struct RouteItem {
     pub epoch: Epoch,
 }
 
+/// One port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePortItem {
+    /// Name; may be empty.
+    pub name: String,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port of the service's addresses.
+    pub port: u16,
+    /// Port of the nodes; 0 when there is none.
+    pub node_port: u16,
+}
+
+/// One endpoint of a service, of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointItem {
+    /// Its address; each address stands in a service once.
+    pub address: IpAddr,
+    /// Numbers, one per port of the service in its order; 0 where the endpoint doesn't have that port.
+    pub ports: Vec<u16>,
+    /// Its state, with `publishNotReadyAddresses` already applied.
+    pub conditions: Conditions,
+    /// Node it is on, if it is on one.
+    pub node: Option<NodeName>,
+    /// Zone it is in; may be empty.
+    pub zone: String,
+    /// For whom it is meant; derived from the service's distribution, or written.
+    pub hints: Hints,
+    /// Name within the service, for DNS; may be empty.
+    pub hostname: String,
+    /// The pod behind it, in the service's namespace.
+    pub pod: Option<Name>,
+}
+
+/// A service with its endpoints, as nodes need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceItem {
+    /// Namespace and name.
+    pub name: ServiceName,
+    /// Identity of its life.
+    pub uid: ObjectUid,
+    /// How it is reached.
+    pub kind: ServiceType,
+    /// Virtual addresses, at most one per family; empty: headless or `ExternalName`.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses of the outside that nodes take as this service's.
+    pub external_ips: Vec<IpAddr>,
+    /// Load-balancer addresses.
+    pub load_balancer: Vec<LoadBalancerAddress>,
+    /// Name it is an alias of; empty otherwise.
+    pub external_name: String,
+    /// Ports.
+    pub ports: Vec<ServicePortItem>,
+    /// Session affinity.
+    pub affinity: Option<ClientAffinity>,
+    /// For node ports, external and load-balancer addresses.
+    pub external_policy: TrafficPolicy,
+    /// For virtual addresses.
+    pub internal_policy: TrafficPolicy,
+    /// Port at which each node answers whether it has ready endpoints; 0 when there is none.
+    pub health_check_node_port: u16,
+    /// Who may reach the load-balancer addresses; empty: everybody.
+    pub source_ranges: Vec<AddressRange>,
+    /// Endpoints of all families, in order of their addresses.
+    pub endpoints: Vec<EndpointItem>,
+}
+
+/// How a pod's node asks it whether it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeItem {
+    /// The pod.
+    pub pod: PodName,
+    /// Readiness probe.
+    pub readiness: Option<Probe>,
+    /// Until it has succeeded once, the pod isn't ready and not asked otherwise.
+    pub startup: Option<Probe>,
+}
+
 /// Any item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -67,6 +153,12 @@ pub enum Item {
     Peer(PeerItem),
     /// A leased block.
     Route(RouteItem),
+    /// A service with its endpoints.
+    Service(ServiceItem),
+    /// How a pod is probed.
+    Probe(ProbeItem),
+    /// Which node answers for a load-balancer address.
+    Owner(AddressOwner),
 }
 
 impl Item {
@@ -76,6 +168,9 @@ impl Item {
             Self::Fabric(_) => ItemKey::Fabric,
             Self::Peer(peer) => ItemKey::Peer(peer.node.clone()),
             Self::Route(route) => ItemKey::Route(route.block),
+            Self::Service(service) => ItemKey::Service(service.name.clone()),
+            Self::Probe(probe) => ItemKey::Probe(probe.pod.clone()),
+            Self::Owner(owner) => ItemKey::Owner(owner.address),
         }
     }
 }
@@ -89,6 +184,12 @@ pub enum ItemKey {
     Peer(NodeName),
     /// A leased block.
     Route(Block),
+    /// A service by namespace and name.
+    Service(ServiceName),
+    /// A probed pod.
+    Probe(PodName),
+    /// A load-balancer address.
+    Owner(IpAddr),
 }
 
 impl fmt::Display for ItemKey {
@@ -97,6 +198,9 @@ impl fmt::Display for ItemKey {
             Self::Fabric => f.write_str("fabric"),
             Self::Peer(node) => write!(f, "peer/{node}"),
             Self::Route(block) => write!(f, "route/{block}"),
+            Self::Service(name) => write!(f, "service/{name}"),
+            Self::Probe(pod) => write!(f, "probe/{pod}"),
+            Self::Owner(address) => write!(f, "owner/{address}"),
         }
     }
 }

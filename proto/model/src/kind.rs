@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    AddressRange, AttachmentId, Dual, Epoch, Families, NodeName, NodeUid, PodName, PodUid, ReplicaId,
-    ReplicaName, Revision, WallTime,
+    AddressOwner, AddressRange, AttachmentId, Dual, EndpointSlice, Epoch, Families, LoadBalancerPool, Name,
+    Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec, PodUid, ReplicaId, ReplicaName,
+    Revision, Service, ServiceName, WallTime,
 };
 
 /// Labels of an object: at most 64 (reliability, section 6).
@@ -73,6 +74,12 @@ pub struct Fabric {
     pub domain: String,
     /// Destinations outside the fabric that see the pod's own address instead of the node's.
     pub masquerade_exceptions: Vec<AddressRange>,
+    /// Addresses of nodes that take node ports; empty: the primary one of each family.
+    pub node_port_addresses: Vec<AddressRange>,
+    /// First and last node port.
+    pub node_port_range: (u16, u16),
+    /// What services may name as `externalIPs`; empty: nothing (CVE-2020-8554).
+    pub external_ip_ranges: Vec<AddressRange>,
     /// Rises with each change of what people wrote.
     pub generation: u64,
     /// Revision of the last change.
@@ -178,8 +185,10 @@ pub struct Pod {
     pub ports: Vec<NamedPort>,
     /// Whether it owns its name.
     pub phase: PodPhase,
-    /// Whether it is ready to receive service traffic.
+    /// Whether it is ready to receive service traffic, as its node sees it.
     pub ready: bool,
+    /// Whether it is about to end: it serves only where nobody else does.
+    pub terminating: bool,
     /// When the node made it; the younger of two pods with one name owns it.
     pub created: WallTime,
     /// Revision of the last change.
@@ -241,6 +250,18 @@ pub enum Object {
     Lease(BlockLease),
     /// A replica.
     Member(Member),
+    /// A namespace.
+    Namespace(Namespace),
+    /// A service.
+    Service(Service),
+    /// Endpoints that somebody wrote.
+    Slice(EndpointSlice),
+    /// What people say of a pod.
+    PodSpec(PodSpec),
+    /// Addresses for load balancers.
+    Pool(LoadBalancerPool),
+    /// Which node answers for a load-balancer address.
+    Owner(AddressOwner),
 }
 
 impl Object {
@@ -252,6 +273,12 @@ impl Object {
             Self::Pod(pod) => Key::Pod(pod.uid),
             Self::Lease(lease) => Key::Lease(lease.block),
             Self::Member(member) => Key::Member(member.id),
+            Self::Namespace(namespace) => Key::Namespace(namespace.name.clone()),
+            Self::Service(service) => Key::Service(service.name.clone()),
+            Self::Slice(slice) => Key::Slice(slice.name.clone()),
+            Self::PodSpec(spec) => Key::PodSpec(spec.name.clone()),
+            Self::Pool(pool) => Key::Pool(pool.name.clone()),
+            Self::Owner(owner) => Key::Owner(owner.address),
         }
     }
 }
@@ -269,11 +296,35 @@ pub enum Kind {
     Lease,
     /// `Member`.
     Member,
+    /// `Namespace`.
+    Namespace,
+    /// `Service`.
+    Service,
+    /// `EndpointSlice`.
+    Slice,
+    /// What people wrote as `Pod`.
+    PodSpec,
+    /// `LoadBalancerPool`.
+    Pool,
+    /// `AddressOwner`.
+    Owner,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Fabric, Self::Node, Self::Pod, Self::Lease, Self::Member];
+    pub const ALL: [Self; 11] = [
+        Self::Fabric,
+        Self::Node,
+        Self::Pod,
+        Self::Lease,
+        Self::Member,
+        Self::Namespace,
+        Self::Service,
+        Self::Slice,
+        Self::PodSpec,
+        Self::Pool,
+        Self::Owner,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -284,6 +335,12 @@ impl fmt::Display for Kind {
             Self::Pod => "pod",
             Self::Lease => "block",
             Self::Member => "member",
+            Self::Namespace => "namespace",
+            Self::Service => "service",
+            Self::Slice => "endpointslice",
+            Self::PodSpec => "podspec",
+            Self::Pool => "loadbalancerpool",
+            Self::Owner => "owner",
         })
     }
 }
@@ -301,6 +358,18 @@ pub enum Key {
     Lease(Block),
     /// A replica by its Raft id.
     Member(ReplicaId),
+    /// A namespace by name.
+    Namespace(NamespaceName),
+    /// A service by namespace and name.
+    Service(ServiceName),
+    /// A slice by namespace and name.
+    Slice(ObjectName),
+    /// What people say of a pod, by its namespace and name.
+    PodSpec(PodName),
+    /// A pool by name.
+    Pool(Name),
+    /// An owner by the address it answers for.
+    Owner(IpAddr),
 }
 
 impl Key {
@@ -312,6 +381,12 @@ impl Key {
             Self::Pod(_) => Kind::Pod,
             Self::Lease(_) => Kind::Lease,
             Self::Member(_) => Kind::Member,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::Slice(_) => Kind::Slice,
+            Self::PodSpec(_) => Kind::PodSpec,
+            Self::Pool(_) => Kind::Pool,
+            Self::Owner(_) => Kind::Owner,
         }
     }
 }
@@ -324,6 +399,12 @@ impl fmt::Display for Key {
             Self::Pod(uid) => write!(f, "pod/{uid}"),
             Self::Lease(block) => write!(f, "block/{block}"),
             Self::Member(id) => write!(f, "member/{id}"),
+            Self::Namespace(name) => write!(f, "namespace/{name}"),
+            Self::Service(name) => write!(f, "service/{name}"),
+            Self::Slice(name) => write!(f, "endpointslice/{name}"),
+            Self::PodSpec(name) => write!(f, "podspec/{name}"),
+            Self::Pool(name) => write!(f, "loadbalancerpool/{name}"),
+            Self::Owner(address) => write!(f, "owner/{address}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Wire shapes live in `weft-proto`, text in `weft-yaml`.
 
 mod command;
+mod endpoint;
 mod family;
 mod holder;
 mod id;
@@ -14,22 +15,34 @@ mod name;
 pub mod ownership;
 mod range;
 mod secret;
+mod service;
 
 pub use command::{
     Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, PodReport, Record, RecordKey,
     Refusal, Role, Stamp, Token, Written,
 };
+pub use endpoint::{
+    AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, SERVICE_NAME_LABEL,
+    SliceEndpoint, SlicePort, ZONE_LABEL,
+};
 pub use family::{Dual, Families, Family};
 pub use holder::{AuthorityHash, Holder, Part};
 pub use id::{
-    ClientId, ClusterId, Epoch, LogIndex, NodeUid, PodUid, ReplicaId, Revision, Sequence, Term, WallTime,
+    ClientId, ClusterId, Epoch, LogIndex, NodeUid, ObjectUid, PodUid, ReplicaId, Revision, Sequence, Term, WallTime,
 };
-pub use item::{FabricItem, Item, ItemKey, PeerItem, RouteItem};
+pub use item::{
+    EndpointItem, FabricItem, Item, ItemKey, PeerItem, ProbeItem, RouteItem, ServiceItem, ServicePortItem,
+};
 pub use kind::{
     Block, BlockLease, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole, NamedPort, Node,
     NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
 };
 pub use label::{LabelError, MAX_LABELS, check_label};
-pub use name::{AttachmentId, Name, NameError, NamespaceName, NodeName, PodName, ReplicaName};
+pub use name::{AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName};
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;
+pub use service::{
+    AddressOwner, ClientAffinity, ClusterAddresses, FamilyPolicy, IpMode, LoadBalancerAddress,
+    LoadBalancerPool, Namespace, Service, ServicePort, ServiceSpec, ServiceType, TargetPort,
+    TrafficDistribution, TrafficPolicy,
+};

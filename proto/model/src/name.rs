@@ -86,22 +86,22 @@ names! {
     Name by subdomain;
 }
 
-/// Namespace and name of a pod; prints as `namespace/name`.
+/// Namespace and name of an object; prints as `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodName {
+pub struct ObjectName {
     /// The namespace.
     pub namespace: NamespaceName,
     /// The name within it.
     pub name: Name,
 }
 
-impl fmt::Display for PodName {
+impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
-impl FromStr for PodName {
+impl FromStr for ObjectName {
     type Err = NameError;
 
     /// Reads `namespace/name`; a bare name is in namespace `default`.
@@ -110,6 +110,12 @@ impl FromStr for PodName {
         Ok(Self { namespace: NamespaceName::new(namespace)?, name: Name::new(name)? })
     }
 }
+
+/// Namespace and name of a pod.
+pub type PodName = ObjectName;
+
+/// Namespace and name of a service.
+pub type ServiceName = ObjectName;
 
 /// One attachment of a container to a network: (container id, interface name), the key of CNI 1.1.0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
