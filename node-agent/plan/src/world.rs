@@ -30,6 +30,8 @@ pub(crate) fn fabric(families: Families, overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
+        node_port_addresses: Vec::new(),
+        node_port_range: (30000, 32767),
         replicas: Vec::new(),
     }
 }
@@ -51,6 +53,7 @@ pub(crate) fn peer(families: Families, index: u8, endpoint: &str) -> PeerItem {
         ],
         uplink_mac: None,
         allowed: Vec::new(),
+        zone: String::new(),
     }
 }
 

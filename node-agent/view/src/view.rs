@@ -1,8 +1,14 @@
 //! The View itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use weft_model::{Block, FabricItem, Item, ItemKey, NodeName, PeerItem, Revision, RouteItem};
+use weft_model::{
+    AddressOwner, Block, FabricItem, Item, ItemKey, NodeName, PeerItem, PodName, ProbeItem, Revision,
+    RouteItem, ServiceItem, ServiceName,
+};
 
 use crate::{Error, Touched, Update};
 
@@ -14,6 +20,9 @@ pub struct View {
     fabric: Option<FabricItem>,
     peers: BTreeMap<NodeName, PeerItem>,
     routes: BTreeMap<Block, RouteItem>,
+    services: BTreeMap<ServiceName, ServiceItem>,
+    probes: BTreeMap<PodName, ProbeItem>,
+    owners: BTreeMap<IpAddr, AddressOwner>,
     /// A snapshot whose last part hasn't come yet.
     building: Option<Box<Self>>,
 }
@@ -63,12 +72,35 @@ impl View {
         self.routes.values().filter(move |route| route.node == *node)
     }
 
+    /// All services with their endpoints.
+    pub const fn services(&self) -> &BTreeMap<ServiceName, ServiceItem> {
+        &self.services
+    }
+
+    /// One service.
+    pub fn service(&self, name: &ServiceName) -> Option<&ServiceItem> {
+        self.services.get(name)
+    }
+
+    /// How pods are asked whether they are ready; those of all nodes.
+    pub const fn probes(&self) -> &BTreeMap<PodName, ProbeItem> {
+        &self.probes
+    }
+
+    /// Which nodes answer for load-balancer addresses.
+    pub const fn owners(&self) -> &BTreeMap<IpAddr, AddressOwner> {
+        &self.owners
+    }
+
     /// All items, in a fixed order: what is written to disk.
     pub fn items(&self) -> impl Iterator<Item = Item> {
         let fabric = self.fabric.iter().cloned().map(Item::Fabric);
         let peers = self.peers.values().cloned().map(Item::Peer);
         let routes = self.routes.values().cloned().map(Item::Route);
-        fabric.chain(peers).chain(routes)
+        let services = self.services.values().cloned().map(Item::Service);
+        let probes = self.probes.values().cloned().map(Item::Probe);
+        let owners = self.owners.values().cloned().map(Item::Owner);
+        fabric.chain(peers).chain(routes).chain(services).chain(probes).chain(owners)
     }
 
     /// Folds one update in and says what it touched. A delta that is known already touches nothing.
@@ -171,6 +203,15 @@ impl View {
             Item::Route(route) => {
                 self.routes.insert(route.block, route);
             }
+            Item::Service(service) => {
+                self.services.insert(service.name.clone(), service);
+            }
+            Item::Probe(probe) => {
+                self.probes.insert(probe.pod.clone(), probe);
+            }
+            Item::Owner(owner) => {
+                self.owners.insert(owner.address, owner);
+            }
         }
     }
 
@@ -179,6 +220,9 @@ impl View {
             ItemKey::Fabric => self.fabric.take().is_some(),
             ItemKey::Peer(node) => self.peers.remove(node).is_some(),
             ItemKey::Route(block) => self.routes.remove(block).is_some(),
+            ItemKey::Service(name) => self.services.remove(name).is_some(),
+            ItemKey::Probe(pod) => self.probes.remove(pod).is_some(),
+            ItemKey::Owner(address) => self.owners.remove(address).is_some(),
         }
     }
 
@@ -187,6 +231,9 @@ impl View {
             Item::Fabric(fabric) => self.fabric.as_ref() == Some(fabric),
             Item::Peer(peer) => self.peers.get(&peer.node) == Some(peer),
             Item::Route(route) => self.routes.get(&route.block) == Some(route),
+            Item::Service(service) => self.services.get(&service.name) == Some(service),
+            Item::Probe(probe) => self.probes.get(&probe.pod) == Some(probe),
+            Item::Owner(owner) => self.owners.get(&owner.address) == Some(owner),
         }
     }
 
@@ -195,6 +242,9 @@ impl View {
             ItemKey::Fabric => self.fabric.is_some(),
             ItemKey::Peer(node) => self.peers.contains_key(node),
             ItemKey::Route(block) => self.routes.contains_key(block),
+            ItemKey::Service(name) => self.services.contains_key(name),
+            ItemKey::Probe(pod) => self.probes.contains_key(pod),
+            ItemKey::Owner(address) => self.owners.contains_key(address),
         }
     }
 

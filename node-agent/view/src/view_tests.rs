@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
-use weft_model::{AddressRange, Dual, Epoch};
+use weft_model::{
+    AddressRange, Dual, EndpointItem, Epoch, ObjectUid, Probe, ProbeHandler, ServiceType, TrafficPolicy,
+};
 
 use super::*;
 
@@ -21,6 +23,7 @@ fn peer(index: u8, port: u16) -> Item {
         underlay: vec![address],
         uplink_mac: None,
         allowed: Vec::new(),
+        zone: String::new(),
     })
 }
 
@@ -30,6 +33,62 @@ fn block(index: u8) -> AddressRange {
 
 fn route(index: u8, holder: u8) -> Item {
     Item::Route(RouteItem { block: block(index), node: node(holder), epoch: Epoch(u64::from(holder)) })
+}
+
+fn pod_name(index: u8) -> PodName {
+    format!("shop/web-{index}").parse().unwrap()
+}
+
+fn service(index: u8, port: u16) -> Item {
+    let endpoint = EndpointItem {
+        address: IpAddr::V4(Ipv4Addr::new(10, 1, 1, index)),
+        ports: vec![port],
+        conditions: weft_model::Conditions::default(),
+        node: Some(node(1)),
+        zone: String::new(),
+        hints: weft_model::Hints::default(),
+        hostname: String::new(),
+        pod: None,
+    };
+    Item::Service(ServiceItem {
+        name: pod_name(index),
+        uid: ObjectUid([index; 16]),
+        kind: ServiceType::ClusterIp,
+        addresses: Vec::new(),
+        external_ips: Vec::new(),
+        load_balancer: Vec::new(),
+        external_name: String::new(),
+        ports: Vec::new(),
+        affinity: None,
+        external_policy: TrafficPolicy::Cluster,
+        internal_policy: TrafficPolicy::Cluster,
+        health_check_node_port: 0,
+        source_ranges: Vec::new(),
+        endpoints: vec![endpoint],
+    })
+}
+
+fn probe(index: u8, port: u16) -> Item {
+    let handler = ProbeHandler::Tcp { port };
+    let probe = Probe {
+        handler,
+        initial_delay_ms: 0,
+        period_ms: 1000,
+        timeout_ms: 1000,
+        success_threshold: 1,
+        failure_threshold: 3,
+    };
+    Item::Probe(ProbeItem { pod: pod_name(index), readiness: Some(probe), startup: None })
+}
+
+fn owner(index: u8, epoch: u64) -> Item {
+    Item::Owner(AddressOwner {
+        address: IpAddr::V4(Ipv4Addr::new(10, 99, 0, index)),
+        node: node(1),
+        successor: None,
+        epoch,
+        revision: Revision(epoch),
+    })
 }
 
 fn snapshot(revision: u64, items: Vec<Item>) -> Update {
@@ -125,11 +184,17 @@ fn change() -> impl Strategy<Value = (Vec<Item>, Vec<ItemKey>)> {
     let item = prop_oneof![
         (0_u8..6, 1_u16..4).prop_map(|(n, port)| peer(n, port)),
         (0_u8..6, 0_u8..4).prop_map(|(b, holder)| route(b, holder)),
+        (0_u8..6, 1_u16..4).prop_map(|(n, port)| service(n, port)),
+        (0_u8..6, 1_u16..4).prop_map(|(n, port)| probe(n, port)),
+        (0_u8..6, 1_u64..4).prop_map(|(n, epoch)| owner(n, epoch)),
     ];
     let gone = prop_oneof![
         (6_u8..9).prop_map(|n| ItemKey::Peer(node(n))),
         (0_u8..6).prop_map(|b| ItemKey::Route(block(b))),
         (0_u8..6).prop_map(|n| ItemKey::Peer(node(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Service(pod_name(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Probe(pod_name(n))),
+        (0_u8..9).prop_map(|n| owner(n, 1).key()),
     ];
     (prop::collection::vec(item, 0..4), prop::collection::vec(gone, 0..3))
 }
