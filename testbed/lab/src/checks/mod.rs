@@ -6,6 +6,7 @@ pub mod control;
 pub mod faults;
 pub mod outside;
 pub mod paths;
+pub mod services;
 pub mod wire;
 
 use std::net::IpAddr;

@@ -150,6 +150,18 @@ impl Fabric {
         serde_json::from_str(&text).with_context(|| format!("{what}: {text}"))
     }
 
+    /// Applies Kubernetes-style text and waits until every reachable node has it in its kernel.
+    pub fn apply(&self, text: &str) -> Result {
+        let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
+        let program = self.product.weft.to_string_lossy().into_owned();
+        let argv = [program.as_str(), "apply", "-f", "-", "--wait"];
+        let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
+        let limit = COMMAND + Duration::from_secs(5);
+        let output =
+            self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
+        output.success("weft apply").map(drop)
+    }
+
     /// Waits until every reachable node has the present state in its kernel.
     pub fn settle(&self) -> Result {
         self.weft(&["wait", "--timeout", "20s"])?.success("weft wait").map(drop)

@@ -88,11 +88,22 @@ impl Fabric {
 
     /// Attaches the pod `name` on `node` with servers, in namespace `default`.
     pub fn pod(&self, node: &str, name: &str, serve: &[&str]) -> Result<Pod> {
+        self.labelled_pod(node, name, &[], serve)
+    }
+
+    /// As [`Fabric::pod`], with labels.
+    pub fn labelled_pod(
+        &self,
+        node: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+        serve: &[&str],
+    ) -> Result<Pod> {
         self.attach(&topology::Pod {
             name: name.to_owned(),
             namespace: "default".to_owned(),
             node: node.to_owned(),
-            labels: Default::default(),
+            labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             serve: serve.iter().map(|s| (*s).to_owned()).collect(),
         })
     }
