@@ -139,6 +139,7 @@ fn item(n: u8, allowed: &str) -> (NodeName, PeerItem) {
         underlay: vec![],
         uplink_mac: None,
         allowed: ranges(allowed).into_iter().collect(),
+        zone: String::new(),
     };
     (name(n), item)
 }
