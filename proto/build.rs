@@ -4,8 +4,10 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "weft/v1/types.proto",
+    "weft/v1/service.proto",
+    "weft/v1/object.proto",
     "weft/v1/items.proto",
     "weft/v1/sync.proto",
     "weft/v1/join.proto",

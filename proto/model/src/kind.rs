@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     AddressOwner, AddressRange, AttachmentId, Dual, EndpointSlice, Epoch, Families, LoadBalancerPool, Name,
-    Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec, PodUid, ReplicaId, ReplicaName,
-    Revision, Service, ServiceName, WallTime,
+    Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec, PodUid, ReplicaId,
+    ReplicaName, Revision, Service, ServiceName, WallTime,
 };
 
 /// Labels of an object: at most 64 (reliability, section 6).
@@ -85,6 +85,9 @@ pub struct Fabric {
     /// Revision of the last change.
     pub revision: Revision,
 }
+
+/// Node ports of a fabric that says nothing else: as Kubernetes.
+pub const DEFAULT_NODE_PORT_RANGE: (u16, u16) = (30_000, 32_767);
 
 /// A Curve25519 public key of a WireGuard device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

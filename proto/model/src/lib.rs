@@ -28,17 +28,20 @@ pub use endpoint::{
 pub use family::{Dual, Families, Family};
 pub use holder::{AuthorityHash, Holder, Part};
 pub use id::{
-    ClientId, ClusterId, Epoch, LogIndex, NodeUid, ObjectUid, PodUid, ReplicaId, Revision, Sequence, Term, WallTime,
+    ClientId, ClusterId, Epoch, LogIndex, NodeUid, ObjectUid, PodUid, ReplicaId, Revision, Sequence, Term,
+    WallTime,
 };
 pub use item::{
     EndpointItem, FabricItem, Item, ItemKey, PeerItem, ProbeItem, RouteItem, ServiceItem, ServicePortItem,
 };
 pub use kind::{
-    Block, BlockLease, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole, NamedPort, Node,
-    NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
+    Block, BlockLease, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole,
+    NamedPort, Node, NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
 };
 pub use label::{LabelError, MAX_LABELS, check_label};
-pub use name::{AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName};
+pub use name::{
+    AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName,
+};
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;
 pub use service::{

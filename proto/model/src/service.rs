@@ -301,7 +301,10 @@ mod tests {
         for kind in ServiceType::ALL {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
-        assert_eq!("ClusterIp".parse::<ServiceType>().unwrap_err(), "unknown type \"ClusterIp\": use ClusterIP, NodePort, LoadBalancer, ExternalName");
+        assert_eq!(
+            "ClusterIp".parse::<ServiceType>().unwrap_err(),
+            "unknown type \"ClusterIp\": use ClusterIP, NodePort, LoadBalancer, ExternalName"
+        );
         assert_eq!("Local".parse(), Ok(TrafficPolicy::Local));
         assert!("local".parse::<TrafficPolicy>().is_err());
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use weft_model::{AddressRange, Dual};
+use weft_model::{AddressRange, DEFAULT_NODE_PORT_RANGE, Dual};
 
 use super::shape::{ShapeError, Within, copied, list, list_by};
 use crate::v1;
@@ -100,6 +100,33 @@ pub(super) fn port_from_wire(field: &str, port: u32) -> Result<u16, ShapeError> 
         .filter(|port| *port != 0)
         .ok_or_else(|| ShapeError::new(format!("a port is 1 to 65535 and this one is {port}")))
         .within(field)
+}
+
+/// A port from 1 to 65535, or 0 for none.
+pub(super) fn port_or_none(field: &str, port: u32) -> Result<u16, ShapeError> {
+    u16::try_from(port)
+        .map_err(|_| ShapeError::new(format!("a port is at most 65535 and this one is {port}")))
+        .within(field)
+}
+
+/// First and last port of a range; absent: the default.
+pub(super) fn port_range_from_wire(
+    field: &str,
+    wire: Option<v1::PortRange>,
+) -> Result<(u16, u16), ShapeError> {
+    let Some(wire) = wire else { return Ok(DEFAULT_NODE_PORT_RANGE) };
+    let first = port_from_wire("first", wire.first).within(field)?;
+    let last = port_from_wire("last", wire.last).within(field)?;
+    if last < first {
+        return Err(ShapeError::new(format!("it ends at {last}, before its beginning {first}")))
+            .within(field);
+    }
+    Ok((first, last))
+}
+
+/// A range of ports.
+pub(super) fn port_range_to_wire((first, last): (u16, u16)) -> v1::PortRange {
+    v1::PortRange { first: u32::from(first), last: u32::from(last) }
 }
 
 /// Mesh addresses: at most one range of full length per family, at least one in all.

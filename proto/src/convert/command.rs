@@ -47,6 +47,10 @@ fn action_from_wire(wire: Wire) -> Result<Action, ShapeError> {
     match wire {
         Wire::Found(found) => found_from_wire(found).within("found"),
         Wire::Write(write) => Ok(Action::Write { objects: list("write.objects", write.objects)? }),
+        Wire::Delete(delete) => Ok(Action::Delete { keys: list("delete.keys", delete.keys)? }),
+        Wire::AssignOwners(assign) => {
+            Ok(Action::AssignOwners { owners: list("assign_owners.owners", assign.owners)? })
+        }
         Wire::CreateToken(token) => {
             Ok(Action::CreateToken { token: token.try_into().within("create_token")? })
         }
@@ -138,6 +142,12 @@ fn action_to_wire(action: &Action) -> Wire {
         }),
         Action::Write { objects } => {
             Wire::Write(internal::Write { objects: objects.iter().map(Into::into).collect() })
+        }
+        Action::Delete { keys } => {
+            Wire::Delete(internal::Delete { keys: keys.iter().map(Into::into).collect() })
+        }
+        Action::AssignOwners { owners } => {
+            Wire::AssignOwners(internal::AssignOwners { owners: owners.iter().map(Into::into).collect() })
         }
         Action::CreateToken { token } => Wire::CreateToken(token.into()),
         Action::RevokeToken { id } => Wire::RevokeToken(id.clone()),

@@ -3,7 +3,7 @@
 use weft_model::{Fabric, FabricRanges, Families, Family, Overlay, Revision};
 
 use super::{
-    address::{ranges_from_wire, ranges_to_wire},
+    address::{port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire},
     shape::{ShapeError, Within, required},
 };
 use crate::v1;
@@ -109,6 +109,9 @@ impl TryFrom<v1::Fabric> for Fabric {
             overlay: overlay_from_wire("overlay", wire.overlay)?,
             domain: wire.domain,
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
+            node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
+            node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
+            external_ip_ranges: ranges_from_wire("external_ip_ranges", wire.external_ip_ranges)?,
             generation: wire.generation,
             revision: Revision(wire.revision),
         })
@@ -126,6 +129,9 @@ impl From<&Fabric> for v1::Fabric {
             masquerade_exceptions: ranges_to_wire(&fabric.masquerade_exceptions),
             generation: fabric.generation,
             revision: fabric.revision.0,
+            node_port_addresses: ranges_to_wire(&fabric.node_port_addresses),
+            node_port_range: Some(port_range_to_wire(fabric.node_port_range)),
+            external_ip_ranges: ranges_to_wire(&fabric.external_ip_ranges),
         }
     }
 }

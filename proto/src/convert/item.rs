@@ -4,8 +4,8 @@ use weft_model::{Epoch, FabricItem, Item, ItemKey, NodeName, PeerItem, RouteItem
 
 use super::{
     address::{
-        addresses_from_wire, addresses_to_wire, mesh_from_wire, mesh_to_wire, ranges_from_wire,
-        ranges_to_wire,
+        address_from_wire, address_to_wire, addresses_from_wire, addresses_to_wire, mesh_from_wire,
+        mesh_to_wire, port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire,
     },
     fabric::{families_from_wire, overlay_from_wire},
     shape::{
@@ -25,6 +25,8 @@ impl TryFrom<v1::FabricItem> for FabricItem {
             overlay: overlay_from_wire("overlay", wire.overlay)?,
             domain: wire.domain,
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
+            node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
+            node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
             replicas: list("replicas", wire.replicas)?,
         })
     }
@@ -40,6 +42,8 @@ impl From<&FabricItem> for v1::FabricItem {
             domain: item.domain.clone(),
             masquerade_exceptions: ranges_to_wire(&item.masquerade_exceptions),
             replicas: item.replicas.iter().map(Into::into).collect(),
+            node_port_addresses: ranges_to_wire(&item.node_port_addresses),
+            node_port_range: Some(port_range_to_wire(item.node_port_range)),
         }
     }
 }
@@ -56,6 +60,7 @@ impl TryFrom<v1::PeerItem> for PeerItem {
             underlay: addresses_from_wire("underlay", wire.underlay)?,
             uplink_mac: exactly_or_none("uplink_mac", &wire.uplink_mac)?,
             allowed: ranges_from_wire("allowed", wire.allowed)?,
+            zone: wire.zone,
         })
     }
 }
@@ -70,6 +75,7 @@ impl From<&PeerItem> for v1::PeerItem {
             underlay: addresses_to_wire(&item.underlay),
             uplink_mac: item.uplink_mac.map(|mac| copied(&mac)).unwrap_or_default(),
             allowed: ranges_to_wire(&item.allowed),
+            zone: item.zone.clone(),
         }
     }
 }
@@ -100,6 +106,9 @@ impl TryFrom<v1::Item> for Item {
             WireItem::Fabric(item) => item.try_into().map(Self::Fabric).within("fabric"),
             WireItem::Peer(item) => item.try_into().map(Self::Peer).within("peer"),
             WireItem::Route(item) => item.try_into().map(Self::Route).within("route"),
+            WireItem::Service(item) => item.try_into().map(Self::Service).within("service"),
+            WireItem::Probe(item) => item.try_into().map(Self::Probe).within("probe"),
+            WireItem::Owner(item) => item.try_into().map(Self::Owner).within("owner"),
         }
     }
 }
@@ -110,6 +119,9 @@ impl From<&Item> for v1::Item {
             Item::Fabric(item) => WireItem::Fabric(item.into()),
             Item::Peer(item) => WireItem::Peer(item.into()),
             Item::Route(item) => WireItem::Route(item.into()),
+            Item::Service(item) => WireItem::Service(item.into()),
+            Item::Probe(item) => WireItem::Probe(item.into()),
+            Item::Owner(item) => WireItem::Owner(item.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -123,6 +135,9 @@ impl TryFrom<v1::ItemKey> for ItemKey {
             WireKey::Fabric(_) => Ok(Self::Fabric),
             WireKey::Peer(name) => NodeName::new(name).map(Self::Peer).within("peer"),
             WireKey::Route(block) => block.try_into().map(Self::Route).within("route"),
+            WireKey::Service(name) => name.try_into().map(Self::Service).within("service"),
+            WireKey::Probe(name) => name.try_into().map(Self::Probe).within("probe"),
+            WireKey::Owner(address) => address_from_wire(&address).map(Self::Owner).within("owner"),
         }
     }
 }
@@ -133,6 +148,9 @@ impl From<&ItemKey> for v1::ItemKey {
             ItemKey::Fabric => WireKey::Fabric(true),
             ItemKey::Peer(name) => WireKey::Peer(name.to_string()),
             ItemKey::Route(block) => WireKey::Route(block.into()),
+            ItemKey::Service(name) => WireKey::Service(name.into()),
+            ItemKey::Probe(name) => WireKey::Probe(name.into()),
+            ItemKey::Owner(address) => WireKey::Owner(address_to_wire(*address)),
         };
         Self { kind: Some(kind) }
     }

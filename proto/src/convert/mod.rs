@@ -5,18 +5,26 @@
 
 mod address;
 mod answer;
+mod choice;
 mod command;
+mod endpoint;
 mod error;
 mod fabric;
 mod frame;
 mod item;
 mod lease;
 mod member;
+mod name;
+mod namespace;
 mod node;
 mod object;
+mod owner;
 mod pod;
+mod pool;
+mod probe;
 mod record;
 mod role;
+mod service;
 mod shape;
 
 pub use address::{

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::v1;
 
-fn protocol_from_wire(field: &str, value: i32) -> Result<Protocol, ShapeError> {
+pub(super) fn protocol_from_wire(field: &str, value: i32) -> Result<Protocol, ShapeError> {
     match v1::Protocol::try_from(value) {
         Ok(v1::Protocol::Tcp) => Ok(Protocol::Tcp),
         Ok(v1::Protocol::Udp) => Ok(Protocol::Udp),
@@ -70,6 +70,7 @@ impl TryFrom<v1::Pod> for Pod {
             ports: list("ports", wire.ports)?,
             phase: if wire.superseded { PodPhase::Superseded } else { PodPhase::Active },
             ready: wire.ready,
+            terminating: wire.terminating,
             created: WallTime(wire.created_ms),
             revision: Revision(wire.revision),
         })
@@ -90,6 +91,7 @@ impl From<&Pod> for v1::Pod {
             ports: pod.ports.iter().map(Into::into).collect(),
             superseded: pod.phase == PodPhase::Superseded,
             ready: pod.ready,
+            terminating: pod.terminating,
             created_ms: pod.created.0,
             revision: pod.revision.0,
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use weft_errors::{Code, Coded, OBJECT_INVALID};
-use weft_model::{ClientId, ClusterId, NodeUid, PodUid, Sequence};
+use weft_model::{ClientId, ClusterId, NodeUid, ObjectUid, PodUid, Sequence};
 
 use crate::v1;
 
@@ -149,6 +149,10 @@ pub fn node_uid_from_wire(field: &str, bytes: &[u8]) -> Result<NodeUid, ShapeErr
 
 pub(super) fn pod_uid_from_wire(field: &str, bytes: &[u8]) -> Result<PodUid, ShapeError> {
     exactly(field, bytes).map(PodUid)
+}
+
+pub(super) fn object_uid_from_wire(field: &str, bytes: &[u8]) -> Result<ObjectUid, ShapeError> {
+    exactly(field, bytes).map(ObjectUid)
 }
 
 /// A client's identity.
