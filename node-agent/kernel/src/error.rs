@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use nix::errno::Errno;
-use weft_errors::{Code, Coded, LINK_FAILED, NAMESPACE_FAILED, ROUTE_FAILED, SYSCTL_FAILED};
+use weft_errors::{Code, Coded, LINK_FAILED, NAMESPACE_FAILED, NFT_FAILED, ROUTE_FAILED, SYSCTL_FAILED};
 
 /// What kind of object an operation was about: decides the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Area {
     Link,
     /// Routes, rules, neighbours, probes.
     Route,
+    /// Entries of connection tracking.
+    Connection,
 }
 
 /// The kernel refused one request.
@@ -144,6 +146,8 @@ impl Coded for Error {
             Self::Refused(Refusal { area: Area::Route, .. })
             | Self::Socket { area: Area::Route, .. }
             | Self::RouteTaken { .. } => &ROUTE_FAILED,
+            Self::Refused(Refusal { area: Area::Connection, .. })
+            | Self::Socket { area: Area::Connection, .. } => &NFT_FAILED,
             Self::Namespace { .. } => &NAMESPACE_FAILED,
             Self::Setting { .. } => &SYSCTL_FAILED,
         }

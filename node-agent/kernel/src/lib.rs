@@ -1,6 +1,7 @@
 //! Netlink, namespaces, sysctl, TUN: the only crate with unsafe.
 
 mod attach;
+mod conntrack;
 mod environment;
 mod error;
 mod fake;
@@ -20,6 +21,7 @@ mod setting;
 mod tun;
 
 pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, is_link_alive, reap};
+pub use conntrack::{ConnFilter, Connection, Conntrack, Way, number_of};
 pub use environment::set_environment;
 pub use error::{Area, Error, Refusal};
 pub use fake::{FakeKernel, Op};

@@ -5,6 +5,8 @@
 
 #[path = "attach.rs"]
 mod attach;
+#[path = "conntrack.rs"]
+mod conntrack;
 #[path = "contract.rs"]
 mod contract;
 #[path = "datapath.rs"]

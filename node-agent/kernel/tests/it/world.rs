@@ -62,7 +62,6 @@ pub(crate) fn peer(index: u8) -> PeerItem {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
-        zone: String::new(),
     }
 }
 
@@ -80,8 +79,6 @@ pub(crate) fn fabric(overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
-        node_port_addresses: Vec::new(),
-        node_port_range: (30000, 32767),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
         replicas: Vec::new(),

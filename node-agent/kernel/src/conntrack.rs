@@ -1,0 +1,314 @@
+//! The connection-tracking table: what is in it, filtered by the kernel, and removal of exactly what was chosen.
+//!
+//! In: [`ConnFilter`]s and a choice. Out: [`Connection`]s, or the number that was removed. An entry is removed by the very
+//! key and the id it was listed with, so a younger connection of the same addresses stays, and nothing is ever flushed.
+//! Source: `net/netfilter/nf_conntrack_netlink.c`. Not here: which entries are wrong (weft-plan).
+
+mod message;
+#[cfg(test)]
+#[path = "conntrack/message_tests.rs"]
+mod message_tests;
+
+use std::{io, net::IpAddr, time::Duration};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::errno::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
+use weft_model::{Family, Protocol};
+
+use crate::{
+    error::{Area, Error, Refusal},
+    netlink::Messages,
+};
+
+/// Requests in one system call: their acknowledgements fit into the smallest receive buffer.
+const CHUNK: usize = 64;
+/// How long one answer may take. A dump comes in parts, each with the whole time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+const RECEIVE_BUFFER: usize = 1 << 20;
+/// The kernel sends dumps in parts of at most 32 KiB (`net/netlink/af_netlink.c`, `netlink_dump`).
+const READ_SIZE: usize = 64 << 10;
+
+/// One direction of a connection, as its packets show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Source port; 0 for protocols without ports.
+    pub source_port: u16,
+    /// Destination port; 0 for protocols without ports.
+    pub destination_port: u16,
+}
+
+/// One entry of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// IP protocol number (IANA, Protocol Numbers): 6 TCP, 17 UDP, 132 SCTP.
+    pub protocol: u8,
+    /// From whoever began, before any translation.
+    pub original: Way,
+    /// What answers look like: their source is the endpoint after translation.
+    pub reply: Way,
+    /// Bits `IPS_*` (`linux/netfilter/nf_conntrack_common.h`).
+    pub status: u32,
+    /// The connection's mark.
+    pub mark: u32,
+    /// Zone; 0 unless somebody uses zones.
+    pub zone: u16,
+    id: u32,
+    /// CTA_TUPLE_ORIG as the kernel wrote it: the key, whatever the protocol.
+    key: Vec<u8>,
+}
+
+impl Connection {
+    /// The destination was translated (`IPS_DST_NAT`).
+    pub const fn is_translated(&self) -> bool {
+        const IPS_DST_NAT: u32 = 1 << 5;
+        self.status & IPS_DST_NAT != 0
+    }
+
+    fn family(&self) -> Family {
+        Family::of(self.original.source)
+    }
+}
+
+/// Which entries are wanted: all conditions hold. The kernel filters (since Linux 5.8), and older ones are filtered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnFilter {
+    /// Family of the addresses.
+    pub family: Family,
+    /// Protocol.
+    pub protocol: Option<Protocol>,
+    /// Source of the original direction: who began.
+    pub original_source: Option<IpAddr>,
+    /// Destination of the original direction.
+    pub original_destination: Option<IpAddr>,
+    /// Port of the original destination; counts only together with `protocol`.
+    pub original_port: Option<u16>,
+    /// Source of answers: the endpoint after translation.
+    pub reply_source: Option<IpAddr>,
+    /// Destination of answers: who began, after source translation.
+    pub reply_destination: Option<IpAddr>,
+    /// Value and mask of the status bits.
+    pub status: Option<(u32, u32)>,
+    /// Value and mask of the mark.
+    pub mark: Option<(u32, u32)>,
+    /// Zone.
+    pub zone: Option<u16>,
+}
+
+impl ConnFilter {
+    /// Every entry of a family.
+    pub const fn all(family: Family) -> Self {
+        Self {
+            family,
+            protocol: None,
+            original_source: None,
+            original_destination: None,
+            original_port: None,
+            reply_source: None,
+            reply_destination: None,
+            status: None,
+            mark: None,
+            zone: None,
+        }
+    }
+
+    /// Every entry of a protocol.
+    pub const fn of_protocol(family: Family, protocol: Protocol) -> Self {
+        Self { protocol: Some(protocol), ..Self::all(family) }
+    }
+
+    /// Everything in which an address takes part, in either direction, before or after translation.
+    pub fn of_address(address: IpAddr) -> [Self; 4] {
+        let all = Self::all(Family::of(address));
+        [
+            Self { original_source: Some(address), ..all },
+            Self { original_destination: Some(address), ..all },
+            Self { reply_source: Some(address), ..all },
+            Self { reply_destination: Some(address), ..all },
+        ]
+    }
+
+    /// Whether an entry is wanted.
+    pub fn matches(&self, connection: &Connection) -> bool {
+        let Connection { protocol, original, reply, status, mark, zone, .. } = connection;
+        let is = |wanted: Option<IpAddr>, found: IpAddr| wanted.is_none_or(|wanted| wanted == found);
+        let bits = |wanted: Option<(u32, u32)>, found: u32| wanted.is_none_or(|(v, m)| found & m == v & m);
+        self.family == connection.family()
+            && self.protocol.is_none_or(|wanted| number_of(wanted) == *protocol)
+            && is(self.original_source, original.source)
+            && is(self.original_destination, original.destination)
+            && self.original_port.is_none_or(|port| port == original.destination_port)
+            && is(self.reply_source, reply.source)
+            && is(self.reply_destination, reply.destination)
+            && bits(self.status, *status)
+            && bits(self.mark, *mark)
+            && self.zone.is_none_or(|wanted| wanted == *zone)
+    }
+}
+
+/// IP protocol number (IANA, Protocol Numbers).
+pub const fn number_of(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+/// A socket to the connection-tracking table of one network namespace.
+#[derive(Debug)]
+pub struct Conntrack {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Conntrack {
+    /// Opens a socket in the calling thread's network namespace.
+    pub fn open() -> Result<Self, Error> {
+        let failed = |what| move |source: io::Error| Error::socket(what, Area::Connection, source);
+        let mut socket =
+            Socket::new(NETLINK_NETFILTER).map_err(failed("opening a connection-tracking socket"))?;
+        socket.bind_auto().map_err(failed("binding a connection-tracking socket"))?;
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connecting a connection-tracking socket"))?;
+        socket.set_cap_ack(true).map_err(failed("asking for short acknowledgements"))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_LIMIT))
+            .map_err(|e| failed("setting a time limit")(e.into()))?;
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
+            .map_err(|e| failed("sizing a receive buffer")(e.into()))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; READ_SIZE] })
+    }
+
+    /// Shows every entry that a filter wants. The table goes on changing meanwhile: an entry may come twice or be missed.
+    pub fn each(&mut self, filter: &ConnFilter, mut show: impl FnMut(Connection)) -> Result<(), Error> {
+        let sequence = self.next_sequence();
+        self.send(&message::list(filter, sequence, NLM_F_REQUEST | NLM_F_DUMP))?;
+        loop {
+            let length = self.receive("listing connections")?;
+            for found in Messages::new(&self.buffer[..length]).filter(|m| m.sequence == sequence) {
+                match found.kind {
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        let number = message::error_number(found.payload());
+                        return if number == 0 { Ok(()) } else { Err(refused("list connections", number)) };
+                    }
+                    NLMSG_NOOP | NLMSG_OVERRUN => {}
+                    _ => message::connection(found.payload())
+                        .filter(|connection| filter.matches(connection))
+                        .into_iter()
+                        .for_each(&mut show),
+                }
+            }
+        }
+    }
+
+    /// Everything that a filter wants.
+    pub fn list(&mut self, filter: &ConnFilter) -> Result<Vec<Connection>, Error> {
+        let mut found = Vec::new();
+        self.each(filter, |connection| found.push(connection))?;
+        Ok(found)
+    }
+
+    /// Removes exactly these entries; the number that was there. One that ended meanwhile isn't an error.
+    pub fn remove(&mut self, connections: &[Connection]) -> Result<usize, Error> {
+        let mut removed = 0;
+        for chunk in connections.chunks(CHUNK) {
+            removed += self.remove_chunk(chunk)?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes what a filter wants and a choice confirms; the number that was there.
+    pub fn remove_where(
+        &mut self,
+        filter: &ConnFilter,
+        mut choose: impl FnMut(&Connection) -> bool,
+    ) -> Result<usize, Error> {
+        let mut chosen = Vec::new();
+        self.each(filter, |connection| {
+            if choose(&connection) {
+                chosen.push(connection);
+            }
+        })?;
+        self.remove(&chosen)
+    }
+
+    /// Removes everything in which an address takes part: it is about to belong to another pod.
+    pub fn forget_address(&mut self, address: IpAddr) -> Result<usize, Error> {
+        let mut removed = 0;
+        for filter in ConnFilter::of_address(address) {
+            removed += self.remove_where(&filter, |_| true)?;
+        }
+        Ok(removed)
+    }
+
+    fn remove_chunk(&mut self, chunk: &[Connection]) -> Result<usize, Error> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        for connection in chunk {
+            let sequence = self.next_sequence();
+            bytes.extend(message::remove(connection, sequence, NLM_F_REQUEST | NLM_F_ACK));
+        }
+        self.send(&bytes)?;
+        let (mut open, mut removed, mut failure) = (chunk.len(), 0, None);
+        while open > 0 {
+            let length = self.receive("removing connections")?;
+            for answer in Messages::new(&self.buffer[..length]).filter(|m| m.kind == NLMSG_ERROR) {
+                if answer.sequence.wrapping_sub(first) as usize >= chunk.len() {
+                    continue; // an answer to something else
+                }
+                open = open.saturating_sub(1);
+                match message::error_number(answer.payload()) {
+                    0 => removed += 1,
+                    number if Errno::from_raw(number) == Errno::ENOENT => {}
+                    number => failure = Some(refused("remove a connection", number)),
+                }
+            }
+        }
+        failure.map_or(Ok(removed), Err)
+    }
+
+    fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+        let failed =
+            |source| Error::socket("sending to the connection-tracking table", Area::Connection, source);
+        let sent = loop {
+            match self.socket.send(bytes, 0) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                sent => break sent.map_err(failed)?,
+            }
+        };
+        if sent == bytes.len() { Ok(()) } else { Err(failed(io::ErrorKind::WriteZero.into())) }
+    }
+
+    fn receive(&mut self, what: &str) -> Result<usize, Error> {
+        loop {
+            match self.socket.recv(&mut &mut self.buffer[..], 0) {
+                Ok(length) => return Ok(length.min(READ_SIZE)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Error::Deadline { what: what.to_owned(), seconds: ANSWER_LIMIT.as_secs() });
+                }
+                Err(source) => {
+                    let what = "reading from the connection-tracking table";
+                    return Err(Error::socket(what, Area::Connection, source));
+                }
+            }
+        }
+    }
+}
+
+fn refused(what: &str, number: i32) -> Error {
+    let errno = Errno::from_raw(number);
+    Refusal { what: what.to_owned(), area: Area::Connection, errno, message: None }.into()
+}
