@@ -84,7 +84,7 @@ impl<'a> Edit<'a> {
 
     /// Keeps what nodes were told, for every item that follows from the row.
     fn remember_items(&mut self, record: &Record) {
-        for key in derive::touched(record) {
+        for key in derive::touched(self.state, record) {
             if !self.items.contains_key(&key) {
                 let item = derive::item(self.state, &key);
                 self.items.insert(key, item);
@@ -145,6 +145,12 @@ const fn revision_of(object: &mut Object) -> &mut Revision {
         Object::Pod(o) => &mut o.revision,
         Object::Lease(o) => &mut o.revision,
         Object::Member(o) => &mut o.revision,
+        Object::Namespace(o) => &mut o.revision,
+        Object::Service(o) => &mut o.revision,
+        Object::Slice(o) => &mut o.revision,
+        Object::PodSpec(o) => &mut o.revision,
+        Object::Pool(o) => &mut o.revision,
+        Object::Owner(o) => &mut o.revision,
     }
 }
 

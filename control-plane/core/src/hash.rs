@@ -102,22 +102,66 @@ macro_rules! feed_fields {
     )*};
 }
 
-feed_numbers! { u8 u16 u64 }
-feed_inner! { Revision LogIndex Term Epoch Sequence ReplicaId WallTime ClusterId NodeUid PodUid ClientId WireguardKey }
+feed_numbers! { u8 u16 u32 u64 }
+feed_inner! { Revision LogIndex Term Epoch Sequence ReplicaId WallTime ClusterId NodeUid PodUid ObjectUid ClientId WireguardKey }
 feed_names! { NodeName ReplicaName NamespaceName Name }
 feed_fields! {
     Meta { cluster applied term revision next_replica last_epoch hash }
     FabricRanges { pods services nodes load_balancers }
-    Fabric { families ranges block_prefix_v4 overlay domain masquerade_exceptions generation revision }
     Node { name uid state labels mesh wireguard_key endpoint underlay uplink_mac host_routes joined revision }
     NamedPort { name protocol port }
     AttachmentId { container interface }
-    Pod { uid name labels node attachment addresses ports phase ready created revision }
     BlockLease { block node epoch granted revision }
     Member { id name address role revision }
     Token { id hash role expires used_by revision }
     ClientRecord { client sequence index time answer }
     FreedBlock { block epoch revision }
+}
+
+impl Feed for Fabric {
+    /// What is at its default was unknown to older releases and isn't fed.
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { families, ranges, block_prefix_v4, overlay, domain, masquerade_exceptions, .. } = self;
+        let Self { node_port_addresses, node_port_range, external_ip_ranges, generation, revision, .. } = self;
+        families.feed(hasher);
+        ranges.feed(hasher);
+        block_prefix_v4.feed(hasher);
+        overlay.feed(hasher);
+        domain.feed(hasher);
+        masquerade_exceptions.feed(hasher);
+        generation.feed(hasher);
+        revision.feed(hasher);
+        extra(hasher, 1, node_port_addresses, node_port_addresses.is_empty());
+        extra(hasher, 2, node_port_range, *node_port_range == crate::limits::DEFAULT_NODE_PORTS);
+        extra(hasher, 3, external_ip_ranges, external_ip_ranges.is_empty());
+    }
+}
+
+impl Feed for Pod {
+    /// As for [`Fabric`].
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { uid, name, labels, node, attachment, addresses, ports, phase, ready, .. } = self;
+        let Self { terminating, created, revision, .. } = self;
+        uid.feed(hasher);
+        name.feed(hasher);
+        labels.feed(hasher);
+        node.feed(hasher);
+        attachment.feed(hasher);
+        addresses.feed(hasher);
+        ports.feed(hasher);
+        phase.feed(hasher);
+        ready.feed(hasher);
+        created.feed(hasher);
+        revision.feed(hasher);
+        extra(hasher, 1, terminating, !*terminating);
+    }
+}
+
+/// Feeds a field that came later: its number and its value, and nothing at all at its default.
+fn extra(hasher: &mut Hasher, number: u8, value: &impl Feed, is_default: bool) {
+    if !is_default {
+        numbered(hasher, number, value);
+    }
 }
 
 impl Feed for Refusal {
@@ -254,6 +298,8 @@ macro_rules! feed_variants {
     )*};
 }
 
+mod services;
+
 feed_variants! {
     Families { V4 = 0 V6 = 1 Dual = 2 Dual6 = 3 }
     Overlay { Wireguard = 0 Routed = 1 }
@@ -279,6 +325,12 @@ impl Feed for Object {
             Self::Pod(object) => numbered(hasher, 2, object),
             Self::Lease(object) => numbered(hasher, 3, object),
             Self::Member(object) => numbered(hasher, 4, object),
+            Self::Namespace(object) => numbered(hasher, 5, object),
+            Self::Service(object) => numbered(hasher, 6, object),
+            Self::Slice(object) => numbered(hasher, 7, object),
+            Self::PodSpec(object) => numbered(hasher, 8, object),
+            Self::Pool(object) => numbered(hasher, 9, object),
+            Self::Owner(object) => numbered(hasher, 10, object),
         }
     }
 }

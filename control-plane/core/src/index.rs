@@ -3,6 +3,8 @@
 //! They follow from the rows alone. Adding and removing rows in any order ends in the same index, also through
 //! moments at which two rows claim one address (an undone command passes through such).
 
+pub(crate) mod services;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -12,6 +14,8 @@ use weft_model::{
     Block, BlockLease, ClientId, ClientRecord, Family, FreedBlock, LogIndex, Node, NodeName, NodeState,
     NodeUid, Pod, PodName, PodUid, Revision, Token, WallTime, WireguardKey,
 };
+
+pub(crate) use services::ServiceIndex;
 
 /// Who holds what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) struct Index {
     pub(crate) client_order: BTreeSet<(LogIndex, ClientId)>,
     /// Freed blocks of a family, the longest free first.
     pub(crate) freed_order: BTreeSet<(Family, Revision, Block)>,
+    /// Of services.
+    pub(crate) services: ServiceIndex,
 }
 
 /// Adds `value` to the set of `key`.
@@ -90,6 +96,7 @@ impl Index {
     }
 
     pub(crate) fn add_node(&mut self, node: &Node) {
+        self.services.add_node(node);
         self.uids.insert(node.uid, node.name.clone());
         if node.state == NodeState::Removed {
             return;
@@ -106,6 +113,7 @@ impl Index {
     }
 
     pub(crate) fn remove_node(&mut self, node: &Node) {
+        self.services.remove_node(node);
         release(&mut self.uids, &node.uid, &node.name);
         if node.state == NodeState::Removed {
             return;

@@ -16,7 +16,9 @@ mod index;
 pub mod limits;
 mod outcome;
 mod pool;
+mod runs;
 mod state;
+mod terms;
 mod verify;
 
 #[cfg(test)]
@@ -26,4 +28,7 @@ pub use admit::{FabricDraft, admit, default_range, parse_range};
 pub use apply::{apply, apply_empty, dry_run};
 pub use error::{Error, RangeAt};
 pub use outcome::{Change, ItemChange, Outcome};
-pub use state::State;
+pub use state::{EffectivePod, State};
+pub use terms::{
+    LOAD_BALANCER_CLASS, LOAD_BALANCER_IPS_ANNOTATION, SHARED_IP_ANNOTATION, TOPOLOGY_MODE_ANNOTATION,
+};

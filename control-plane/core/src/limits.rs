@@ -30,3 +30,27 @@ pub const TOKEN_KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
 pub const MAX_DROPPED_TOKENS: usize = 32;
 /// Characters of names of people, token ids, container ids and interface names.
 pub const MAX_TEXT: usize = 253;
+/// First and last node port unless the fabric says otherwise, as Kubernetes has it.
+pub const DEFAULT_NODE_PORTS: (u16, u16) = (30_000, 32_767);
+/// Namespaces that always exist.
+pub const FIXED_NAMESPACES: [&str; 3] = ["default", "kube-system", "weft-system"];
+/// Ports of one service; more are refused.
+pub const MAX_SERVICE_PORTS: usize = 250;
+/// External addresses of one service, and ranges of its clients; more are refused.
+pub const MAX_SERVICE_RANGES: usize = 100;
+/// Bytes of an object's annotations, keys and values, as Kubernetes has it; more are refused.
+pub const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
+/// Endpoints of one slice; more are refused.
+pub const MAX_SLICE_ENDPOINTS: usize = 1_000;
+/// Ports of one slice; more are refused.
+pub const MAX_SLICE_PORTS: usize = 100;
+/// Addresses of one endpoint; more are refused.
+pub const MAX_ENDPOINT_ADDRESSES: usize = 100;
+/// Zones, or nodes, in the hints of one endpoint, as Kubernetes has it; more are refused.
+pub const MAX_HINTS: usize = 8;
+/// Endpoints in all slices that people wrote; more are refused.
+pub const MAX_ENDPOINTS: usize = 100_000;
+/// Headers of one HTTP probe; more are refused.
+pub const MAX_PROBE_HEADERS: usize = 32;
+/// Pools of load-balancer addresses; more are refused.
+pub const MAX_POOLS: usize = 1_000;

@@ -3,13 +3,20 @@
 //! In: rows, by `insert` and `remove` (only `Edit` and `restore` call them). Out: borrowed rows.
 //! Not here: which change is allowed (apply/), what nodes need because of it (derive/).
 
+mod services;
+mod storage;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_model::{
-    AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, Epoch, Fabric, Family, FreedBlock,
-    Item, Key, LogIndex, Member, Meta, Node, NodeName, NodeState, NodeUid, Object, Pod, PodName, PodUid,
-    Record, RecordKey, ReplicaId, Revision, Term, Token,
+    AddressOwner, AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, EndpointSlice, Epoch,
+    Fabric, Family, FreedBlock, Item, Key, LoadBalancerPool, LogIndex, Member, Meta, Name, Namespace,
+    NamespaceName, Node, NodeName, NodeState, NodeUid, Object, ObjectName, Pod, PodName, PodSpec, PodUid,
+    Record, RecordKey, ReplicaId, Revision, Service, ServiceName, Term, Token,
 };
+
+pub use services::EffectivePod;
+pub(crate) use services::{joined, within};
 
 use crate::{
     Error, derive, hash,
@@ -26,6 +33,12 @@ pub struct State {
     pods: BTreeMap<PodUid, Pod>,
     leases: BTreeMap<Block, BlockLease>,
     members: BTreeMap<ReplicaId, Member>,
+    namespaces: BTreeMap<NamespaceName, Namespace>,
+    services: BTreeMap<ServiceName, Service>,
+    slices: BTreeMap<ObjectName, EndpointSlice>,
+    pod_specs: BTreeMap<PodName, PodSpec>,
+    pools: BTreeMap<Name, LoadBalancerPool>,
+    owners: BTreeMap<IpAddr, AddressOwner>,
     tokens: BTreeMap<String, Token>,
     clients: BTreeMap<ClientId, ClientRecord>,
     freed: BTreeMap<Block, FreedBlock>,
@@ -59,6 +72,12 @@ impl State {
             pods: BTreeMap::new(),
             leases: BTreeMap::new(),
             members: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            pod_specs: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            owners: BTreeMap::new(),
             tokens: BTreeMap::new(),
             clients: BTreeMap::new(),
             freed: BTreeMap::new(),
@@ -121,6 +140,12 @@ impl State {
             Key::Pod(uid) => self.pods.get(uid).cloned().map(Object::Pod),
             Key::Lease(block) => self.leases.get(block).cloned().map(Object::Lease),
             Key::Member(id) => self.members.get(id).cloned().map(Object::Member),
+            Key::Namespace(name) => self.namespaces.get(name).cloned().map(Object::Namespace),
+            Key::Service(name) => self.services.get(name).cloned().map(Object::Service),
+            Key::Slice(name) => self.slices.get(name).cloned().map(Object::Slice),
+            Key::PodSpec(name) => self.pod_specs.get(name).cloned().map(Object::PodSpec),
+            Key::Pool(name) => self.pools.get(name).cloned().map(Object::Pool),
+            Key::Owner(address) => self.owners.get(address).cloned().map(Object::Owner),
         }
     }
 
@@ -212,186 +237,5 @@ const fn lowest_address(family: Family) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
         Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
-    }
-}
-
-/// Into and out of storage.
-impl State {
-    /// Builds the state from all its stored rows, in any order.
-    ///
-    /// Fails with `Corrupt` when a row comes twice, the counters are missing, or rows contradict each other.
-    pub fn restore(records: impl IntoIterator<Item = Record>) -> Result<Self, Error> {
-        let mut state = Self::new();
-        let (mut rows, mut counted) = (0_usize, false);
-        for record in records {
-            let key = record.key();
-            if let Record::Meta(meta) = record {
-                if counted {
-                    return Err(Error::corrupt(key, "it comes twice"));
-                }
-                (state.meta, counted) = (meta, true);
-                continue;
-            }
-            rows += 1;
-            if state.record(&key).is_some() {
-                return Err(Error::corrupt(key, "it comes twice"));
-            }
-            state.insert(record);
-        }
-        if rows > 0 && !counted {
-            return Err(Error::corrupt(RecordKey::Meta, "it is missing"));
-        }
-        state.verify()?;
-        Ok(state)
-    }
-
-    /// All rows, for a snapshot.
-    pub fn records(&self) -> impl Iterator<Item = Record> {
-        std::iter::once(Record::Meta(self.meta))
-            .chain(self.fabric.iter().cloned().map(|o| Record::Object(Object::Fabric(o))))
-            .chain(self.nodes.values().cloned().map(|o| Record::Object(Object::Node(o))))
-            .chain(self.pods.values().cloned().map(|o| Record::Object(Object::Pod(o))))
-            .chain(self.leases.values().cloned().map(|o| Record::Object(Object::Lease(o))))
-            .chain(self.members.values().cloned().map(|o| Record::Object(Object::Member(o))))
-            .chain(self.tokens.values().cloned().map(Record::Token))
-            .chain(self.clients.values().cloned().map(Record::Client))
-            .chain(self.freed.values().copied().map(Record::Freed))
-    }
-
-    /// Puts a row in place of what its key held.
-    pub(crate) fn insert(&mut self, record: Record) {
-        if !matches!(record, Record::Object(Object::Node(_))) {
-            self.remove(&record.key());
-        }
-        match record {
-            Record::Meta(meta) => self.meta = meta,
-            Record::Object(Object::Fabric(fabric)) => {
-                self.fabric = Some(fabric);
-                self.follow_ranges();
-            }
-            Record::Object(Object::Node(node)) => self.insert_node(node),
-            Record::Object(Object::Pod(pod)) => {
-                self.index.add_pod(&pod);
-                self.pods.insert(pod.uid, pod);
-            }
-            Record::Object(Object::Lease(lease)) => {
-                self.index.add_lease(&lease);
-                let block = lease.block;
-                self.leases.insert(block, lease);
-                self.settle_block(block);
-            }
-            Record::Object(Object::Member(member)) => {
-                self.members.insert(member.id, member);
-            }
-            Record::Token(token) => {
-                self.index.add_token(&token);
-                self.tokens.insert(token.id.clone(), token);
-            }
-            Record::Client(client) => {
-                self.index.add_client(&client);
-                self.clients.insert(client.client, client);
-            }
-            Record::Freed(freed) => {
-                self.index.add_freed(&freed);
-                self.freed.insert(freed.block, freed);
-                self.settle_block(freed.block);
-            }
-        }
-    }
-
-    /// Replaces a node in one step: its mesh addresses are never free in between, so that nothing is searched.
-    fn insert_node(&mut self, node: Node) {
-        let old = self.nodes.insert(node.name.clone(), node.clone());
-        if let Some(old) = &old {
-            self.index.remove_node(old);
-        }
-        self.index.add_node(&node);
-        old.iter().chain([&node]).for_each(|node| self.settle_mesh(node));
-    }
-
-    /// Takes a row out; removing what isn't there is fine. The counters stay.
-    pub(crate) fn remove(&mut self, key: &RecordKey) {
-        match key {
-            RecordKey::Meta => {}
-            RecordKey::Object(key) => self.remove_object(key),
-            RecordKey::Token(id) => {
-                if let Some(token) = self.tokens.remove(id) {
-                    self.index.remove_token(&token);
-                }
-            }
-            RecordKey::Client(id) => {
-                if let Some(client) = self.clients.remove(id) {
-                    self.index.remove_client(&client);
-                }
-            }
-            RecordKey::Freed(block) => {
-                if let Some(freed) = self.freed.remove(block) {
-                    self.index.remove_freed(&freed);
-                    self.settle_block(*block);
-                }
-            }
-        }
-    }
-
-    fn remove_object(&mut self, key: &Key) {
-        match key {
-            Key::Fabric => {
-                self.fabric = None;
-                (self.free_blocks, self.free_mesh) = Default::default();
-            }
-            Key::Node(name) => {
-                if let Some(node) = self.nodes.remove(name) {
-                    self.index.remove_node(&node);
-                    self.settle_mesh(&node);
-                }
-            }
-            Key::Pod(uid) => {
-                if let Some(pod) = self.pods.remove(uid) {
-                    self.index.remove_pod(&pod);
-                }
-            }
-            Key::Lease(block) => {
-                if let Some(lease) = self.leases.remove(block) {
-                    self.index.remove_lease(&lease);
-                    self.settle_block(*block);
-                }
-            }
-            Key::Member(id) => {
-                self.members.remove(id);
-            }
-        }
-    }
-
-    fn follow_ranges(&mut self) {
-        let Some(fabric) = &self.fabric else { return };
-        let (leases, freed, mesh) = (&self.leases, &self.freed, &self.index.mesh);
-        self.free_blocks.follow(&fabric.ranges.pods, |range, position| {
-            let block = range.subrange(pool::block_prefix(fabric, range.family()), position);
-            block.is_some_and(|block| leases.contains_key(&block) || freed.contains_key(&block))
-        });
-        self.free_mesh.follow(&fabric.ranges.nodes, |range, position| {
-            pool::mesh_address(range, position).is_some_and(|address| mesh.contains_key(&address))
-        });
-    }
-
-    fn settle_block(&mut self, block: Block) {
-        let Some(fabric) = &self.fabric else { return };
-        let Some((range, position)) = pool::block_position(fabric, block) else { return };
-        let (leases, freed) = (&self.leases, &self.freed);
-        self.free_blocks.settle(range, position, |position| {
-            let block = range.subrange(block.prefix(), position);
-            block.is_some_and(|block| leases.contains_key(&block) || freed.contains_key(&block))
-        });
-    }
-
-    fn settle_mesh(&mut self, node: &Node) {
-        let Some(fabric) = &self.fabric else { return };
-        for (_, address) in node.mesh.iter() {
-            let Some((range, position)) = pool::mesh_position(fabric, *address) else { continue };
-            let mesh = &self.index.mesh;
-            self.free_mesh.settle(range, position, |position| {
-                pool::mesh_address(range, position).is_some_and(|address| mesh.contains_key(&address))
-            });
-        }
     }
 }

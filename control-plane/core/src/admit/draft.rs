@@ -8,7 +8,7 @@ use weft_model::{
 };
 
 use super::fabric::check_fabric;
-use crate::Error;
+use crate::{Error, limits};
 
 /// What `weft init` was told of the fabric; `None` or no range of a family means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub struct FabricDraft {
     pub domain: Option<String>,
     /// Destinations that see the pod's own address.
     pub masquerade_exceptions: Vec<AddressRange>,
+    /// Addresses of nodes that take node ports; empty: the primary one of each family.
+    pub node_port_addresses: Vec<AddressRange>,
+    /// First and last node port; default 30000 to 32767.
+    pub node_port_range: Option<(u16, u16)>,
+    /// What services may name as external addresses; default nothing.
+    pub external_ip_ranges: Vec<AddressRange>,
 }
 
 impl FabricDraft {
@@ -42,6 +48,9 @@ impl FabricDraft {
             overlay: self.overlay.unwrap_or(Overlay::Wireguard),
             domain: self.domain.unwrap_or_else(|| DEFAULT_DOMAIN.to_owned()),
             masquerade_exceptions: self.masquerade_exceptions,
+            node_port_addresses: self.node_port_addresses,
+            node_port_range: self.node_port_range.unwrap_or(limits::DEFAULT_NODE_PORTS),
+            external_ip_ranges: self.external_ip_ranges,
             generation: 1,
             revision: Revision(0),
         };

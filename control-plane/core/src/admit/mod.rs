@@ -54,7 +54,9 @@ pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
         | Action::PublishPods(_)
         | Action::RemoveNode { .. }
         | Action::ChangeMember { .. }
-        | Action::RemoveMember { .. } => Ok(action),
+        | Action::RemoveMember { .. }
+        | Action::Delete { .. }
+        | Action::AssignOwners { .. } => Ok(action),
     }
 }
 
@@ -69,5 +71,7 @@ fn admit_object(state: &State, object: Object) -> Result<Object, Error> {
         Object::Pod(pod) => Err(Error::ReadOnlyKind { kind: "pod", name: pod.name.to_string() }),
         Object::Lease(lease) => Err(Error::ReadOnlyKind { kind: "block", name: lease.block.to_string() }),
         Object::Member(member) => Err(Error::ReadOnlyKind { kind: "member", name: member.name.to_string() }),
+        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
+        | Object::Owner(_) => Err(Error::ReadOnlyKind { kind: "object", name: object.key().to_string() }),
     }
 }

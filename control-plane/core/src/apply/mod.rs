@@ -92,6 +92,7 @@ fn act(edit: &mut Edit<'_>, action: &Action) -> Result<Answer, Error> {
     match action {
         Action::Found { .. } => Err(Error::AlreadyFounded),
         Action::Write { objects } => write::write(edit, objects),
+        Action::Delete { .. } | Action::AssignOwners { .. } => Err(Error::NotFounded),
         Action::CreateToken { token } => token::create(edit, token),
         Action::RevokeToken { id } => token::revoke(edit, id),
         Action::JoinNode { token, name, uid, labels, facts } => {

@@ -30,6 +30,8 @@ pub(crate) fn check_revision(state: &State, object: &Object) -> Result<(), Error
             ("node", wanted.name.as_str(), wanted.revision, stored)
         }
         Object::Pod(_) | Object::Lease(_) | Object::Member(_) => return Ok(()),
+        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
+        | Object::Owner(_) => return Ok(()),
     };
     match stored {
         Some(stored) if given != Revision(0) && given != stored => {
@@ -51,6 +53,8 @@ fn write_one(edit: &mut Edit<'_>, object: &Object) -> Result<(Object, Written), 
         Object::Pod(pod) => return read_only("pod", pod.name.to_string()),
         Object::Lease(lease) => return read_only("block", lease.block.to_string()),
         Object::Member(member) => return read_only("member", member.name.to_string()),
+        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
+        | Object::Owner(_) => return read_only("object", object.key().to_string()),
     };
     match edit.state().object(&key) {
         Some(stored) => Ok((stored, written)),

@@ -15,6 +15,8 @@ pub(crate) fn derive(state: &State) -> Option<FabricItem> {
         overlay: fabric.overlay,
         domain: fabric.domain.clone(),
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
+        node_port_addresses: fabric.node_port_addresses.clone(),
+        node_port_range: fabric.node_port_range,
         replicas: voters.map(|member| member.address).collect(),
     })
 }

@@ -1,27 +1,63 @@
 //! What nodes need, from the rows: one file per item. Nothing is cached: an item is made from its own rows.
 
 mod fabric;
+mod hints;
 mod peer;
+mod probe;
 mod route;
+mod service;
 
-use weft_model::{Item, ItemKey, Object, Record};
+use weft_model::{Item, ItemKey, Labels, NamespaceName, Node, Object, Record};
 
-use crate::State;
+use crate::{
+    State,
+    index::services::zone_of,
+    state::joined,
+};
 
-/// Keys of the items that follow from a row: the reverse index of derivation.
-pub(crate) fn touched(record: &Record) -> Vec<ItemKey> {
-    match record {
-        Record::Object(Object::Fabric(_) | Object::Member(_)) => vec![ItemKey::Fabric],
-        Record::Object(Object::Node(node)) => vec![ItemKey::Peer(node.name.clone())],
-        Record::Object(Object::Lease(lease)) => {
-            vec![ItemKey::Peer(lease.node.clone()), ItemKey::Route(lease.block)]
+/// Keys of the items that follow from a row, as it is or will be: the reverse index of derivation. The work is
+/// proportional to them.
+pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
+    let Record::Object(object) = record else { return Vec::new() };
+    match object {
+        Object::Fabric(_) | Object::Member(_) => vec![ItemKey::Fabric],
+        Object::Node(node) => {
+            let services = if moves(state, node) { around(state, node) } else { Vec::new() };
+            std::iter::once(ItemKey::Peer(node.name.clone())).chain(services).collect()
         }
-        Record::Object(Object::Pod(_))
-        | Record::Meta(_)
-        | Record::Token(_)
-        | Record::Client(_)
-        | Record::Freed(_) => Vec::new(),
+        Object::Lease(lease) => vec![ItemKey::Peer(lease.node.clone()), ItemKey::Route(lease.block)],
+        Object::Pod(pod) => {
+            let labels = joined(&pod.labels, state.pod_specs().get(&pod.name));
+            selecting(state, &pod.name.namespace, &labels)
+        }
+        Object::PodSpec(spec) => {
+            let probe = std::iter::once(ItemKey::Probe(spec.name.clone()));
+            let services = state.effective_pod(&spec.name).map_or_else(Vec::new, |pod| {
+                selecting(state, &spec.name.namespace, &joined(&pod.pod.labels, Some(spec)))
+            });
+            probe.chain(services).collect()
+        }
+        Object::Service(service) => vec![ItemKey::Service(service.name.clone())],
+        Object::Slice(slice) => slice.service().map(ItemKey::Service).into_iter().collect(),
+        Object::Owner(owner) => vec![ItemKey::Owner(owner.address)],
+        Object::Namespace(_) | Object::Pool(_) => Vec::new(),
     }
+}
+
+/// Whether a node goes to another zone by a row.
+fn moves(state: &State, node: &Node) -> bool {
+    state.nodes().get(&node.name).and_then(zone_of) != zone_of(node)
+}
+
+/// Services that follow the zone of a node.
+fn around(state: &State, node: &Node) -> Vec<ItemKey> {
+    let mut services = state.services_on(&node.name);
+    services.extend(state.index.services.automatic.iter().cloned());
+    services.into_iter().map(ItemKey::Service).collect()
+}
+
+fn selecting(state: &State, namespace: &NamespaceName, labels: &Labels) -> Vec<ItemKey> {
+    state.selecting_services(namespace, labels).into_iter().map(ItemKey::Service).collect()
 }
 
 /// One item as it follows from the state; `None` when there is none.
@@ -30,6 +66,9 @@ pub(crate) fn item(state: &State, key: &ItemKey) -> Option<Item> {
         ItemKey::Fabric => fabric::derive(state).map(Item::Fabric),
         ItemKey::Peer(node) => peer::derive(state, node).map(Item::Peer),
         ItemKey::Route(block) => route::derive(state, *block).map(Item::Route),
+        ItemKey::Service(name) => service::derive(state, name).map(Item::Service),
+        ItemKey::Probe(pod) => probe::derive(state, pod).map(Item::Probe),
+        ItemKey::Owner(address) => state.owners().get(address).cloned().map(Item::Owner),
     }
 }
 
@@ -37,6 +76,9 @@ pub(crate) fn item(state: &State, key: &ItemKey) -> Option<Item> {
 pub(crate) fn all(state: &State) -> Vec<Item> {
     let keys = std::iter::once(ItemKey::Fabric)
         .chain(state.nodes().keys().cloned().map(ItemKey::Peer))
-        .chain(state.leases().keys().copied().map(ItemKey::Route));
+        .chain(state.leases().keys().copied().map(ItemKey::Route))
+        .chain(state.services().keys().cloned().map(ItemKey::Service))
+        .chain(state.pod_specs().keys().cloned().map(ItemKey::Probe))
+        .chain(state.owners().keys().copied().map(ItemKey::Owner));
     keys.filter_map(|key| item(state, &key)).collect()
 }

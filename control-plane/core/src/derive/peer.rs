@@ -4,7 +4,7 @@
 //! ranges of the two purposes don't overlap, underlay addresses are unique and lie in no range of the fabric:
 //! the last two are held by admit/facts.rs and admit/fabric.rs.
 
-use weft_model::{AddressRange, NodeName, NodeState, PeerItem};
+use weft_model::{AddressRange, NodeName, NodeState, PeerItem, ZONE_LABEL};
 
 use crate::State;
 
@@ -24,5 +24,6 @@ pub(crate) fn derive(state: &State, name: &NodeName) -> Option<PeerItem> {
         underlay: node.underlay.clone(),
         uplink_mac: node.uplink_mac,
         allowed,
+        zone: node.labels.get(ZONE_LABEL).cloned().unwrap_or_default(),
     })
 }
