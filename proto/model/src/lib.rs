@@ -45,7 +45,7 @@ pub use name::{
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;
 pub use service::{
-    AddressOwner, ClientAffinity, ClusterAddresses, FamilyPolicy, IpMode, LoadBalancerAddress,
-    LoadBalancerPool, Namespace, Service, ServicePort, ServiceSpec, ServiceType, TargetPort,
-    TrafficDistribution, TrafficPolicy,
+    AddressOwner, ClientAffinity, ClusterAddresses, FamilyPolicy, IpMode, LOAD_BALANCER_IPS,
+    LoadBalancerAddress, LoadBalancerPool, Namespace, Service, ServicePort, ServiceSpec, ServiceType,
+    TargetPort, TrafficDistribution, TrafficPolicy,
 };

@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use crate::{AddressRange, Family, Labels, ObjectName, ObjectUid, Protocol, Revision, WallTime};
 
+/// Annotation of a service: the load-balancer addresses it wants, joined by commas.
+pub const LOAD_BALANCER_IPS: &str = "weft.io/load-balancer-ips";
+
 /// How a service is reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceType {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_model::{AddressRange, Families, NodeName, Overlay};
+use weft_model::{AddressRange, Families, Key, Kind, NodeName, Object, Overlay};
 
 use crate::Place;
 
@@ -13,6 +13,9 @@ pub enum Draft {
     Fabric(FabricDraft),
     /// `weft.io/v1 Node`.
     Node(NodeDraft),
+    /// Namespace, Service, EndpointSlice, Pod, LoadBalancerPool: an object is what its text says, with Kubernetes'
+    /// defaults for the rest.
+    Whole(WholeDraft),
 }
 
 impl Draft {
@@ -21,6 +24,16 @@ impl Draft {
         match self {
             Self::Fabric(fabric) => &fabric.place,
             Self::Node(node) => &node.place,
+            Self::Whole(whole) => &whole.place,
+        }
+    }
+
+    /// What it is stored under.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Fabric(_) => Key::Fabric,
+            Self::Node(node) => Key::Node(node.name.clone()),
+            Self::Whole(whole) => whole.object.key(),
         }
     }
 }
@@ -48,6 +61,12 @@ pub struct FabricDraft {
     pub load_balancers: Option<Vec<AddressRange>>,
     /// `spec.masqueradeExceptions`.
     pub masquerade_exceptions: Option<Vec<AddressRange>>,
+    /// `spec.nodePortAddresses`.
+    pub node_port_addresses: Option<Vec<AddressRange>>,
+    /// `spec.nodePortRange`.
+    pub node_port_range: Option<(u16, u16)>,
+    /// `spec.externalIPRanges`.
+    pub external_ip_ranges: Option<Vec<AddressRange>>,
 }
 
 /// A Node as written: people write its labels, the rest is observed.
@@ -59,4 +78,26 @@ pub struct NodeDraft {
     pub name: NodeName,
     /// `metadata.labels`: all labels of the node.
     pub labels: BTreeMap<String, String>,
+}
+
+/// An object as written. What the control plane makes (identity, times, revision, status) is zero or empty in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeDraft {
+    /// Where it begins.
+    pub place: Place,
+    /// The object.
+    pub object: Object,
+}
+
+/// An object that a text names, for whoever needs no more than its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where it begins.
+    pub place: Place,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds without one.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }

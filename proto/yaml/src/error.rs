@@ -51,7 +51,7 @@ pub enum Error {
         known: Vec<&'static str>,
     },
     /// A kind that isn't served.
-    #[error("{place}: kind {kind} of {version} isn't served here{}", hint(.suggestion.as_deref()))]
+    #[error("{place}: kind {kind} of {version} isn't served here{}{}", hint(.suggestion.as_deref()), of_version(*.meant))]
     UnknownKind {
         /// Where.
         place: Place,
@@ -61,6 +61,8 @@ pub enum Error {
         kind: String,
         /// A served kind that is spelt alike.
         suggestion: Option<String>,
+        /// The version under which this kind is served.
+        meant: Option<&'static str>,
     },
     /// A kind that is made by the control plane or a node.
     #[error("{place}: objects of kind {kind} aren't written by people")]
@@ -106,6 +108,10 @@ fn hint(suggestion: Option<&str>) -> String {
     suggestion.map(|word| format!("; did you mean {word:?}?")).unwrap_or_default()
 }
 
+fn of_version(version: Option<&str>) -> String {
+    version.map(|version| format!("; its apiVersion is {version}")).unwrap_or_default()
+}
+
 impl Coded for Error {
     fn code(&self) -> &'static Code {
         match self {
@@ -122,9 +128,13 @@ impl Coded for Error {
     fn envelope(&self) -> weft_errors::Error {
         let error = weft_errors::Error::new(self.code(), self.message());
         match self {
-            Self::Malformed { place, .. }
-            | Self::UnknownKind { place, .. }
-            | Self::ReadOnlyKind { place, .. } => error.field(place.to_string()),
+            Self::Malformed { place, .. } | Self::ReadOnlyKind { place, .. } => {
+                error.field(place.to_string())
+            }
+            Self::UnknownKind { place, suggestion: None, meant: None, .. } => error
+                .field(place.to_string())
+                .try_this("leave out what isn't served here", "weft apply --skip-unknown -f FILE"),
+            Self::UnknownKind { place, .. } => error.field(place.to_string()),
             Self::Invalid { place, path, .. } => error.field(format!("{path} ({place})")),
             Self::UnknownField { place, path, suggestion, known, .. } => {
                 let remedy = match suggestion {

@@ -10,8 +10,8 @@ mod read;
 mod time;
 mod tree;
 
-pub use draft::{Draft, FabricDraft, NodeDraft};
+pub use draft::{Draft, FabricDraft, Named, NodeDraft, WholeDraft};
 pub use error::{Error, Place};
-pub use parse::{Parsed, parse};
+pub use parse::{Options, Parsed, names, parse};
 pub use print::{list_value, object_value, to_yaml};
 pub use time::{format_time, parse_time};

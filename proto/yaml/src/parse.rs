@@ -1,9 +1,20 @@
 //! Texts of one or more documents into drafts: all or nothing, with every problem at once.
 
-use serde_saphyr::{DuplicateKeyPolicy, Options};
+mod fabric;
+mod meta;
+mod namespace;
+mod node;
+mod pod;
+mod pool;
+mod probe;
+mod service;
+mod slice;
+
+use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions};
+use weft_model::Kind;
 
 use crate::{
-    Draft, Error, FabricDraft, NodeDraft, Place,
+    Draft, Error, Named, Place, WholeDraft,
     read::{Fields, Reader, closest},
     tree::{Placed, Tree},
 };
@@ -17,10 +28,23 @@ const MOST_DEPTH: usize = 24;
 
 /// Version of our own kinds.
 const WEFT: &str = "weft.io/v1";
-/// Kinds that people write.
-const WRITTEN: &[&str] = &["Fabric", "Node", "List"];
+/// Version of the kinds of Kubernetes' core.
+const CORE: &str = "v1";
+/// Version of EndpointSlice.
+const DISCOVERY: &str = "discovery.k8s.io/v1";
+/// Kinds that people write, with their versions.
+const WRITTEN: &[(&str, &str)] = &[
+    (WEFT, "Fabric"),
+    (WEFT, "Node"),
+    (WEFT, "LoadBalancerPool"),
+    (CORE, "Namespace"),
+    (CORE, "Service"),
+    (CORE, "Pod"),
+    (DISCOVERY, "EndpointSlice"),
+    (CORE, "List"),
+];
 /// Kinds that are shown and never written.
-const SHOWN: &[&str] = &["Pod", "Block", "Member", "Peer", "Route"];
+const SHOWN: &[&str] = &["Pod", "Block", "Member", "Peer", "Route", "AddressOwner", "Endpoints"];
 
 /// What a text holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,26 +55,73 @@ pub struct Parsed {
     pub warnings: Vec<String>,
 }
 
+/// How a text is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// Namespace of objects that name none.
+    pub namespace: &'a str,
+    /// Leave objects out whose kind isn't served, with a warning each.
+    pub skip_unknown: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { namespace: "default", skip_unknown: false }
+    }
+}
+
 /// Reads a text; `file` is its name for messages.
 ///
 /// # Errors
 /// Every problem of the text, in order; nothing is returned beside them.
-pub fn parse(text: &str, file: &str) -> Result<Parsed, Vec<Error>> {
+pub fn parse(text: &str, file: &str, options: &Options<'_>) -> Result<Parsed, Vec<Error>> {
+    let mut parsed = Parsed::default();
+    each(text, file, options, |reader, given| object(reader, given, options, &mut parsed))?;
+    Ok(parsed)
+}
+
+/// Reads only which objects a text names: their fields are not looked at.
+///
+/// # Errors
+/// Every problem of the text, in order.
+pub fn names(text: &str, file: &str, options: &Options<'_>) -> Result<Vec<Named>, Vec<Error>> {
+    let mut named = Vec::new();
+    each(text, file, options, |reader, given| {
+        let Some(kind) = written(reader, &given, options).unwrap_or_default() else { return };
+        named.extend(meta::named(reader, given.fields, given.at, kind, options.namespace));
+    })?;
+    Ok(named)
+}
+
+/// One document or member of a list, with its version and kind.
+struct Given {
+    at: Location,
+    version: String,
+    kind: String,
+    fields: Fields,
+}
+
+/// Hands every object of a text to `use_it`; lists are opened.
+fn each(
+    text: &str,
+    file: &str,
+    options: &Options<'_>,
+    mut use_it: impl FnMut(&mut Reader<'_>, Given),
+) -> Result<(), Vec<Error>> {
     if text.len() > MOST_BYTES {
         return Err(vec![Error::TooLarge { file: file.to_owned(), bytes: text.len(), most: MOST_BYTES }]);
     }
-    let documents: Vec<Placed> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| vec![malformed(&e, file)])?;
+    let documents: Vec<Placed> = serde_saphyr::from_multiple_with_options(text, yaml_options())
+        .map_err(|e| vec![malformed(&e, file)])?;
     let mut reader = Reader::new(file);
-    let mut parsed = Parsed::default();
     for document in documents {
-        object(&mut reader, document, &mut parsed);
+        open(&mut reader, document, options, &mut use_it);
     }
     let problems = reader.finish();
-    if problems.is_empty() { Ok(parsed) } else { Err(problems) }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-fn options() -> Options {
+fn yaml_options() -> YamlOptions {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, flow_nesting_limit: MOST_DEPTH, max_documents: MOST_OBJECTS, max_nodes: 250_000 },
         duplicate_keys: DuplicateKeyPolicy::Error,
@@ -69,7 +140,16 @@ fn malformed(error: &serde_saphyr::Error, file: &str) -> Error {
     Error::Malformed { place: Place { file: file.to_owned(), line, column }, what }
 }
 
-fn object(reader: &mut Reader<'_>, document: Placed, parsed: &mut Parsed) {
+fn open(
+    reader: &mut Reader<'_>,
+    document: Placed,
+    options: &Options<'_>,
+    use_it: &mut dyn FnMut(&mut Reader<'_>, Given),
+) {
+    // Empty documents stand between `---` lines of generated texts.
+    if document.value == Tree::Null {
+        return;
+    }
     reader.kind("the document");
     let at = document.referenced;
     let Some(mut fields) = reader.fields(document, "") else { return };
@@ -80,112 +160,104 @@ fn object(reader: &mut Reader<'_>, document: Placed, parsed: &mut Parsed) {
         return;
     };
     reader.kind(&kind);
-    match (version.as_str(), kind.as_str()) {
-        (WEFT | "v1", "List") => list(reader, fields, parsed),
-        (WEFT, "Fabric") => fabric(reader, fields, parsed),
-        (WEFT, "Node") => node(reader, fields, parsed),
-        (WEFT | "v1", shown) if SHOWN.contains(&shown) => {
-            let place = reader.place(at);
-            reader.problem(Error::ReadOnlyKind { place, kind });
-        }
-        _ => {
-            let place = reader.place(at);
-            let suggestion = closest(&kind, WRITTEN);
-            reader.problem(Error::UnknownKind { place, version, kind, suggestion });
-        }
+    if kind == "List" && (version == WEFT || version == CORE) {
+        list(reader, fields, options, use_it);
+    } else {
+        use_it(reader, Given { at, version, kind, fields });
     }
 }
 
-fn list(reader: &mut Reader<'_>, mut fields: Fields, parsed: &mut Parsed) {
+fn list(
+    reader: &mut Reader<'_>,
+    mut fields: Fields,
+    options: &Options<'_>,
+    use_it: &mut dyn FnMut(&mut Reader<'_>, Given),
+) {
     let items = fields.take("items");
     fields.take("metadata");
     reader.done(fields);
     let Some(items) = items else { return };
-    let what = items.value.what();
-    if let Tree::List(list) = items.value {
-        list.into_iter().for_each(|item| object(reader, item, parsed));
-    } else {
-        reader.invalid(items.referenced, "items", format!("must be a list, is {what}"));
+    for item in reader.list(items, "items").unwrap_or_default() {
+        open(reader, item, options, use_it);
     }
 }
 
-/// Name and labels; fields that the server writes are accepted and left alone, so that `get -o yaml` feeds back.
-fn metadata(reader: &mut Reader<'_>, fields: &mut Fields) -> (Option<Placed>, Option<Placed>) {
-    let Some(value) = fields.take("metadata") else {
-        return (None, None);
-    };
-    let Some(mut meta) = reader.fields(value, "metadata") else {
-        return (None, None);
-    };
-    let parts = (meta.take("name"), meta.take("labels"));
-    for served in ["uid", "resourceVersion", "generation", "creationTimestamp", "annotations"] {
-        meta.take(served);
-    }
-    reader.done(meta);
-    parts
-}
-
-fn fabric(reader: &mut Reader<'_>, mut fields: Fields, parsed: &mut Parsed) {
-    let mut draft = FabricDraft { place: fields.place().clone(), ..FabricDraft::default() };
-    let (name, labels) = metadata(reader, &mut fields);
-    if let Some(name) = name {
-        let at = name.referenced;
-        if reader.text(name, "metadata.name").is_some_and(|name| name != "main") {
-            reader.invalid(at, "metadata.name", "there is one fabric, its name is main");
+/// The kind of an object that people write; `None` when it is refused, `Some(None)` when it is left out.
+fn written(reader: &mut Reader<'_>, given: &Given, options: &Options<'_>) -> Option<Option<Kind>> {
+    let kind = match (given.version.as_str(), given.kind.as_str()) {
+        (WEFT, "Fabric") => Kind::Fabric,
+        (WEFT, "Node") => Kind::Node,
+        (WEFT, "LoadBalancerPool") => Kind::Pool,
+        (CORE, "Namespace") => Kind::Namespace,
+        (CORE, "Service") => Kind::Service,
+        (CORE, "Pod") => Kind::PodSpec,
+        (DISCOVERY, "EndpointSlice") => Kind::Slice,
+        (WEFT, shown) if SHOWN.contains(&shown) => {
+            let place = reader.place(given.at);
+            reader.problem(Error::ReadOnlyKind { place, kind: given.kind.clone() });
+            return None;
         }
-    }
-    if labels.is_some() {
-        parsed.warnings.push(format!("{}: metadata.labels of a Fabric have no effect", draft.place));
-    }
-    fields.take("status");
-    if let Some(spec) = fields.take("spec").and_then(|spec| reader.fields(spec, "spec")) {
-        spec_of_fabric(reader, spec, &mut draft);
-    }
-    reader.done(fields);
-    parsed.objects.push(Draft::Fabric(draft));
-}
-
-fn spec_of_fabric(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft) {
-    draft.families = spec.take("families").and_then(|v| reader.parsed(v, "spec.families"));
-    draft.overlay = spec.take("overlay").and_then(|v| reader.parsed(v, "spec.overlay"));
-    draft.domain = spec.take("domain").and_then(|v| reader.text(v, "spec.domain"));
-    draft.block_prefix_v4 =
-        spec.take("blockPrefixV4").and_then(|v| reader.number(&v, "spec.blockPrefixV4", 20, 28));
-    draft.masquerade_exceptions =
-        spec.take("masqueradeExceptions").and_then(|v| reader.ranges(v, "spec.masqueradeExceptions"));
-    if let Some(mut ranges) = spec.take("ranges").and_then(|v| reader.fields(v, "spec.ranges")) {
-        draft.pods = ranges.take("pods").and_then(|v| reader.ranges(v, "spec.ranges.pods"));
-        draft.services = ranges.take("services").and_then(|v| reader.ranges(v, "spec.ranges.services"));
-        draft.nodes = ranges.take("nodes").and_then(|v| reader.ranges(v, "spec.ranges.nodes"));
-        draft.load_balancers =
-            ranges.take("loadBalancers").and_then(|v| reader.ranges(v, "spec.ranges.loadBalancers"));
-        reader.done(ranges);
-    }
-    reader.done(spec);
-}
-
-fn node(reader: &mut Reader<'_>, mut fields: Fields, parsed: &mut Parsed) {
-    let place = fields.place().clone();
-    let (name, labels) = metadata(reader, &mut fields);
-    let labels = labels.map_or_else(|| Some(Default::default()), |v| reader.texts(v, "metadata.labels"));
-    if fields.take("spec").is_some() {
-        parsed.warnings.push(format!("{place}: spec of a Node has no effect; people write its labels"));
-    }
-    fields.take("status");
-    reader.done(fields);
-    match name {
-        Some(name) => {
-            if let (Some(name), Some(labels)) = (reader.parsed(name, "metadata.name"), labels) {
-                parsed.objects.push(Draft::Node(NodeDraft { place, name, labels }));
-            }
+        _ if options.skip_unknown => return Some(None),
+        (version, kind) => {
+            let place = reader.place(given.at);
+            let names: Vec<&str> = WRITTEN.iter().map(|(_, kind)| *kind).collect();
+            let suggestion = closest(kind, &names);
+            let meant = WRITTEN.iter().find(|(_, known)| *known == kind).map(|(version, _)| *version);
+            reader.problem(Error::UnknownKind {
+                place,
+                version: version.to_owned(),
+                kind: kind.to_owned(),
+                suggestion: suggestion.filter(|word| word != kind),
+                meant,
+            });
+            return None;
         }
-        None => reader.problem(Error::Invalid {
-            place,
-            path: "metadata.name".to_owned(),
-            what: "must be given".to_owned(),
-        }),
+    };
+    Some(Some(kind))
+}
+
+fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: &mut Parsed) {
+    let Some(kind) = written(reader, &given, options) else { return };
+    let place = reader.place(given.at);
+    let Given { at, version, kind: word, fields } = given;
+    let Some(kind) = kind else {
+        let name = meta::name_of(fields);
+        parsed
+            .warnings
+            .push(format!("{place}: {word} {name} is left out: kind {word} of {version} isn't served here"));
+        return;
+    };
+    let before = reader.problems();
+    let namespace = options.namespace;
+    let whole = match kind {
+        Kind::Fabric => {
+            parsed.objects.extend(fabric::read(reader, fields, place).map(Draft::Fabric));
+            None
+        }
+        Kind::Node => {
+            parsed.objects.extend(node::read(reader, fields, at, place).map(Draft::Node));
+            None
+        }
+        Kind::Namespace => namespace::read(reader, fields, at).map(|read| (place, read)),
+        Kind::Service => service::read(reader, fields, at, namespace).map(|read| (place, read)),
+        Kind::Slice => slice::read(reader, fields, at, namespace).map(|read| (place, read)),
+        Kind::PodSpec => pod::read(reader, fields, at, namespace).map(|read| (place, read)),
+        Kind::Pool => pool::read(reader, fields, at).map(|read| (place, read)),
+        Kind::Pod | Kind::Lease | Kind::Member | Kind::Owner => None,
+    };
+    // A problem anywhere in it makes the object unusable, whatever could be read.
+    let whole = whole.filter(|_| reader.problems() == before);
+    parsed.objects.extend(whole.map(|(place, object)| Draft::Whole(WholeDraft { place, object })));
+    let ignored = reader.ignored();
+    if !ignored.is_empty() {
+        let place = reader.place(at);
+        parsed
+            .warnings
+            .push(format!("{place}: of this {word} these fields mean nothing here: {}", ignored.join(", ")));
     }
 }
 
+#[cfg(test)]
+mod service_tests;
 #[cfg(test)]
 mod tests;

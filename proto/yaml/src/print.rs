@@ -1,9 +1,14 @@
 //! Objects as Kubernetes-style values, the one source of `-o json`, `-o yaml` and of tables.
 
+mod pod;
+mod service;
+mod slice;
+
 use crate::time::format_time;
 use serde_json::{Map, Value, json};
 use weft_model::{
-    AddressRange, BlockLease, Fabric, Member, MemberRole, Node, NodeState, Object, Pod, PodPhase, Protocol,
+    AddressOwner, AddressRange, BlockLease, Fabric, IpMode, Labels, LoadBalancerPool, Member, MemberRole,
+    Namespace, Node, NodeState, Object, ObjectName, Protocol,
 };
 
 /// An object with `apiVersion`, `kind`, `metadata`, `spec`, `status`; what people wrote feeds back into `parse`.
@@ -11,15 +16,21 @@ pub fn object_value(object: &Object) -> Value {
     match object {
         Object::Fabric(fabric) => fabric_value(fabric),
         Object::Node(node) => node_value(node),
-        Object::Pod(pod) => pod_value(pod),
+        Object::Pod(pod) => pod::pod_value(pod),
         Object::Lease(lease) => lease_value(lease),
         Object::Member(member) => member_value(member),
+        Object::Namespace(namespace) => namespace_value(namespace),
+        Object::Service(service) => service::service_value(service),
+        Object::Slice(slice) => slice::slice_value(slice),
+        Object::PodSpec(spec) => pod::spec_value(spec),
+        Object::Pool(pool) => pool_value(pool),
+        Object::Owner(owner) => owner_value(owner),
     }
 }
 
 /// A list of objects at a revision.
 pub fn list_value(items: Vec<Value>, revision: u64) -> Value {
-    json!({"apiVersion": "weft.io/v1", "kind": "List", "metadata": {"resourceVersion": revision.to_string()}, "items": items})
+    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": revision.to_string()}, "items": items})
 }
 
 /// Any value as YAML.
@@ -31,9 +42,72 @@ fn ranges(list: &[AddressRange]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// `TCP`, `UDP`, `SCTP`.
+const fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => "SCTP",
+    }
+}
+
+/// `VIP`, `Proxy`.
+const fn mode_word(mode: IpMode) -> &'static str {
+    match mode {
+        IpMode::Vip => "VIP",
+        IpMode::Proxy => "Proxy",
+    }
+}
+
+/// A map that only takes what says something: nothing, false, zero and the empty are left out.
+#[derive(Default)]
+struct Said(Map<String, Value>);
+
+impl Said {
+    fn put(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.to_owned(), value.into());
+    }
+
+    fn some(&mut self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        let says = match &value {
+            Value::Null | Value::Bool(false) => false,
+            Value::Number(number) => number.as_u64() != Some(0),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(list) => !list.is_empty(),
+            Value::Object(map) => !map.is_empty(),
+            Value::Bool(true) => true,
+        };
+        if says {
+            self.0.insert(key.to_owned(), value);
+        }
+    }
+
+    fn value(self) -> Value {
+        Value::Object(self.0)
+    }
+}
+
+/// Name and namespace, as every object of a namespace begins.
+fn named(name: &ObjectName, labels: &Labels) -> Said {
+    let mut metadata = Said::default();
+    metadata.put("name", name.name.as_str());
+    metadata.put("namespace", name.namespace.as_str());
+    metadata.some("labels", json!(labels));
+    metadata
+}
+
 fn whole(kind: &str, metadata: Value, spec: Value, status: Value) -> Value {
+    whole_of("weft.io/v1", kind, metadata, spec, status)
+}
+
+fn whole_of(version: &str, kind: &str, metadata: Value, spec: Value, status: Value) -> Value {
     let mut object = Map::new();
-    object.insert("apiVersion".to_owned(), json!("weft.io/v1"));
+    object.insert("apiVersion".to_owned(), json!(version));
     object.insert("kind".to_owned(), json!(kind));
     object.insert("metadata".to_owned(), metadata);
     for (key, value) in [("spec", spec), ("status", status)] {
@@ -62,6 +136,9 @@ fn fabric_value(fabric: &Fabric) -> Value {
             "loadBalancers": ranges(&fabric.ranges.load_balancers),
         },
         "masqueradeExceptions": ranges(&fabric.masquerade_exceptions),
+        "nodePortAddresses": ranges(&fabric.node_port_addresses),
+        "nodePortRange": format!("{}-{}", fabric.node_port_range.0, fabric.node_port_range.1),
+        "externalIPRanges": ranges(&fabric.external_ip_ranges),
     });
     whole("Fabric", metadata, spec, Value::Null)
 }
@@ -84,38 +161,6 @@ fn node_value(node: &Node) -> Value {
     whole("Node", metadata, Value::Null, status)
 }
 
-fn pod_value(pod: &Pod) -> Value {
-    let metadata = json!({
-        "name": pod.name.name.as_str(),
-        "namespace": pod.name.namespace.as_str(),
-        "uid": pod.uid.to_string(),
-        "labels": pod.labels,
-        "resourceVersion": pod.revision.to_string(),
-        "creationTimestamp": format_time(pod.created.0),
-    });
-    let ports: Vec<Value> = pod
-        .ports
-        .iter()
-        .map(|port| {
-            let protocol = match port.protocol {
-                Protocol::Tcp => "TCP",
-                Protocol::Udp => "UDP",
-                Protocol::Sctp => "SCTP",
-            };
-            json!({"name": port.name, "containerPort": port.port, "protocol": protocol})
-        })
-        .collect();
-    let spec = json!({"nodeName": pod.node.as_str(), "ports": ports});
-    let status = json!({
-        "phase": match pod.phase { PodPhase::Active => "Active", PodPhase::Superseded => "Superseded" },
-        "ready": pod.ready,
-        "podIPs": pod.addresses.iter().map(|a| json!({"ip": a.to_string()})).collect::<Vec<_>>(),
-        "containerID": pod.attachment.container,
-        "interface": pod.attachment.interface,
-    });
-    whole("Pod", metadata, spec, status)
-}
-
 fn lease_value(lease: &BlockLease) -> Value {
     let metadata = json!({
         "name": lease.block.to_string(),
@@ -135,12 +180,50 @@ fn member_value(member: &Member) -> Value {
     whole("Member", metadata, Value::Null, status)
 }
 
+fn namespace_value(namespace: &Namespace) -> Value {
+    let metadata = json!({
+        "name": namespace.name.as_str(),
+        "labels": namespace.labels,
+        "resourceVersion": namespace.revision.to_string(),
+        "creationTimestamp": format_time(namespace.created.0),
+    });
+    whole_of("v1", "Namespace", metadata, Value::Null, json!({"phase": "Active"}))
+}
+
+fn pool_value(pool: &LoadBalancerPool) -> Value {
+    let metadata = json!({
+        "name": pool.name.as_str(),
+        "generation": pool.generation,
+        "resourceVersion": pool.revision.to_string(),
+    });
+    let mut spec = Said::default();
+    spec.put("ranges", ranges(&pool.ranges));
+    spec.put("automatic", pool.automatic);
+    spec.put("announce", pool.announce);
+    spec.put("ipMode", mode_word(pool.mode));
+    spec.some("nodeSelector", json!(pool.nodes));
+    whole("LoadBalancerPool", metadata, spec.value(), Value::Null)
+}
+
+fn owner_value(owner: &AddressOwner) -> Value {
+    let metadata = json!({"name": owner.address.to_string(), "resourceVersion": owner.revision.to_string()});
+    let status = json!({
+        "node": owner.node.as_str(),
+        "successor": owner.successor.as_ref().map(ToString::to_string),
+        "epoch": owner.epoch,
+    });
+    whole("AddressOwner", metadata, Value::Null, status)
+}
+
+#[cfg(test)]
+#[path = "print/feed_back_tests.rs"]
+mod feed_back_tests;
 #[cfg(test)]
 mod tests {
     use weft_model::{FabricRanges, Families, Overlay, Revision};
 
     use super::*;
-    use crate::{Draft, parse};
+    use crate::{Draft, Options, parse};
 
     #[test]
     fn what_is_printed_feeds_back() {
@@ -155,13 +238,21 @@ mod tests {
             overlay: Overlay::Routed,
             domain: "cluster.local".to_owned(),
             masquerade_exceptions: Vec::new(),
+            node_port_addresses: vec!["192.0.2.0/24".parse().unwrap()],
+            node_port_range: (30_100, 30_200),
+            external_ip_ranges: Vec::new(),
             generation: 3,
             revision: Revision(9),
         };
         let text = to_yaml(&object_value(&Object::Fabric(fabric.clone())));
-        let parsed = parse(&text, "f").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        let parsed = parse(&text, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
         let [Draft::Fabric(draft)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
         assert_eq!(draft.pods.as_ref(), Some(&fabric.ranges.pods));
+        assert_eq!(draft.node_port_addresses.as_ref(), Some(&fabric.node_port_addresses));
+        assert_eq!(
+            (draft.node_port_range, &draft.external_ip_ranges),
+            (Some((30_100, 30_200)), &Some(Vec::new()))
+        );
         assert_eq!((draft.families, draft.overlay), (Some(Families::Dual6), Some(Overlay::Routed)));
     }
 }

@@ -1,6 +1,6 @@
 //! Typed reading of a tree: every problem is kept, so that one run shows them all.
 
-use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use serde_saphyr::{Location, Spanned};
 use weft_model::AddressRange;
@@ -15,6 +15,7 @@ pub(crate) struct Reader<'a> {
     file: &'a str,
     kind: String,
     problems: Vec<Error>,
+    ignored: Vec<String>,
 }
 
 /// A map whose keys are taken one by one; what is left is unknown.
@@ -26,11 +27,17 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Takes a key out.
+    /// Takes a key out; without a value it counts as absent, as in Kubernetes.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Placed> {
         self.known.push(key);
         let at = self.entries.iter().position(|(k, _)| k.value == key)?;
-        Some(self.entries.remove(at).1)
+        Some(self.entries.remove(at).1).filter(|value| value.value != Tree::Null)
+    }
+
+    /// Takes a key out that isn't told of as known; whether it had a value.
+    pub(crate) fn take_silently(&mut self, key: &str) -> bool {
+        let Some(at) = self.entries.iter().position(|(k, _)| k.value == key) else { return false };
+        self.entries.remove(at).1.value != Tree::Null
     }
 
     /// Path of a key below this map.
@@ -46,7 +53,7 @@ impl Fields {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, kind: "the document".to_owned(), problems: Vec::new() }
+        Self { file, kind: "the document".to_owned(), problems: Vec::new(), ignored: Vec::new() }
     }
 
     /// Names the kind for messages.
@@ -134,15 +141,7 @@ impl<'a> Reader<'a> {
 
     /// A list of ranges.
     pub(crate) fn ranges(&mut self, value: Placed, path: &str) -> Option<Vec<AddressRange>> {
-        let what = value.value.what();
-        let Tree::List(list) = value.value else {
-            self.invalid(value.referenced, path, format!("must be a list, is {what}"));
-            return None;
-        };
-        // All items are read before the first failure counts: every problem shows.
-        let parsed: Vec<Option<AddressRange>> =
-            list.into_iter().enumerate().map(|(i, item)| self.range(item, &format!("{path}[{i}]"))).collect();
-        parsed.into_iter().collect()
+        self.each(Some(value), path, |reader, member, path| reader.range(member, path))
     }
 
     fn range(&mut self, value: Placed, path: &str) -> Option<AddressRange> {
@@ -158,17 +157,123 @@ impl<'a> Reader<'a> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn number(&mut self, value: &Placed, path: &str, least: u8, most: u8) -> Option<u8> {
+    pub(crate) fn number<T: TryFrom<i128>>(
+        &mut self,
+        value: &Placed,
+        path: &str,
+        least: i128,
+        most: i128,
+    ) -> Option<T> {
         let number = match value.value {
-            Tree::Integer(number) => u8::try_from(number).ok().filter(|n| (least..=most).contains(n)),
+            Tree::Integer(number) => Some(number).filter(|n| (least..=most).contains(n)),
             Tree::Null | Tree::Bool(_) | Tree::Float(_) | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => {
                 None
             }
         };
+        let number = number.and_then(|number| T::try_from(number).ok());
         if number.is_none() {
             self.invalid(value.referenced, path, format!("must be a whole number from {least} to {most}"));
         }
         number
+    }
+
+    /// A port, 1 to 65535.
+    pub(crate) fn port(&mut self, value: &Placed, path: &str) -> Option<u16> {
+        self.number(value, path, 1, 65_535)
+    }
+
+    /// A port, or 0 for none.
+    pub(crate) fn port_or_none(&mut self, value: &Placed, path: &str) -> Option<u16> {
+        self.number(value, path, 0, 65_535)
+    }
+
+    /// A boolean.
+    pub(crate) fn flag(&mut self, value: &Placed, path: &str) -> Option<bool> {
+        if let Tree::Bool(flag) = value.value {
+            return Some(flag);
+        }
+        self.invalid(value.referenced, path, format!("must be true or false, is {}", value.value.what()));
+        None
+    }
+
+    /// A list; anything else is a problem.
+    pub(crate) fn list(&mut self, value: Placed, path: &str) -> Option<Vec<Placed>> {
+        let what = value.value.what();
+        if let Tree::List(list) = value.value {
+            return Some(list);
+        }
+        self.invalid(value.referenced, path, format!("must be a list, is {what}"));
+        None
+    }
+
+    /// A list whose members are read one by one; every member is read before the first failure counts.
+    pub(crate) fn each<T>(
+        &mut self,
+        value: Option<Placed>,
+        path: &str,
+        mut read: impl FnMut(&mut Self, Placed, &str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(value) = value else { return Some(Vec::new()) };
+        let list = self.list(value, path)?;
+        let read: Vec<Option<T>> = list
+            .into_iter()
+            .enumerate()
+            .map(|(index, member)| read(self, member, &format!("{path}[{index}]")))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    /// A list of addresses.
+    pub(crate) fn addresses(&mut self, value: Option<Placed>, path: &str) -> Option<Vec<IpAddr>> {
+        self.each(value, path, |reader, member, path| reader.address(member, path))
+    }
+
+    /// An address; IPv4-mapped IPv6 addresses are no form of their own.
+    pub(crate) fn address(&mut self, value: Placed, path: &str) -> Option<IpAddr> {
+        let at = value.referenced;
+        let text = self.text(value, path)?;
+        match text.parse() {
+            Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+                self.invalid(at, path, format!("{text:?} is an IPv4-mapped address; write it as IPv4"));
+                None
+            }
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.invalid(
+                    at,
+                    path,
+                    format!("{text:?} is not an address such as 10.0.0.1 or fd00::1, without leading zeros"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Notes keys that Kubernetes knows and that mean nothing here.
+    pub(crate) fn ignore(&mut self, fields: &mut Fields, keys: &[&'static str]) {
+        for key in keys {
+            if fields.take_silently(key) {
+                self.note_ignored(&fields.path(key));
+            }
+        }
+    }
+
+    /// Notes a path that means nothing here.
+    pub(crate) fn note_ignored(&mut self, path: &str) {
+        let path = without_indexes(path);
+        if !self.ignored.contains(&path) {
+            self.ignored.push(path);
+        }
+    }
+
+    /// The paths noted since the last call.
+    pub(crate) fn ignored(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ignored)
+    }
+
+    /// How many problems there are.
+    pub(crate) const fn problems(&self) -> usize {
+        self.problems.len()
     }
 
     /// A map of texts.
@@ -181,6 +286,21 @@ impl<'a> Reader<'a> {
         }
         Some(map)
     }
+}
+
+/// `spec.containers[0].image` → `spec.containers[].image`: what is ignored in one is ignored in all.
+fn without_indexes(path: &str) -> String {
+    let mut inside = false;
+    path.chars()
+        .filter(|c| {
+            match c {
+                '[' => inside = true,
+                ']' => inside = false,
+                _ => return !inside,
+            }
+            true
+        })
+        .collect()
 }
 
 /// The known word within two edits of an unknown one.

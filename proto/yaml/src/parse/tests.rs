@@ -17,9 +17,13 @@ spec:
 status: {anything: goes}
 ";
 
+fn read(text: &str, file: &str) -> Result<Parsed, Vec<Error>> {
+    parse(text, file, &Options::default())
+}
+
 /// The one refusal of a text: its code and its words.
 fn check(text: &str, code: &str, words: &str) {
-    let errors = parse(text, "f.yaml").expect_err(text);
+    let errors = read(text, "f.yaml").expect_err(text);
     let first = errors.first().map(|e| format!("{} {e}", e.code())).unwrap_or_default();
     assert!(
         first.starts_with(code) && first.contains(words),
@@ -29,7 +33,7 @@ fn check(text: &str, code: &str, words: &str) {
 
 #[test]
 fn a_fabric_is_read_and_absent_stays_absent() {
-    let parsed = parse(FABRIC, "f.yaml").unwrap();
+    let parsed = read(FABRIC, "f.yaml").unwrap();
     let [Draft::Fabric(fabric)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
     assert_eq!(fabric.pods.as_ref().map(Vec::len), Some(2));
     assert_eq!(fabric.services, None);
@@ -41,9 +45,9 @@ fn several_documents_lists_and_json_are_read() {
     let two = format!(
         "{FABRIC}---\napiVersion: weft.io/v1\nkind: Node\nmetadata: {{name: n1, labels: {{rack: a}}}}\n"
     );
-    assert_eq!(parse(&two, "f").unwrap().objects.len(), 2);
+    assert_eq!(read(&two, "f").unwrap().objects.len(), 2);
     let json = r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"weft.io/v1","kind":"Node","metadata":{"name":"n1"}}]}"#;
-    assert_eq!(parse(json, "f").unwrap().objects.len(), 1);
+    assert_eq!(read(json, "f").unwrap().objects.len(), 1);
 }
 
 #[test]
@@ -68,6 +72,11 @@ fn refusals_name_place_path_and_remedy() {
     );
     check(&FABRIC.replace("name: main", "name: other"), "W3001", "its name is main");
     check(
+        &FABRIC.replace("families: dual", "nodePortRange: 32767-30000"),
+        "W3001",
+        "spec.nodePortRange: \"32767-30000\" is not a range such as 30000-32767",
+    );
+    check(
         "apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {rack: 1}}\n",
         "W3001",
         "write it with quotes: \"1\"",
@@ -82,7 +91,7 @@ fn refusals_name_place_path_and_remedy() {
 
 /// What a person is told: words, place, remedy.
 fn envelope(text: &str) -> (String, String, String) {
-    let errors = parse(text, "f.yaml").expect_err(text);
+    let errors = read(text, "f.yaml").expect_err(text);
     let error = errors.first().expect("one at least").envelope();
     (error.message, error.field, error.remedy.first().map(|r| r.text.clone()).unwrap_or_default())
 }
@@ -97,7 +106,7 @@ fn an_envelope_says_the_place_once_and_how_to_mend_it() {
     assert_eq!(field, "spec.mtuPolicy (f.yaml:7:3)");
     assert_eq!(
         remedy,
-        "remove it; known there are families, overlay, domain, blockPrefixV4, masqueradeExceptions, ranges"
+        "remove it; known there are families, overlay, domain, blockPrefixV4, masqueradeExceptions, nodePortAddresses, externalIPRanges, nodePortRange, ranges"
     );
     let (message, field, remedy) = case("10.0.0.0/16", "10.0.0.1/16");
     assert_eq!(
@@ -110,13 +119,13 @@ fn an_envelope_says_the_place_once_and_how_to_mend_it() {
 #[test]
 fn all_problems_of_a_text_are_shown_at_once() {
     let text = FABRIC.replace("families", "familys").replace("pods", "podz");
-    assert_eq!(parse(&text, "f").expect_err("two problems").len(), 2);
+    assert_eq!(read(&text, "f").expect_err("two problems").len(), 2);
 }
 
 #[test]
 fn words_that_look_like_booleans_stay_text() {
     let parsed =
-        parse("apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {a: yes, b: on}}\n", "f")
+        read("apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {a: yes, b: on}}\n", "f")
             .unwrap();
     let [Draft::Node(node)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
     assert_eq!(node.labels.get("a").map(String::as_str), Some("yes"));
@@ -126,6 +135,6 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
     #[test]
     fn any_text_is_read_or_refused(text in "[ -~\\n]{0,200}") {
-        let _ = parse(&text, "f");
+        let _ = read(&text, "f");
     }
 }
