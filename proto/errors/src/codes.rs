@@ -261,6 +261,39 @@ codes! {
         "It is down, cut off, or its agent doesn't run"
         "weft node show NODE says since when";
 
+    SERVICE_ADDRESS_TAKEN = 5001 "ServiceAddressTaken" Refused false
+        "An address that a service asks for is held by another"
+        "Another service has it, or it is reserved"
+        "leave the address out to get a free one, or choose another";
+    SERVICE_ADDRESSES_EXHAUSTED = 5002 "ServiceAddressesExhausted" Refused false
+        "No address of the service ranges is free"
+        "Every address is held by a service"
+        "add a service range to the fabric, or delete services";
+    NODE_PORT_TAKEN = 5003 "NodePortTaken" Refused false
+        "A node port is held by another service"
+        "A number belongs to one service in the whole cluster"
+        "leave the node port out to get a free one, or choose another";
+    NODE_PORTS_EXHAUSTED = 5004 "NodePortsExhausted" Refused false
+        "No node port is free"
+        "Every port of the fabric's node port range is held"
+        "widen spec.nodePortRange of the fabric, or set allocateLoadBalancerNodePorts to false where nobody needs them";
+    EXTERNAL_ADDRESS_DENIED = 5005 "ExternalAddressDenied" NotAllowed false
+        "A service names an external address that isn't allowed"
+        "External addresses capture what others send there, so they are off unless an admin allows ranges"
+        "use type LoadBalancer, or let an admin add a range to spec.externalIPRanges of the fabric";
+    BALANCER_ADDRESS_TAKEN = 5006 "BalancerAddressTaken" Refused false
+        "A service can't have the load-balancer address that it asks for"
+        "Another service has it and it can't be shared, or it lies in no pool"
+        "choose another, or let both services share it: annotation weft.io/allow-shared-ip and different ports";
+    BALANCER_ADDRESSES_EXHAUSTED = 5007 "BalancerAddressesExhausted" Refused false
+        "No load-balancer address is free"
+        "Every address of the automatic pools is held"
+        "add a range to a LoadBalancerPool, or let services share addresses";
+    NAMESPACE_IN_USE = 5008 "NamespaceInUse" Refused false
+        "A namespace can't be deleted"
+        "Pods live in it, or the cluster needs it"
+        "remove its pods first";
+
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"
         "None was shown, or it belongs to another authority"
