@@ -10,10 +10,10 @@ use std::fmt;
 
 use message::Message;
 pub use message::Object;
-pub(crate) use message::{Frame, attrs, frame, key_type, set_flags};
+pub(crate) use message::{Frame, attrs, frame, joined_type, set_flags};
 
 use crate::{
-    Element, Error, Set, SetRef, Table, TableRef, limits,
+    Chain, Element, Error, Set, SetRef, Table, TableRef, limits,
     wire::{self, msg},
 };
 
@@ -48,6 +48,18 @@ impl Batch {
         for chain in &table.chains {
             for (index, rule) in chain.rules.iter().enumerate() {
                 self.messages.push(Message::rule(&table.id, chain, index, rule));
+            }
+        }
+    }
+
+    /// Adds chains with their rules to a table that is there; none of them may be there yet.
+    pub fn add_chains<'a>(&mut self, table: &TableRef, chains: impl IntoIterator<Item = &'a Chain> + Clone) {
+        for chain in chains.clone() {
+            self.messages.push(Message::chain(table, chain));
+        }
+        for chain in chains {
+            for (index, rule) in chain.rules.iter().enumerate() {
+                self.messages.push(Message::rule(table, chain, index, rule));
             }
         }
     }

@@ -30,6 +30,13 @@ pub(crate) enum NatKind {
     Destination = 1,
 }
 
+/// What a rule does to a map (`enum nft_dynset_ops`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecallOp {
+    Update = 1,
+    Delete = 2,
+}
+
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expr {
@@ -69,8 +76,18 @@ pub(crate) enum Expr {
     Log { group: u16, prefix: String },
     /// Source becomes the address of the outgoing device.
     Masquerade,
+    /// As `Masquerade`, with a random port.
+    MasqueradeRandomly,
     /// Translates an address, and a port where one is given.
-    Nat { kind: NatKind, family: u8, address: u32, port: Option<u32> },
+    Nat { kind: NatKind, family: u8, address: u32, port: Option<u32>, random: bool },
+    /// Looks registers up in a map; ends the rule where it has no such key.
+    Map { map: String, from: u32, to: u32 },
+    /// A random number.
+    Random { to: u32, modulus: u32 },
+    /// Jenkins' hash of registers.
+    Hash { from: u32, len: u32, to: u32, modulus: u32, seed: u32 },
+    /// Adds, refreshes or removes an element of a map.
+    Remember { op: RecallOp, map: String, key: u32, data: u32, timeout_ms: u64 },
     /// Refuses and says so (`enum nft_reject_types`).
     Reject { kind: u32, code: u8 },
     /// One that Weft never writes; equal to nothing that it wants.
@@ -94,7 +111,14 @@ pub(crate) mod fib {
 /// `enum nft_reject_types` and `enum nft_reject_inet_code`.
 pub(crate) mod reject {
     pub(crate) const TCP_RESET: u32 = 1;
+    pub(crate) const ICMP: u32 = 0;
     pub(crate) const ICMPX: u32 = 2;
+    /// Codes of "port unreachable" (RFC 792, RFC 4443 section 3.1).
+    pub(crate) const ICMP4_PORT: u8 = 3;
+    pub(crate) const ICMP6_PORT: u8 = 4;
+    /// Codes of "administratively prohibited" (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
+    pub(crate) const ICMP4_PROHIBITED: u8 = 13;
+    pub(crate) const ICMP6_PROHIBITED: u8 = 1;
     pub(crate) const PORT_UNREACHABLE: u8 = 1;
     pub(crate) const ADMIN_PROHIBITED: u8 = 3;
 }
@@ -122,6 +146,14 @@ mod attrs {
     pub(crate) const LOG: [u16; 2] = [1, 2];
     pub(crate) const NAT: [u16; 7] = [1, 2, 3, 4, 5, 6, 7];
     pub(crate) const REJECT: [u16; 2] = [1, 2];
+    pub(crate) const MASQUERADE_FLAGS: u16 = 1;
+    pub(crate) const NUMGEN: [u16; 4] = [1, 2, 3, 4];
+    pub(crate) const HASH: [u16; 7] = [1, 2, 3, 4, 5, 6, 7];
+    pub(crate) const DYNSET: [u16; 6] = [1, 2, 3, 4, 5, 6];
+    /// `NFT_NG_RANDOM`.
+    pub(crate) const NUMGEN_RANDOM: u32 = 1;
+    /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
+    pub(crate) const NAT_RANDOM: u32 = 16;
     /// `NFT_EXTHDR_OP_TCPOPT`.
     pub(crate) const EXTHDR_TCP: u32 = 1;
     /// `NFT_RT_TCPMSS`.

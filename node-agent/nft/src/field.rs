@@ -239,9 +239,12 @@ impl Depends {
             Self::Ethernet => vec![equal(Expr::Meta { key: meta::IIFTYPE, to: 0 }, &1_u16.to_ne_bytes())],
             Self::Arp if family == TableFamily::Arp => Vec::new(),
             Self::Arp => vec![ether_type(0x0806)],
+            Self::Ip4 if family == TableFamily::Ip => Vec::new(),
             Self::Ip4 => vec![network(family, 0x0800, 2)],
+            Self::Ip6 if family == TableFamily::Ip6 => Vec::new(),
             Self::Ip6 => vec![network(family, 0x86dd, 10)],
             Self::Transport(protocol) => vec![transport(protocol)],
+            Self::Transport6(protocol) if family == TableFamily::Ip6 => vec![transport(protocol)],
             Self::Transport6(protocol) => vec![network(family, 0x86dd, 10), transport(protocol)],
         }
     }

@@ -22,6 +22,7 @@ mod observed_tests;
 mod reply;
 mod request;
 mod statement;
+mod term;
 mod text;
 mod value;
 mod wire;
@@ -40,6 +41,9 @@ pub use reply::{
     Failure, Generation, Message, ObservedChain, ObservedElement, ObservedRule, ObservedSet, Reply, messages,
 };
 pub use request::Request;
-pub use statement::{AddressKind, CtDirection, CtState, CtStatus, Mark, Op, Reject, Statement};
+pub use statement::{
+    AddressKind, CtDirection, CtState, CtStatus, Mark, Op, Recall, Reject, Statement, Translate,
+};
+pub use term::Term;
 pub use text::table as table_text;
 pub use value::{DataType, Value};

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    CtState, Field, Mark, Op, Reject, Rule, Statement, TableFamily,
-    expr::{CmpOp, Expr, NatKind, PayloadBase, ct, fib, reject},
+    CtState, Field, Mark, Op, Recall, Reject, Rule, Statement, TableFamily, Term, Translate,
+    expr::{CmpOp, Expr, NatKind, PayloadBase, RecallOp, ct, fib, reject},
     field::{Depends, meta},
 };
 
@@ -62,12 +62,28 @@ impl Lowering {
             }
             Statement::Lookup { key, set, absent } => self.lookup(key, set, false, *absent),
             Statement::VerdictMap { key, map } => self.lookup(key, map, true, false),
+            Statement::Equals(term, value) => {
+                self.compute(&[term]);
+                self.compare(Op::Eq, value.to_ne_bytes().to_vec());
+            }
+            Statement::Found { key, set, absent } => {
+                self.compute(&[key]);
+                let set = (*set).to_owned();
+                self.out.push(Expr::Lookup { set, from: 0, verdict: false, absent: *absent });
+            }
+            Statement::Dispatch { key, map } => {
+                self.compute(&[key]);
+                self.out.push(Expr::Lookup { set: map.clone(), from: 0, verdict: true, absent: false });
+            }
             Statement::DestinationKind(op, kind) => {
                 let (result, flags) = (fib::ADDRESS_KIND, fib::DESTINATION);
                 self.out.push(Expr::Fib { result, flags, to: 0 });
                 self.compare(*op, (*kind as u32).to_ne_bytes().to_vec());
             }
             Statement::Mark { .. }
+            | Statement::Translate { .. }
+            | Statement::Remember { .. }
+            | Statement::MasqueradeRandomly
             | Statement::MssOfRoute
             | Statement::Counter
             | Statement::Limit { .. }
@@ -97,14 +113,21 @@ impl Lowering {
                 self.out.push(Expr::Log { group: *group, prefix: (*prefix).to_owned() });
             }
             Statement::Masquerade => self.out.push(Expr::Masquerade),
+            Statement::MasqueradeRandomly => self.out.push(Expr::MasqueradeRandomly),
+            Statement::Translate { what, v4, to, random } => self.translate_to(*what, *v4, to, *random),
+            Statement::Remember { what, map, key, data } => {
+                self.compute(&[key, data]);
+                let (op, timeout_ms) = match what {
+                    Recall::Refresh { seconds } => (RecallOp::Update, u64::from(*seconds) * 1000),
+                    Recall::Forget => (RecallOp::Delete, 0),
+                };
+                let map = (*map).to_owned();
+                self.out.push(Expr::Remember { op, map, key: 0, data: key.words(), timeout_ms });
+            }
             Statement::Snat(address) => self.translate(NatKind::Source, *address, None),
             Statement::Dnat(address, port) => self.translate(NatKind::Destination, *address, *port),
             Statement::Reject(how) => {
-                let (kind, code) = match how {
-                    Reject::TcpReset => (reject::TCP_RESET, 0),
-                    Reject::PortUnreachable => (reject::ICMPX, reject::PORT_UNREACHABLE),
-                    Reject::AdminProhibited => (reject::ICMPX, reject::ADMIN_PROHIBITED),
-                };
+                let (kind, code) = refusal(*how, self.family);
                 self.out.push(Expr::Reject { kind, code });
             }
             Statement::Verdict(verdict) => self.out.push(Expr::Verdict(verdict.clone())),
@@ -117,6 +140,9 @@ impl Lowering {
             | Statement::ArpOfIpv4
             | Statement::Lookup { .. }
             | Statement::VerdictMap { .. }
+            | Statement::Equals(..)
+            | Statement::Found { .. }
+            | Statement::Dispatch { .. }
             | Statement::DestinationKind(..) => {}
         }
     }
@@ -184,7 +210,63 @@ impl Lowering {
             self.out.push(Expr::Constant { to: 4, data: port.to_be_bytes().to_vec() });
             4
         });
-        self.out.push(Expr::Nat { kind, family, address: 0, port });
+        self.out.push(Expr::Nat { kind, family, address: 0, port, random: false });
+    }
+
+    fn translate_to(&mut self, what: Translate, v4: bool, to: &Term, random: bool) {
+        self.compute(&[to]);
+        let (family, address_words) = if v4 { (2, 1) } else { (10, 4) };
+        let kind = match what {
+            Translate::Source => NatKind::Source,
+            Translate::Destination => NatKind::Destination,
+        };
+        let port = (to.words() > address_words).then_some(address_words);
+        self.out.push(Expr::Nat { kind, family, address: 0, port, random });
+    }
+
+    /// Leaves the values side by side from word 0 on, after everything that their fields depend on.
+    fn compute(&mut self, terms: &[&Term]) {
+        let mut fields = Vec::new();
+        terms.iter().for_each(|term| term.each_field(&mut |field| fields.push(field)));
+        fields.iter().for_each(|field| self.need(field.depends()));
+        let mut word = 0;
+        for term in terms {
+            self.term(term, word);
+            word += term.words();
+        }
+    }
+
+    /// Leaves a value from `word` on; words before it keep theirs, those behind it serve on the way.
+    fn term(&mut self, term: &Term, word: u32) {
+        match term {
+            Term::Field(field) => self.out.push(field.load(word)),
+            Term::Random(modulus) => self.out.push(Expr::Random { to: word, modulus: *modulus }),
+            Term::Hash { of, modulus, seed } => {
+                let mut to = word;
+                for field in of {
+                    self.out.push(field.load(to));
+                    to += field.bytes().div_ceil(4);
+                }
+                let (len, modulus, seed) = ((to - word) * 4, *modulus, *seed);
+                self.out.push(Expr::Hash { from: word, len, to: word, modulus, seed });
+            }
+            Term::Masked(inner, mask) => {
+                self.term(inner, word);
+                let (mask, xor) = (mask.to_ne_bytes().to_vec(), vec![0; 4]);
+                self.out.push(Expr::Bitwise { from: word, to: word, mask, xor });
+            }
+            Term::Mapped { key, map, .. } => {
+                self.term(key, word);
+                self.out.push(Expr::Map { map: (*map).to_owned(), from: word, to: word });
+            }
+            Term::Joined(parts) => {
+                let mut to = word;
+                for part in parts {
+                    self.term(part, to);
+                    to += part.words();
+                }
+            }
+        }
     }
 }
 
@@ -192,6 +274,19 @@ fn load_mark(mark: Mark) -> Expr {
     match mark {
         Mark::Packet => Expr::Meta { key: meta::MARK, to: 0 },
         Mark::Connection => Expr::Ct { key: ct::MARK, to: 0 },
+    }
+}
+
+/// Type and code of a refusal: `inet` and `bridge` have codes for both families, the others those of their own.
+const fn refusal(how: Reject, family: TableFamily) -> (u32, u8) {
+    match (how, family) {
+        (Reject::TcpReset, _) => (reject::TCP_RESET, 0),
+        (Reject::PortUnreachable, TableFamily::Ip) => (reject::ICMP, reject::ICMP4_PORT),
+        (Reject::PortUnreachable, TableFamily::Ip6) => (reject::ICMP, reject::ICMP6_PORT),
+        (Reject::PortUnreachable, _) => (reject::ICMPX, reject::PORT_UNREACHABLE),
+        (Reject::AdminProhibited, TableFamily::Ip) => (reject::ICMP, reject::ICMP4_PROHIBITED),
+        (Reject::AdminProhibited, TableFamily::Ip6) => (reject::ICMP, reject::ICMP6_PROHIBITED),
+        (Reject::AdminProhibited, _) => (reject::ICMPX, reject::ADMIN_PROHIBITED),
     }
 }
 

@@ -227,6 +227,8 @@ pub enum MapData {
     Verdict,
     /// A value of a type.
     Value(DataType),
+    /// Values of these types side by side.
+    Values(&'static [DataType]),
 }
 
 /// A set or map, without its elements.
@@ -240,7 +242,8 @@ pub struct Set {
     pub data: Option<MapData>,
     /// Keys are ranges. In a concatenation only for what seldom changes: the kernel copies such a set per transaction.
     pub interval: bool,
-    /// Most elements; lets the kernel choose a table of fixed size. A range of an interval set counts as two.
+    /// Most elements; lets the kernel choose a table of fixed size. A range of an interval set counts as two. 0: no limit, the
+    /// kernel's table grows with what it holds.
     pub size: u32,
     /// Elements vanish after their time.
     pub timeouts: bool,
@@ -293,6 +296,8 @@ pub enum Data {
     Verdict(Verdict),
     /// A value.
     Value(Value),
+    /// Values side by side.
+    Values(Vec<Value>),
 }
 
 /// One element of a set or map.
@@ -311,14 +316,16 @@ impl Element {
     pub const fn of(key: Vec<Value>) -> Self {
         Self { key, data: None, timeout_ms: None }
     }
+
+    /// An element of a map.
+    pub const fn to(key: Vec<Value>, data: Data) -> Self {
+        Self { key, data: Some(data), timeout_ms: None }
+    }
 }
 
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, value) in self.key.iter().enumerate() {
-            let separator = if i == 0 { "" } else { " . " };
-            write!(f, "{separator}{value}")?;
-        }
+        write_joined(f, &self.key)?;
         if let Some(ms) = self.timeout_ms {
             write!(f, " timeout {}", Milliseconds(ms))?;
         }
@@ -326,12 +333,24 @@ impl fmt::Display for Element {
             None => Ok(()),
             Some(Data::Verdict(verdict)) => write!(f, " : {verdict}"),
             Some(Data::Value(value)) => write!(f, " : {value}"),
+            Some(Data::Values(values)) => {
+                f.write_str(" : ")?;
+                write_joined(f, values)
+            }
         }
     }
 }
 
+fn write_joined(f: &mut fmt::Formatter<'_>, values: &[Value]) -> fmt::Result {
+    for (i, value) in values.iter().enumerate() {
+        let separator = if i == 0 { "" } else { " . " };
+        write!(f, "{separator}{value}")?;
+    }
+    Ok(())
+}
+
 /// A duration as the `nft` program writes it: `1h30m`, `5s`, `250ms`.
-struct Milliseconds(u64);
+pub(crate) struct Milliseconds(pub(crate) u64);
 
 impl fmt::Display for Milliseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    Chain, Data, Element, Elements, MapData, ObservedChain, ObservedElement, ObservedRule, ObservedSet,
-    Reply, Set, SetRef, Table, TableRef, Value,
-    batch::{element::successor, key_type, set_flags},
+    Chain, Data, DataType, Element, Elements, MapData, ObservedChain, ObservedElement, ObservedRule,
+    ObservedSet, Reply, Set, SetRef, Table, TableRef, Value,
+    batch::{element::successor, joined_type, set_flags},
     lower,
 };
 
@@ -193,9 +193,10 @@ fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
     let data_type = wanted.data.map(|data| match data {
         MapData::Verdict => crate::wire::set::DATA_VERDICT,
         MapData::Value(of) => of.number(),
+        MapData::Values(parts) => joined_type(parts),
     });
     there.flags == set_flags(wanted)
-        && there.key_type == key_type(wanted)
+        && there.key_type == joined_type(&wanted.key)
         && usize::try_from(there.key_len).is_ok_and(|len| len == wanted.key_bytes())
         && there.data_type == data_type
         && there.size == wanted.size
@@ -247,9 +248,13 @@ fn predecessor(key: &[u8]) -> Vec<u8> {
 }
 
 fn read_key(set: &Set, key: &[u8]) -> Option<Vec<Value>> {
-    let mut rest = key;
-    let mut values = Vec::with_capacity(set.key.len());
-    for field in &set.key {
+    read_joined(&set.key, key)
+}
+
+fn read_joined(parts: &[DataType], bytes: &[u8]) -> Option<Vec<Value>> {
+    let mut rest = bytes;
+    let mut values = Vec::with_capacity(parts.len());
+    for field in parts {
         values.push(field.value(rest)?);
         rest = rest.get(field.bytes().next_multiple_of(4)..).unwrap_or(&[]);
     }
@@ -261,6 +266,9 @@ fn element(set: &Set, there: &ObservedElement, key: Vec<Value>) -> Element {
         None => None,
         Some(MapData::Verdict) => there.verdict.clone().map(Data::Verdict),
         Some(MapData::Value(of)) => there.value.as_deref().and_then(|v| of.value(v)).map(Data::Value),
+        Some(MapData::Values(parts)) => {
+            there.value.as_deref().and_then(|v| read_joined(parts, v)).map(Data::Values)
+        }
     };
     Element { key, data, timeout_ms: there.timeout_ms }
 }

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Field, Value, Verdict};
+use crate::{Field, Term, Value, Verdict};
 
 /// How a match compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,27 @@ pub enum Reject {
     AdminProhibited,
 }
 
+/// Which address a translation changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Translate {
+    /// The sender's.
+    Source,
+    /// The receiver's.
+    Destination,
+}
+
+/// What a rule does to a map that it keeps itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// Adds the element unless its key is there; the time of one that is there begins anew, its value stays.
+    Refresh {
+        /// Life of the element, seconds.
+        seconds: u32,
+    },
+    /// Removes the element of the key, if there is one.
+    Forget,
+}
+
 /// One statement of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
@@ -120,6 +141,48 @@ pub enum Statement {
         /// Matches when the key is *not* in the set.
         absent: bool,
     },
+    /// A computed number compared with a constant, both of host order.
+    Equals(Term, u32),
+    /// A computed key looked up.
+    Found {
+        /// The key.
+        key: Term,
+        /// Name of the set, in the same table.
+        set: &'static str,
+        /// Matches when the key is *not* in the set.
+        absent: bool,
+    },
+    /// A computed key looked up in a verdict map.
+    Dispatch {
+        /// The key.
+        key: Term,
+        /// Name of the map, in the same table.
+        map: String,
+    },
+    /// A translation to a computed address, with a port behind it where there is one.
+    Translate {
+        /// Of which address.
+        what: Translate,
+        /// Whether IPv4; otherwise IPv6.
+        v4: bool,
+        /// Address, or address and port.
+        to: Term,
+        /// The source port is chosen at random, so that it can't be foreseen; only of sources.
+        random: bool,
+    },
+    /// Changes a map that rules keep.
+    Remember {
+        /// How.
+        what: Recall,
+        /// Name of the map, in the same table.
+        map: &'static str,
+        /// Key of the element.
+        key: Term,
+        /// Value of the element.
+        data: Term,
+    },
+    /// Source becomes the address of the device it leaves by, the port is chosen at random.
+    MasqueradeRandomly,
     /// Fields looked up in a verdict map.
     VerdictMap {
         /// The fields, in the key's order.
@@ -182,6 +245,16 @@ impl Statement {
     /// The key is not in the set.
     pub fn outside(key: &[Field], set: &'static str) -> Self {
         Self::Lookup { key: key.to_vec(), set, absent: true }
+    }
+
+    /// The computed key is in the set.
+    pub const fn found(key: Term, set: &'static str) -> Self {
+        Self::Found { key, set, absent: false }
+    }
+
+    /// The computed key is not in the set.
+    pub const fn not_found(key: Term, set: &'static str) -> Self {
+        Self::Found { key, set, absent: true }
     }
 
     /// Jumps to a chain.

@@ -5,8 +5,8 @@
 use std::fmt::{self, Write as _};
 
 use crate::{
-    AddressKind, Base, Chain, CtDirection, CtState, CtStatus, Element, Field, Hook, MapData, Mark, Op,
-    Policy, Reject, Rule, Set, Statement, Table, TableFamily,
+    AddressKind, Base, Chain, CtDirection, CtState, CtStatus, DataType, Element, Field, Hook, MapData, Mark,
+    Op, Policy, Recall, Reject, Rule, Set, Statement, Table, TableFamily, Translate, object::Milliseconds,
 };
 
 /// Writes a table with the elements of its sets; `elements` gives those of a set by its name.
@@ -27,14 +27,16 @@ pub fn table<'a, I: IntoIterator<Item = &'a Element>>(table: &Table, elements: i
 
 fn write_set<'a>(out: &mut String, set: &Set, elements: impl IntoIterator<Item = &'a Element>) {
     let kind = if set.data.is_some() { "map" } else { "set" };
-    let types: Vec<String> = set.key.iter().map(ToString::to_string).collect();
     let data = match set.data {
         None => String::new(),
         Some(MapData::Verdict) => " : verdict".to_owned(),
         Some(MapData::Value(of)) => format!(" : {of}"),
+        Some(MapData::Values(parts)) => format!(" : {}", type_text(parts)),
     };
-    let _ = writeln!(out, "\t{kind} {} {{\n\t\ttype {}{data}", set.name, types.join(" . "));
-    let _ = writeln!(out, "\t\tsize {}", set.size);
+    let _ = writeln!(out, "\t{kind} {} {{\n\t\ttype {}{data}", set.name, type_text(&set.key));
+    if set.size != 0 {
+        let _ = writeln!(out, "\t\tsize {}", set.size);
+    }
     let flags = [(set.interval, "interval"), (set.timeouts, "timeout"), (set.dynamic, "dynamic")];
     let flags: Vec<&str> = flags.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
     if !flags.is_empty() {
@@ -45,6 +47,10 @@ fn write_set<'a>(out: &mut String, set: &Set, elements: impl IntoIterator<Item =
         let _ = writeln!(out, "\t\telements = {{ {} }}", elements.join(",\n\t\t\t     "));
     }
     out.push_str("\t}\n\n");
+}
+
+fn type_text(types: &[DataType]) -> String {
+    types.iter().map(ToString::to_string).collect::<Vec<_>>().join(" . ")
 }
 
 fn write_chain(out: &mut String, chain: &Chain, family: TableFamily) {
@@ -132,6 +138,28 @@ impl fmt::Display for Statement {
                 let absent = if *absent { "!= " } else { "" };
                 write!(f, "{} {absent}@{set}", key_text(key))
             }
+            Self::Equals(term, value) => write!(f, "{term} == {value:#010x}"),
+            Self::Found { key, set, absent } => {
+                let absent = if *absent { "!= " } else { "" };
+                write!(f, "{key} {absent}@{set}")
+            }
+            Self::Dispatch { key, map } => write!(f, "{key} vmap @{map}"),
+            Self::Translate { what, v4, to, random } => {
+                let verb = match what {
+                    Translate::Source => "snat",
+                    Translate::Destination => "dnat",
+                };
+                let random = if *random { " fully-random" } else { "" };
+                write!(f, "{verb} {} to {to}{random}", family_text(*v4))
+            }
+            Self::Remember { what: Recall::Refresh { seconds }, map, key, data } => {
+                let time = Milliseconds(u64::from(*seconds) * 1000);
+                write!(f, "update @{map} {{ {key} timeout {time} : {data} }}")
+            }
+            Self::Remember { what: Recall::Forget, map, key, data } => {
+                write!(f, "delete @{map} {{ {key} : {data} }}")
+            }
+            Self::MasqueradeRandomly => f.write_str("masquerade fully-random"),
             Self::VerdictMap { key, map } => write!(f, "{} vmap @{map}", key_text(key)),
             Self::DestinationKind(op, kind) => {
                 let kind = match kind {
@@ -211,7 +239,7 @@ fn family_text(is_v4: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Data, DataType, Value, Verdict, fixture};
+    use crate::{Data, Value, Verdict, fixture};
 
     #[test]
     fn a_table_reads_as_nft_lists_it() {

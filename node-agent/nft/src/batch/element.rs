@@ -71,6 +71,7 @@ fn size(set: &Set, element: &Element) -> usize {
         None => 0,
         Some(Data::Verdict(v)) => attr::padded(4) * 4 + attr::padded(v.chain().map_or(0, str::len) + 1),
         Some(Data::Value(_)) => 2 * attr::padded(16),
+        Some(Data::Values(values)) => attr::padded(attr::padded(joined(values).len())),
     };
     keys + data + attr::padded(8)
 }
@@ -118,10 +119,21 @@ fn rest(w: &mut Writer, element: &Element) {
         None => {}
         Some(Data::Verdict(verdict)) => encode::verdict(w, attrs::DATA, verdict),
         Some(Data::Value(value)) => encode::value(w, attrs::DATA, &value.first_bytes()),
+        Some(Data::Values(values)) => encode::value(w, attrs::DATA, &joined(values)),
     }
     if let Some(ms) = element.timeout_ms {
         w.u64(attrs::TIMEOUT, ms);
     }
+}
+
+/// Values side by side, each padded to whole words.
+fn joined(values: &[Value]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for value in values {
+        all.extend_from_slice(&value.first_bytes());
+        all.resize(all.len().next_multiple_of(4), 0);
+    }
+    all
 }
 
 /// The key that follows in big-endian order; `None` behind the last.

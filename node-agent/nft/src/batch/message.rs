@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    Chain, Element, MapData, Rule, Set, SetRef, TableRef,
+    Chain, DataType, Element, MapData, Rule, Set, SetRef, TableRef,
     attr::Writer,
     limits, lower,
     wire::{self, msg},
@@ -141,7 +141,7 @@ impl Message {
     pub(super) fn set(table: &TableRef, set: &Set, id: u32) -> Self {
         let mut w = Writer::default();
         w.string(attrs::SET_TABLE, &table.name).string(attrs::SET_NAME, &set.name);
-        w.u32(attrs::SET_FLAGS, set_flags(set)).u32(attrs::SET_KEY_TYPE, key_type(set));
+        w.u32(attrs::SET_FLAGS, set_flags(set)).u32(attrs::SET_KEY_TYPE, joined_type(&set.key));
         w.u32(attrs::SET_KEY_LEN, small(set.key_bytes()));
         match set.data {
             None => {}
@@ -151,9 +151,15 @@ impl Message {
             Some(MapData::Value(of)) => {
                 w.u32(attrs::SET_DATA_TYPE, of.number()).u32(attrs::SET_DATA_LEN, small(of.bytes()));
             }
+            Some(MapData::Values(parts)) => {
+                let bytes = parts.iter().map(|part| part.bytes().next_multiple_of(4)).sum();
+                w.u32(attrs::SET_DATA_TYPE, joined_type(parts)).u32(attrs::SET_DATA_LEN, small(bytes));
+            }
         }
         w.nested(attrs::SET_DESC, |w| {
-            w.u32(attrs::DESC_SIZE, set.size);
+            if set.size != 0 {
+                w.u32(attrs::DESC_SIZE, set.size);
+            }
             if set.interval && set.is_concatenation() {
                 w.nested(attrs::DESC_CONCAT, |w| {
                     for field in &set.key {
@@ -284,8 +290,8 @@ pub(crate) fn set_flags(set: &Set) -> u32 {
 }
 
 /// Six bits per field, the first field highest (`concat_subtype_add` of the `nft` program).
-pub(crate) fn key_type(set: &Set) -> u32 {
-    set.key.iter().fold(0, |number, field| (number << 6) | field.number())
+pub(crate) fn joined_type(parts: &[DataType]) -> u32 {
+    parts.iter().fold(0, |number, field| (number << 6) | field.number())
 }
 
 /// A comment as the `nft` program keeps it: type, length, text with its zero.
@@ -310,7 +316,7 @@ fn set_userdata(set: &Set) -> Vec<u8> {
     bytes.extend_from_slice(&key.to_ne_bytes());
     if let Some(data) = set.data {
         let data = match data {
-            MapData::Verdict => 0,
+            MapData::Verdict | MapData::Values(_) => 0,
             MapData::Value(of) => order(of.is_host_order()),
         };
         bytes.extend_from_slice(&[1, 4]); // NFTNL_UDATA_SET_DATABYTEORDER

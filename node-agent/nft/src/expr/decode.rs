@@ -2,7 +2,7 @@
 //!
 //! What Weft never writes (another attribute set, another mode) becomes `Expr::Foreign`: it then differs from all we want.
 
-use super::{CmpOp, Expr, NatKind, PayloadBase, attrs};
+use super::{CmpOp, Expr, NatKind, PayloadBase, RecallOp, attrs};
 use crate::{
     Error, Verdict,
     attr::{Attr, Reader},
@@ -47,7 +47,10 @@ fn one(element: &Attr<'_>) -> Result<Expr, Error> {
         "nat" => nat(&data)?,
         "reject" => reject(&data)?,
         "counter" => Some(Expr::Counter),
-        "masq" => data.clone().next().is_none().then_some(Expr::Masquerade),
+        "masq" => masquerade(&data)?,
+        "numgen" => numgen(&data)?,
+        "hash" => hash(&data)?,
+        "dynset" => dynset(&data)?,
         _ => None,
     };
     Ok(known.unwrap_or(Expr::Foreign(name)))
@@ -133,7 +136,10 @@ fn lookup(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
     let verdict = match number(data, dreg)? {
         None => false,
         Some(0) => true,
-        Some(_) => return Ok(None),
+        Some(_) => {
+            let to = word(data, dreg)?;
+            return Ok(to.map(|to| Expr::Map { map: set.string(), from, to }));
+        }
     };
     let absent = number(data, flags)?.unwrap_or_default() & 1 == 1;
     Ok(Some(Expr::Lookup { set: set.string(), from, verdict, absent }))
@@ -203,7 +209,8 @@ fn log(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
 }
 
 fn nat(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
-    let [kind, family, address, _, port, _, _] = attrs::NAT;
+    let [kind, family, address, _, port, _, flags] = attrs::NAT;
+    let random = number(data, flags)?.unwrap_or_default() & attrs::NAT_RANDOM != 0;
     let kind = match number(data, kind)? {
         Some(0) => NatKind::Source,
         Some(1) => NatKind::Destination,
@@ -213,7 +220,51 @@ fn nat(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
         return Ok(None);
     };
     let Ok(family) = u8::try_from(family) else { return Ok(None) };
-    Ok(Some(Expr::Nat { kind, family, address, port: word(data, port)? }))
+    Ok(Some(Expr::Nat { kind, family, address, port: word(data, port)?, random }))
+}
+
+fn masquerade(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
+    Ok(match number(data, attrs::MASQUERADE_FLAGS)? {
+        None => data.clone().next().is_none().then_some(Expr::Masquerade),
+        Some(attrs::NAT_RANDOM) => Some(Expr::MasqueradeRandomly),
+        Some(_) => None,
+    })
+}
+
+fn numgen(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
+    let [dreg, modulus, kind, offset] = attrs::NUMGEN;
+    let is_plain =
+        number(data, kind)? == Some(attrs::NUMGEN_RANDOM) && number(data, offset)?.unwrap_or_default() == 0;
+    let (Some(to), Some(modulus), true) = (word(data, dreg)?, number(data, modulus)?, is_plain) else {
+        return Ok(None);
+    };
+    Ok(Some(Expr::Random { to, modulus }))
+}
+
+fn hash(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
+    let [sreg, dreg, len, modulus, seed, offset, kind] = attrs::HASH;
+    if number(data, kind)?.unwrap_or_default() != 0 || number(data, offset)?.unwrap_or_default() != 0 {
+        return Ok(None);
+    }
+    let registers = (word(data, sreg)?, word(data, dreg)?);
+    let numbers = (number(data, len)?, number(data, modulus)?, number(data, seed)?);
+    let ((Some(from), Some(to)), (Some(len), Some(modulus), Some(seed))) = (registers, numbers) else {
+        return Ok(None);
+    };
+    Ok(Some(Expr::Hash { from, len, to, modulus, seed }))
+}
+
+fn dynset(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
+    let [name, _, op, key, value, timeout] = attrs::DYNSET;
+    let op = match number(data, op)? {
+        Some(1) => RecallOp::Update,
+        Some(2) => RecallOp::Delete,
+        _ => return Ok(None),
+    };
+    let registers = (word(data, key)?, word(data, value)?);
+    let (Some(map), (Some(key), Some(data_))) = (data.find(name)?, registers) else { return Ok(None) };
+    let timeout_ms = data.find(timeout)?.map(|a| a.u64()).transpose()?.unwrap_or_default();
+    Ok(Some(Expr::Remember { op, map: map.string(), key, data: data_, timeout_ms }))
 }
 
 fn reject(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
@@ -251,7 +302,20 @@ mod tests {
             Expr::Limit { rate: 10, unit_secs: 1, burst: 5 },
             Expr::Log { group: 7, prefix: "drop".into() },
             Expr::Masquerade,
-            Expr::Nat { kind: NatKind::Destination, family: 2, address: 0, port: Some(4) },
+            Expr::MasqueradeRandomly,
+            Expr::Nat { kind: NatKind::Destination, family: 2, address: 0, port: Some(4), random: false },
+            Expr::Nat { kind: NatKind::Source, family: 10, address: 0, port: None, random: true },
+            Expr::Map { map: "services".into(), from: 0, to: 1 },
+            Expr::Random { to: 1, modulus: 3 },
+            Expr::Hash { from: 1, len: 8, to: 1, modulus: 251, seed: 0 },
+            Expr::Remember {
+                op: RecallOp::Update,
+                map: "affinity".into(),
+                key: 0,
+                data: 2,
+                timeout_ms: 3000,
+            },
+            Expr::Remember { op: RecallOp::Delete, map: "affinity".into(), key: 0, data: 2, timeout_ms: 0 },
             Expr::Reject { kind: 2, code: 3 },
         ];
         let mut w = Writer::default();

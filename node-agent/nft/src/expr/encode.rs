@@ -35,7 +35,7 @@ impl Expr {
             Self::Payload { .. } => "payload",
             Self::Cmp { .. } => "cmp",
             Self::Bitwise { .. } => "bitwise",
-            Self::Lookup { .. } => "lookup",
+            Self::Lookup { .. } | Self::Map { .. } => "lookup",
             Self::Constant { .. } | Self::Verdict(_) => "immediate",
             Self::Counter => "counter",
             Self::Ct { .. } | Self::CtSet { .. } => "ct",
@@ -45,7 +45,10 @@ impl Expr {
             Self::TcpOptionSet { .. } => "exthdr",
             Self::Limit { .. } => "limit",
             Self::Log { .. } => "log",
-            Self::Masquerade => "masq",
+            Self::Masquerade | Self::MasqueradeRandomly => "masq",
+            Self::Random { .. } => "numgen",
+            Self::Hash { .. } => "hash",
+            Self::Remember { .. } => "dynset",
             Self::Nat { .. } => "nat",
             Self::Reject { .. } => "reject",
             Self::Foreign(name) => name,
@@ -95,8 +98,21 @@ impl Expr {
             Self::Reject { kind, code } => {
                 w.u32(attrs::REJECT[0], *kind).u8(attrs::REJECT[1], *code);
             }
+            Self::MasqueradeRandomly => {
+                w.u32(attrs::MASQUERADE_FLAGS, attrs::NAT_RANDOM);
+            }
+            Self::Random { to, modulus } => {
+                let [dreg, modulus_, kind, _] = attrs::NUMGEN;
+                w.u32(dreg, register(*to)).u32(modulus_, *modulus).u32(kind, attrs::NUMGEN_RANDOM);
+            }
+            Self::Map { map, from, to } => {
+                let [name, sreg, dreg, _, _] = attrs::LOOKUP;
+                w.string(name, map).u32(sreg, register(*from)).u32(dreg, register(*to));
+            }
             Self::Counter | Self::Masquerade | Self::Foreign(_) => {}
-            Self::Payload { .. }
+            Self::Hash { .. }
+            | Self::Remember { .. }
+            | Self::Payload { .. }
             | Self::Bitwise { .. }
             | Self::Lookup { .. }
             | Self::HostToNetwork { .. }
@@ -148,15 +164,38 @@ impl Expr {
                 let [group_, prefix_] = attrs::LOG;
                 w.bytes(group_, &group.to_be_bytes()).string(prefix_, prefix);
             }
-            Self::Nat { kind, family, address, port } => {
+            Self::Hash { from, len, to, modulus, seed } => {
+                let [sreg, dreg, len_, modulus_, seed_, _, kind] = attrs::HASH;
+                w.u32(sreg, register(*from)).u32(dreg, register(*to)).u32(len_, *len);
+                w.u32(modulus_, *modulus).u32(seed_, *seed).u32(kind, 0); // NFT_HASH_JENKINS
+            }
+            Self::Remember { op, map, key, data, timeout_ms } => {
+                let [name, _, op_, key_, data_, timeout] = attrs::DYNSET;
+                w.string(name, map)
+                    .u32(op_, *op as u32)
+                    .u32(key_, register(*key))
+                    .u32(data_, register(*data));
+                if *timeout_ms != 0 {
+                    w.u64(timeout, *timeout_ms);
+                }
+            }
+            Self::Nat { kind, family, address, port, random } => {
                 let [kind_, family_, address_, _, port_, _, flags] = attrs::NAT;
                 w.u32(kind_, *kind as u32).u32(family_, u32::from(*family)).u32(address_, register(*address));
                 if let Some(port) = port {
-                    w.u32(port_, register(*port)).u32(flags, attrs::NAT_PORT_GIVEN);
+                    w.u32(port_, register(*port));
+                }
+                let given = if port.is_some() { attrs::NAT_PORT_GIVEN } else { 0 };
+                let random = if *random { attrs::NAT_RANDOM } else { 0 };
+                if given | random != 0 {
+                    w.u32(flags, given | random);
                 }
             }
             Self::Meta { .. }
             | Self::MetaSet { .. }
+            | Self::Map { .. }
+            | Self::Random { .. }
+            | Self::MasqueradeRandomly
             | Self::Cmp { .. }
             | Self::Constant { .. }
             | Self::Verdict(_)
