@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*};
 use weft_model::*;
 
+use super::services;
+
 pub(super) fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -26,11 +28,11 @@ pub(super) fn range() -> impl Strategy<Value = AddressRange> {
     })
 }
 
-fn ranges() -> impl Strategy<Value = Vec<AddressRange>> {
+pub(super) fn ranges() -> impl Strategy<Value = Vec<AddressRange>> {
     vec(range(), 0..3)
 }
 
-fn name() -> impl Strategy<Value = String> {
+pub(super) fn name() -> impl Strategy<Value = String> {
     "[a-z][a-z0-9-]{0,8}[a-z0-9](\\.[a-z0-9]{1,3})?"
 }
 
@@ -38,7 +40,7 @@ pub(super) fn node_name() -> impl Strategy<Value = NodeName> {
     name().prop_map(|text| NodeName::new(text).unwrap())
 }
 
-fn labels() -> impl Strategy<Value = Labels> {
+pub(super) fn labels() -> impl Strategy<Value = Labels> {
     proptest::collection::btree_map("[a-z]{1,4}", ".{0,4}", 0..3)
 }
 
@@ -70,29 +72,39 @@ fn fabric_ranges() -> impl Strategy<Value = FabricRanges> {
     })
 }
 
+fn port_range() -> impl Strategy<Value = (u16, u16)> {
+    (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| (a.min(b), a.max(b)))
+}
+
 fn fabric() -> impl Strategy<Value = Fabric> {
-    (families(), fabric_ranges(), 0..=32u8, overlay(), ".{0,9}", ranges(), any::<(u64, u64)>()).prop_map(
-        |(
-            families,
-            ranges,
-            block_prefix_v4,
-            overlay,
-            domain,
-            masquerade_exceptions,
-            (generation, revision),
-        )| {
-            Fabric {
+    let node_ports = (ranges(), port_range(), ranges());
+    (families(), fabric_ranges(), 0..=32u8, overlay(), ".{0,9}", ranges(), any::<(u64, u64)>(), node_ports)
+        .prop_map(
+            |(
                 families,
                 ranges,
                 block_prefix_v4,
                 overlay,
                 domain,
                 masquerade_exceptions,
-                generation,
-                revision: Revision(revision),
-            }
-        },
-    )
+                (generation, revision),
+                (node_port_addresses, node_port_range, external_ip_ranges),
+            )| {
+                Fabric {
+                    families,
+                    ranges,
+                    block_prefix_v4,
+                    overlay,
+                    domain,
+                    masquerade_exceptions,
+                    node_port_addresses,
+                    node_port_range,
+                    external_ip_ranges,
+                    generation,
+                    revision: Revision(revision),
+                }
+            },
+        )
 }
 
 pub(super) fn facts() -> impl Strategy<Value = NodeFacts> {
@@ -131,14 +143,14 @@ fn node() -> impl Strategy<Value = Node> {
     )
 }
 
-fn port() -> impl Strategy<Value = NamedPort> {
+pub(super) fn port() -> impl Strategy<Value = NamedPort> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)];
     (".{0,5}", protocol, 1..=u16::MAX).prop_map(|(name, protocol, port)| NamedPort { name, protocol, port })
 }
 
 fn pod() -> impl Strategy<Value = Pod> {
     (
-        any::<([u8; 16], bool, bool, u64, u64)>(),
+        any::<([u8; 16], bool, bool, bool, u64, u64)>(),
         ("[a-z]{1,5}", name(), ".{0,9}", ".{0,9}"),
         labels(),
         node_name(),
@@ -147,7 +159,7 @@ fn pod() -> impl Strategy<Value = Pod> {
     )
         .prop_map(
             |(numbers, (namespace, name, container, interface), labels, node, addresses, ports)| {
-                let (uid, superseded, ready, created, revision) = numbers;
+                let (uid, superseded, ready, terminating, created, revision) = numbers;
                 Pod {
                     uid: PodUid(uid),
                     name: PodName {
@@ -161,6 +173,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                     ports,
                     phase: if superseded { PodPhase::Superseded } else { PodPhase::Active },
                     ready,
+                    terminating,
                     created: WallTime(created),
                     revision: Revision(revision),
                 }
@@ -192,17 +205,19 @@ fn member() -> impl Strategy<Value = Member> {
     )
 }
 
-pub(super) fn object() -> impl Strategy<Value = Object> {
+pub(super) fn object() -> BoxedStrategy<Object> {
     prop_oneof![
         fabric().prop_map(Object::Fabric),
         node().prop_map(Object::Node),
         pod().prop_map(Object::Pod),
         lease().prop_map(Object::Lease),
         member().prop_map(Object::Member),
+        services::object(),
     ]
+    .boxed()
 }
 
-pub(super) fn item() -> impl Strategy<Value = Item> {
+pub(super) fn item() -> BoxedStrategy<Item> {
     let fabric = (any::<[u8; 16]>(), fabric(), member()).prop_map(|(cluster, fabric, member)| {
         Item::Fabric(FabricItem {
             cluster: ClusterId(cluster),
@@ -211,6 +226,8 @@ pub(super) fn item() -> impl Strategy<Value = Item> {
             overlay: fabric.overlay,
             domain: fabric.domain,
             masquerade_exceptions: fabric.masquerade_exceptions,
+            node_port_addresses: fabric.node_port_addresses,
+            node_port_range: fabric.node_port_range,
             replicas: vec![member.address],
         })
     });
@@ -223,12 +240,13 @@ pub(super) fn item() -> impl Strategy<Value = Item> {
             underlay: node.underlay,
             uplink_mac: node.uplink_mac,
             allowed,
+            zone: node.labels.into_values().next().unwrap_or_default(),
         })
     });
     let route = lease().prop_map(|lease| {
         Item::Route(RouteItem { block: lease.block, node: lease.node, epoch: lease.epoch })
     });
-    prop_oneof![fabric, peer, route]
+    prop_oneof![1 => fabric, 1 => peer, 1 => route, 3 => services::item()].boxed()
 }
 
 fn token() -> impl Strategy<Value = Token> {
@@ -244,7 +262,7 @@ fn token() -> impl Strategy<Value = Token> {
     )
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> BoxedStrategy<Action> {
     let uid = || any::<[u8; 16]>().prop_map(NodeUid);
     let hash = any::<[u8; 32]>;
     let replica = || name().prop_map(|text| ReplicaName::new(text).unwrap());
@@ -255,6 +273,8 @@ fn action() -> impl Strategy<Value = Action> {
             member
         }),
         vec(object(), 0..3).prop_map(|objects| Action::Write { objects }),
+        vec(object().prop_map(|object| object.key()), 0..4).prop_map(|keys| Action::Delete { keys }),
+        vec(services::owner(), 0..3).prop_map(|owners| Action::AssignOwners { owners }),
         token().prop_map(|token| Action::CreateToken { token }),
         ".{0,9}".prop_map(|id| Action::RevokeToken { id }),
         (hash(), node_name(), uid(), labels(), facts()).prop_map(|(token, name, uid, labels, facts)| {
@@ -282,6 +302,7 @@ fn action() -> impl Strategy<Value = Action> {
         member().prop_map(|member| Action::ChangeMember { member }),
         (1..=u64::MAX).prop_map(|id| Action::RemoveMember { id: ReplicaId(id) }),
     ]
+    .boxed()
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {
@@ -300,7 +321,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         .prop_map(|(code, object, message, field, cause)| Refusal { code, message, object, field, cause })
 }
 
-pub(super) fn answer() -> impl Strategy<Value = Result<Answer, Box<Refusal>>> {
+pub(super) fn answer() -> BoxedStrategy<Result<Answer, Box<Refusal>>> {
     let written = prop_oneof![Just(Written::Created), Just(Written::Changed), Just(Written::Unchanged)];
     prop_oneof![
         Just(Ok(Answer::Done)),
@@ -311,6 +332,7 @@ pub(super) fn answer() -> impl Strategy<Value = Result<Answer, Box<Refusal>>> {
         lease().prop_map(|lease| Ok(Answer::Lease(lease))),
         refusal().prop_map(|refusal| Err(Box::new(refusal))),
     ]
+    .boxed()
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {

@@ -2,8 +2,8 @@
 
 use weft_errors::Coded;
 use weft_model::{
-    AddressType, ClusterAddresses, EndpointSlice, Family, Kind, LoadBalancerPool, PodSpec, ProbeHandler,
-    Protocol, Service, ServiceType, TargetPort, TrafficDistribution, TrafficPolicy,
+    AddressType, ClusterAddresses, EndpointSlice, Family, Kind, LoadBalancerPool, Object, PodSpec,
+    ProbeHandler, Protocol, Service, ServiceType, TargetPort, TrafficDistribution, TrafficPolicy,
 };
 
 use super::*;
@@ -140,7 +140,6 @@ fn a_target_port_is_a_number_or_a_name() {
         ("''", TargetPort::Number(80)),
     ] {
         let text = SERVICE.replace("port: 80", &format!("{{port: 80, targetPort: {written}}}"));
-        let text = text.replace("- {", "- {").replace("  - {port", "  - {port");
         assert_eq!(service(&text).spec.ports[0].target, read, "{written}");
     }
 }
