@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use weft_model::{Item, ItemKey, Key, Meta, Object, Record, RecordKey, Revision, WallTime, Written};
+use weft_model::{Item, ItemKey, Key, Meta, Object, Record, RecordKey, Revision, Stamp, WallTime, Written};
 
-use crate::{Change, ItemChange, State, derive};
+use crate::{Change, ItemChange, State, chance::Chance, derive};
 
 /// Writes to the state on behalf of one command.
 pub(crate) struct Edit<'a> {
     state: &'a mut State,
     revision: Revision,
-    time: WallTime,
+    stamp: Stamp,
     meta: Meta,
     rows: BTreeMap<RecordKey, Option<Record>>,
     items: BTreeMap<ItemKey, Option<Item>>,
 }
 
 impl<'a> Edit<'a> {
-    /// Begins a command: `revision` is its log index, `time` its stamp.
-    pub(crate) fn new(state: &'a mut State, revision: Revision, time: WallTime) -> Self {
+    /// Begins a command: `revision` is its log index, `stamp` its time and chance.
+    pub(crate) fn new(state: &'a mut State, revision: Revision, stamp: Stamp) -> Self {
         let meta = state.meta;
-        Self { state, revision, time, meta, rows: BTreeMap::new(), items: BTreeMap::new() }
+        Self { state, revision, stamp, meta, rows: BTreeMap::new(), items: BTreeMap::new() }
     }
 
     pub(crate) const fn state(&self) -> &State {
@@ -37,7 +37,12 @@ impl<'a> Edit<'a> {
     }
 
     pub(crate) const fn time(&self) -> WallTime {
-        self.time
+        self.stamp.time
+    }
+
+    /// The command's chance for one object.
+    pub(crate) fn chance(&self, object: &str) -> Chance {
+        Chance::new(self.stamp.random, object)
     }
 
     /// Puts a row as it is.

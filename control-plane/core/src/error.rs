@@ -1,5 +1,7 @@
 //! Why a command was refused: a variant per case that somebody treats differently, its code, its envelope.
 
+mod service;
+
 use std::{fmt, net::IpAddr};
 
 use weft_errors::{self as codes, Code, Coded};
@@ -7,6 +9,8 @@ use weft_model::{
     AddressRange, Block, ClientId, Families, Family, LogIndex, NodeName, PodUid, Purpose, RangeError,
     Refusal, Revision, Sequence,
 };
+
+pub use service::ServiceError;
 
 /// A range of the fabric and where it stands in the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +301,9 @@ pub enum Error {
         /// What has been applied.
         applied: LogIndex,
     },
+    /// Something about services.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A refusal as it was stored when the command was applied first.
     #[error("{}", .0.message)]
     Recorded(Box<Refusal>),
@@ -322,7 +329,12 @@ impl Error {
 
     /// Kind, namespace and name of the object; empty when there is none.
     fn object(&self) -> (String, String, String) {
-        let named = |kind: &str, name: String| (kind.to_owned(), String::new(), name);
+        let named = |kind: &str, name: String| match name.split_once('/') {
+            Some((namespace, name)) if in_namespace(kind) => {
+                (kind.to_owned(), namespace.to_owned(), name.to_owned())
+            }
+            Some(_) | None => (kind.to_owned(), String::new(), name),
+        };
         match self {
             Self::RangeMalformed { .. }
             | Self::RangeFamily { .. }
@@ -353,6 +365,10 @@ impl Error {
                 Some((kind, name)) => named(kind, name.to_owned()),
                 None => named("node", claimant.clone()),
             },
+            Self::Service(error) => {
+                let (kind, name) = error.object();
+                named(kind, name)
+            }
             Self::Recorded(refusal) => refusal.object.clone(),
             Self::NotFounded
             | Self::AlreadyFounded
@@ -376,6 +392,7 @@ impl Error {
             Self::RangeMissing { purpose, .. } => ranges_field(*purpose).to_owned(),
             Self::RangeInUse { field, .. } | Self::Immutable { field, .. } => (*field).to_owned(),
             Self::Invalid { field, .. } => field.clone(),
+            Self::Service(error) => error.field().to_owned(),
             Self::Recorded(refusal) => refusal.field.clone(),
             Self::NotFounded
             | Self::AlreadyFounded
@@ -408,6 +425,8 @@ impl Error {
             format!("node {node} has a route for {route}")
         } else if let Self::RoutedImpossible { why, .. } = self {
             why.clone()
+        } else if let Self::Service(error) = self {
+            return error.cause().into_iter().collect();
         } else if let Self::Recorded(refusal) = self {
             return refusal.cause.clone();
         } else {
@@ -448,6 +467,7 @@ impl Coded for Error {
             Self::NotOwn { .. } => &codes::ROLE_DENIED,
             Self::Corrupt { .. } => &codes::STORE_CORRUPT,
             Self::OutOfOrder { .. } => &codes::INTERNAL,
+            Self::Service(error) => error.code(),
             Self::Recorded(refusal) => {
                 codes::ALL.iter().copied().find(|c| c.number == refusal.code).unwrap_or(&codes::INTERNAL)
             }
@@ -460,13 +480,20 @@ impl Coded for Error {
         if !kind.is_empty() {
             error = error.object(&kind, &namespace, name);
         }
-        if self.code() == &codes::NOT_FOUND && !kind.is_empty() {
+        if self.code() == &codes::NOT_FOUND && self.field() == "metadata.namespace" {
+            error = error.try_this("make it first", format!("weft create namespace {namespace}"));
+        } else if self.code() == &codes::NOT_FOUND && !kind.is_empty() {
             let list =
                 if kind == "token" { "weft token list".to_owned() } else { format!("weft get {kind}s") };
             error = error.try_this("list what there is", list);
         }
         self.causes().into_iter().fold(error, |error, cause| error.because(cause))
     }
+}
+
+/// Whether objects of a kind stand in namespaces, and were named so.
+fn in_namespace(kind: &str) -> bool {
+    matches!(kind, "service" | "endpointslice" | "podspec")
 }
 
 impl From<&Error> for Refusal {

@@ -8,6 +8,8 @@
 
 mod admit;
 mod apply;
+mod bands;
+mod chance;
 mod derive;
 mod edit;
 mod error;
@@ -26,7 +28,7 @@ mod tests;
 
 pub use admit::{FabricDraft, admit, default_range, parse_range};
 pub use apply::{apply, apply_empty, dry_run};
-pub use error::{Error, RangeAt};
+pub use error::{Error, RangeAt, ServiceError};
 pub use outcome::{Change, ItemChange, Outcome};
 pub use state::{EffectivePod, State};
 pub use terms::{

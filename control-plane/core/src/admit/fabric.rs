@@ -184,7 +184,7 @@ fn purposes(fabric: &Fabric) -> [(Purpose, &[AddressRange]); 4] {
 }
 
 /// Every range of a fabric with its place.
-fn ranges(fabric: &Fabric) -> impl Iterator<Item = RangeAt> {
+pub(super) fn ranges(fabric: &Fabric) -> impl Iterator<Item = RangeAt> {
     purposes(fabric).into_iter().flat_map(|(purpose, ranges)| {
         ranges.iter().enumerate().map(move |(index, range)| RangeAt { purpose, index, range: *range })
     })

@@ -1,7 +1,10 @@
 //! Labels and short texts, with the limits that Kubernetes has for labels.
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use weft_model::{Labels, check_label};
 
+use super::Problems;
 use crate::{Error, limits};
 
 /// At most 64 labels, each key and value as Kubernetes wants them.
@@ -25,6 +28,50 @@ pub(crate) fn check_text(kind: &'static str, name: &str, field: &str, text: &str
         return Err(Error::invalid(kind, name, field, why));
     }
     Ok(())
+}
+
+/// Labels and annotations of an object, every problem of them.
+pub(crate) fn check_metadata(labels: &Labels, annotations: &BTreeMap<String, String>, problems: &mut Problems) {
+    if labels.len() > limits::MAX_LABELS {
+        problems.too_many("metadata.labels", labels.len(), limits::MAX_LABELS);
+    }
+    for (key, value) in labels {
+        if let Err(error) = check_label(key, value) {
+            problems.invalid(format!("metadata.labels[{key}]"), value, &error.to_string());
+        }
+    }
+    let bytes: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > limits::MAX_ANNOTATION_BYTES {
+        let why = format!("must have at most {} bytes", limits::MAX_ANNOTATION_BYTES);
+        problems.invalid("metadata.annotations", format!("{bytes} bytes"), &why);
+    }
+    // Unlike labels, their names may have capital letters before the slash.
+    for key in annotations.keys() {
+        problems.qualified(format!("metadata.annotations[{key}]"), &key.to_ascii_lowercase());
+    }
+}
+
+/// Why packets of a service can't go to an address, or come to it (`ValidateNonSpecialIP` of Kubernetes, and more).
+pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if address.is_unspecified() {
+        Some("may not be unspecified (0.0.0.0 or ::)")
+    } else if address.is_loopback() {
+        Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    } else if link_local {
+        Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    } else if address.is_multicast() {
+        Some("may not be in the multicast range (224.0.0.0/4, ff00::/8)")
+    } else if matches!(address, IpAddr::V4(address) if address.octets()[0] >= 240 || address.octets()[0] == 0) {
+        Some("may not be in a reserved range (0.0.0.0/8, 240.0.0.0/4)")
+    } else if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+        Some("must not be an IPv4-mapped IPv6 address")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,13 @@ mod draft;
 mod fabric;
 mod facts;
 mod labels;
+mod load_balancer;
+mod namespace;
+mod pod_spec;
+mod problems;
 mod reserved;
+mod service;
+mod slice;
 
 use weft_model::{Action, Object};
 
@@ -15,15 +21,25 @@ pub use draft::{FabricDraft, default_range, parse_range};
 
 pub(crate) use fabric::{check_fabric, check_family, check_replica_address, replace_fabric};
 pub(crate) use facts::check_facts;
-pub(crate) use labels::{check_labels, check_text};
+pub(crate) use labels::{check_labels, check_metadata, check_text, special};
+pub(crate) use load_balancer::{FABRIC_POOL, check as check_pool, complete as complete_pool};
+pub(crate) use namespace::{
+    check as check_namespace, check_delete as check_delete_namespace, complete as complete_namespace,
+};
+pub(crate) use pod_spec::complete as complete_pod_spec;
+pub(crate) use problems::Problems;
+pub(crate) use service::{complete as complete_service, has_health_check};
+pub(crate) use slice::complete as complete_slice;
 
 use crate::{Error, State, apply, limits};
 
 /// Completes and checks what people wrote, against the state as it is now.
 ///
-/// Fabric and Node objects come back whole, as they would be stored, with the generation and revision that they have
-/// now: if that is another one when the command is applied, it is refused as a conflict. Other actions pass through, because only their place in the log decides about them. Fails with what `apply` would
-/// refuse. A dry run that shows also what nodes would get is `dry_run`.
+/// Objects come back whole, with the generation and revision that they have now: if that is another one when the command
+/// is applied, it is refused as a conflict. Addresses and node ports that are still to be given out stay open, and what
+/// depends on other objects (whether the namespace exists, whether an address is free) is left to `apply`: an object of
+/// the same write may decide it. Other actions pass through, because only their place in the log decides about them.
+/// A dry run that shows everything, also what would be given out and what nodes would get, is `dry_run`.
 pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
     match action {
         Action::Write { objects } => {
@@ -71,7 +87,11 @@ fn admit_object(state: &State, object: Object) -> Result<Object, Error> {
         Object::Pod(pod) => Err(Error::ReadOnlyKind { kind: "pod", name: pod.name.to_string() }),
         Object::Lease(lease) => Err(Error::ReadOnlyKind { kind: "block", name: lease.block.to_string() }),
         Object::Member(member) => Err(Error::ReadOnlyKind { kind: "member", name: member.name.to_string() }),
-        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
-        | Object::Owner(_) => Err(Error::ReadOnlyKind { kind: "object", name: object.key().to_string() }),
+        Object::Owner(owner) => Err(Error::ReadOnlyKind { kind: "owner", name: owner.address.to_string() }),
+        Object::Namespace(namespace) => complete_namespace(state, namespace).map(Object::Namespace),
+        Object::Service(service) => complete_service(state, service).map(Object::Service),
+        Object::Slice(slice) => complete_slice(state, slice).map(Object::Slice),
+        Object::PodSpec(spec) => complete_pod_spec(state, spec).map(Object::PodSpec),
+        Object::Pool(pool) => complete_pool(state, pool).map(Object::Pool),
     }
 }

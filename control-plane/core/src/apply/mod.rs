@@ -6,8 +6,11 @@
 mod found;
 mod lease;
 mod node;
+mod object;
+pub(crate) mod owner;
 mod pods;
 mod replica;
+pub(crate) mod service;
 mod token;
 mod write;
 
@@ -39,7 +42,7 @@ pub fn apply(state: &mut State, index: LogIndex, term: Term, command: &Command) 
             return seal(state, index, term, outcome_of(Err(Error::StaleSequence { client, given, last })));
         }
     }
-    let mut edit = Edit::new(state, Revision(index.0), command.stamp.time);
+    let mut edit = Edit::new(state, Revision(index.0), command.stamp);
     let mut outcome = match act(&mut edit, &command.action) {
         Ok(answer) => {
             let (changes, items) = edit.finish();
@@ -69,7 +72,7 @@ pub fn apply_empty(state: &mut State, index: LogIndex, term: Term) -> Outcome {
 /// The client's sequence is not looked at. `changes` holds neither counters nor the client's record.
 pub fn dry_run(state: &mut State, command: &Command) -> Outcome {
     let revision = Revision(state.meta().applied.next().0);
-    let mut edit = Edit::new(state, revision, command.stamp.time);
+    let mut edit = Edit::new(state, revision, command.stamp);
     let mut outcome = match act(&mut edit, &command.action) {
         Ok(answer) => {
             let (changes, items) = edit.finish();
@@ -92,7 +95,8 @@ fn act(edit: &mut Edit<'_>, action: &Action) -> Result<Answer, Error> {
     match action {
         Action::Found { .. } => Err(Error::AlreadyFounded),
         Action::Write { objects } => write::write(edit, objects),
-        Action::Delete { .. } | Action::AssignOwners { .. } => Err(Error::NotFounded),
+        Action::Delete { keys } => object::delete(edit, keys),
+        Action::AssignOwners { owners } => Ok(owner::assign(edit, owners)),
         Action::CreateToken { token } => token::create(edit, token),
         Action::RevokeToken { id } => token::revoke(edit, id),
         Action::JoinNode { token, name, uid, labels, facts } => {

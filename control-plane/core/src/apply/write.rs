@@ -1,8 +1,9 @@
-//! What people write: the ranges of the Fabric, the labels of Nodes. All objects or none.
+//! What people write, one kind after the other. All objects or none.
 
 use weft_model::{AddressRange, Answer, Fabric, Object, RecordKey, Revision, Written};
 
-use crate::{Error, State, admit, apply::node, edit::Edit, limits, pool};
+use super::{node, object, service};
+use crate::{Error, State, admit, edit::Edit, limits, pool};
 
 /// Writes the objects in their order; an error undoes those before it.
 pub(crate) fn write(edit: &mut Edit<'_>, objects: &[Object]) -> Result<Answer, Error> {
@@ -24,27 +25,47 @@ pub(crate) fn write(edit: &mut Edit<'_>, objects: &[Object]) -> Result<Answer, E
 /// Revision 0 asks for no such check.
 pub(crate) fn check_revision(state: &State, object: &Object) -> Result<(), Error> {
     let (kind, name, given, stored) = match object {
-        Object::Fabric(wanted) => ("fabric", "main", wanted.revision, state.fabric().map(|f| f.revision)),
+        Object::Fabric(wanted) => {
+            ("fabric", "main".to_owned(), wanted.revision, state.fabric().map(|f| f.revision))
+        }
         Object::Node(wanted) => {
             let stored = state.nodes().get(&wanted.name).map(|node| node.revision);
-            ("node", wanted.name.as_str(), wanted.revision, stored)
+            ("node", wanted.name.to_string(), wanted.revision, stored)
         }
-        Object::Pod(_) | Object::Lease(_) | Object::Member(_) => return Ok(()),
-        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
-        | Object::Owner(_) => return Ok(()),
+        Object::Namespace(wanted) => {
+            let stored = state.namespaces().get(&wanted.name).map(|o| o.revision);
+            ("namespace", wanted.name.to_string(), wanted.revision, stored)
+        }
+        Object::Service(wanted) => {
+            let stored = state.services().get(&wanted.name).map(|o| o.revision);
+            ("service", wanted.name.to_string(), wanted.revision, stored)
+        }
+        Object::Slice(wanted) => {
+            let stored = state.slices().get(&wanted.name).map(|o| o.revision);
+            ("endpointslice", wanted.name.to_string(), wanted.revision, stored)
+        }
+        Object::PodSpec(wanted) => {
+            let stored = state.pod_specs().get(&wanted.name).map(|o| o.revision);
+            ("podspec", wanted.name.to_string(), wanted.revision, stored)
+        }
+        Object::Pool(wanted) => {
+            let stored = state.pools().get(&wanted.name).map(|o| o.revision);
+            ("loadbalancerpool", wanted.name.to_string(), wanted.revision, stored)
+        }
+        Object::Pod(_) | Object::Lease(_) | Object::Member(_) | Object::Owner(_) => return Ok(()),
     };
     match stored {
         Some(stored) if given != Revision(0) && given != stored => {
-            Err(Error::Conflict { kind, name: name.to_owned(), given, stored })
+            Err(Error::Conflict { kind, name, given, stored })
         }
         Some(_) | None => Ok(()),
     }
 }
 
-fn write_one(edit: &mut Edit<'_>, object: &Object) -> Result<(Object, Written), Error> {
+fn write_one(edit: &mut Edit<'_>, wanted: &Object) -> Result<(Object, Written), Error> {
     let read_only = |kind, name: String| Err(Error::ReadOnlyKind { kind, name });
-    let key = object.key();
-    let written = match object {
+    let key = wanted.key();
+    let written = match wanted {
         Object::Fabric(wanted) => write_fabric(edit, wanted)?,
         Object::Node(wanted) => {
             let node = node::merge_node(edit.state(), wanted)?;
@@ -53,8 +74,12 @@ fn write_one(edit: &mut Edit<'_>, object: &Object) -> Result<(Object, Written), 
         Object::Pod(pod) => return read_only("pod", pod.name.to_string()),
         Object::Lease(lease) => return read_only("block", lease.block.to_string()),
         Object::Member(member) => return read_only("member", member.name.to_string()),
-        Object::Namespace(_) | Object::Service(_) | Object::Slice(_) | Object::PodSpec(_) | Object::Pool(_)
-        | Object::Owner(_) => return read_only("object", object.key().to_string()),
+        Object::Owner(owner) => return read_only("owner", owner.address.to_string()),
+        Object::Namespace(wanted) => object::write_namespace(edit, wanted)?,
+        Object::Service(wanted) => service::write(edit, wanted)?,
+        Object::Slice(wanted) => object::write_slice(edit, wanted)?,
+        Object::PodSpec(wanted) => object::write_pod_spec(edit, wanted)?,
+        Object::Pool(wanted) => object::write_pool(edit, wanted)?,
     };
     match edit.state().object(&key) {
         Some(stored) => Ok((stored, written)),
@@ -81,5 +106,10 @@ fn write_fabric(edit: &mut Edit<'_>, wanted: &Fabric) -> Result<Written, Error> 
     for block in lost {
         edit.delete(&RecordKey::Freed(block));
     }
-    Ok(edit.put_object(Object::Fabric(new)))
+    let pools_changed = current.ranges.load_balancers != new.ranges.load_balancers;
+    let written = edit.put_object(Object::Fabric(new));
+    if pools_changed {
+        service::follow_pools(edit);
+    }
+    Ok(written)
 }
