@@ -14,7 +14,7 @@ use weft_rpc::{Channel, with_deadline};
 
 use crate::{
     attach::Engine,
-    limits,
+    drain, limits,
     node::{Node, published},
     ping, pods,
     status::status,
@@ -79,11 +79,12 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
         Some(What::Ping(request)) => ping::ping(node, &request, deadline).map(Answer::Ping),
         Some(What::PodAdd(request)) => {
             let name = pod_name(&request.namespace, &request.name)?;
-            let holding = pods::add(engine, name, request.labels, deadline)?;
-            Ok(Answer::Pod((&published(&node.name, &holding)).into()))
+            let probes = pods::probes(request.readiness, request.startup)?;
+            let holding = pods::add(engine, name, request.labels, probes, deadline)?;
+            Ok(Answer::Pod((&published(node, &holding)).into()))
         }
         Some(What::PodRemove(request)) => {
-            pods::remove(engine, &pod_name(&request.namespace, &request.name)?, deadline)?;
+            drain::remove(engine, &request, deadline)?;
             Ok(Answer::Removed(true))
         }
         Some(What::Inspect(_)) => Ok(Answer::Inspect(status(node))),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use weft_errors::{ALREADY_INITIALIZED, Coded, Error, INTERNAL, PRIMARY_MISMATCH, USAGE};
 use weft_model::{
     AuthorityHash, BlockLease, ClusterId, Fabric, FabricItem, Family, Item, Node, NodeName, PeerItem,
-    Revision, RouteItem,
+    Revision, RouteItem, ZONE_LABEL,
 };
 use weft_plan::{Facts, choose_underlay};
 use weft_proto::{
@@ -175,6 +175,8 @@ impl Welcome {
             overlay: self.fabric.overlay,
             domain: self.fabric.domain.clone(),
             masquerade_exceptions: self.fabric.masquerade_exceptions.clone(),
+            node_port_addresses: self.fabric.node_port_addresses.clone(),
+            node_port_range: self.fabric.node_port_range,
             replicas: Vec::new(),
         };
         let own = PeerItem {
@@ -185,6 +187,7 @@ impl Welcome {
             underlay: self.node.underlay.clone(),
             uplink_mac: self.node.uplink_mac,
             allowed: Vec::new(),
+            zone: self.node.labels.get(ZONE_LABEL).cloned().unwrap_or_default(),
         };
         let routes = self.leases.iter().map(|lease| {
             Item::Route(RouteItem { block: lease.block, node: lease.node.clone(), epoch: lease.epoch })

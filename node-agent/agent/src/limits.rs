@@ -80,6 +80,13 @@ pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(1);
 /// The certificate's age is looked at this often.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(60);
 
+/// Pods that are asked at the same time whether they are ready; more wait.
+pub(crate) const PROBES_AT_ONCE: usize = 64;
+/// A pod may end at most this long after it was told to.
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// A pod that couldn't be removed at its end is tried again after this.
+pub(crate) const DRAIN_AGAIN: Duration = Duration::from_secs(1);
+
 /// A path is probed again this often.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);
 /// A peer that didn't answer a probe is probed again after this, doubling.

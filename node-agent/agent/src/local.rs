@@ -10,7 +10,7 @@ use weft_model::PodName;
 use weft_proto::v1::{self, local_server::Local};
 use weft_rpc::{Channel, Request, Response, Status, status_of, with_deadline};
 
-use crate::{ask::pod_name, attach::Engine, node::published, ping, pods, status::status};
+use crate::{ask::pod_name, attach::Engine, drain, node::published, ping, pods, status::status};
 
 /// A call gets its answer within this.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -93,8 +93,9 @@ impl Local for LocalService {
         let name = pod_name(&request.namespace, &request.name).map_err(|error| status_of(&error))?;
         self.check_name(&name).await.map_err(|error| status_of(&error))?;
         self.blocking(move |engine, deadline| {
-            let holding = pods::add(engine, name, request.labels, deadline)?;
-            let pod = Some((&published(&engine.node().name, &holding)).into());
+            let probes = pods::probes(request.readiness, request.startup)?;
+            let holding = pods::add(engine, name, request.labels, probes, deadline)?;
+            let pod = Some((&published(engine.node(), &holding)).into());
             Ok(v1::AddPodResponse { pod, netns: holding.netns })
         })
         .await
@@ -106,7 +107,7 @@ impl Local for LocalService {
     ) -> Result<Response<v1::RemovePodResponse>, Status> {
         let request = request.into_inner();
         self.blocking(move |engine, deadline| {
-            pods::remove(engine, &pod_name(&request.namespace, &request.name)?, deadline)?;
+            drain::remove(engine, &request, deadline)?;
             Ok(v1::RemovePodResponse {})
         })
         .await

@@ -10,6 +10,7 @@ mod clock;
 mod config;
 mod conflist;
 mod control;
+mod drain;
 #[cfg(test)]
 mod fixture;
 mod follow;
@@ -31,6 +32,7 @@ mod probe;
 mod publish;
 mod publisher;
 mod purge;
+mod readiness;
 mod reconcile;
 mod recover;
 mod renew;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use weft_ipam::{Leasing, Shown};
 use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
 use weft_plan::{DeviceState, Facts, LocalPod, Surroundings};
@@ -20,6 +20,7 @@ use crate::{
     inbox::{Inbox, Wish},
     locks::Locks,
     publish::Publications,
+    readiness,
     states::States,
 };
 
@@ -58,6 +59,17 @@ impl Inboxes {
     }
 }
 
+/// Tasks that wait for something else than a loop's work. Each has one waiter; a wake that comes early isn't lost.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    /// Pods came, went, or are asked in another way.
+    pub(crate) readiness: Notify,
+    /// Ports that this node serves may be others.
+    pub(crate) ports: Notify,
+    /// A pod is about to end.
+    pub(crate) drain: Notify,
+}
+
 /// The node.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -71,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) states: States,
     /// Inboxes of the loops.
     pub(crate) inboxes: Inboxes,
+    /// Tasks that are woken.
+    pub(crate) wakes: Wakes,
     /// Pods to be published.
     pub(crate) publications: Publications,
     /// What the node says of itself, for publication.
@@ -121,6 +135,7 @@ impl Node {
             locks: Locks::default(),
             states: States::new(),
             inboxes: Inboxes::default(),
+            wakes: Wakes::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),
             mesh_key,
@@ -160,6 +175,12 @@ impl Node {
         if touched.keys.iter().any(|key| matches!(key, ItemKey::Peer(_))) {
             self.inboxes.probe.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
         }
+        if touched.keys.iter().any(|key| matches!(key, ItemKey::Probe(_))) {
+            self.wakes.readiness.notify_one();
+        }
+        if wide || touched.keys.iter().any(|key| matches!(key, ItemKey::Service(_))) {
+            self.wakes.ports.notify_one();
+        }
         if wide {
             self.announce_facts();
             self.inboxes.host.poke(Wish::observe());
@@ -180,6 +201,7 @@ impl Node {
         };
         if changed {
             self.announce_facts();
+            self.wakes.ports.notify_one();
             for inbox in self.inboxes.loops() {
                 inbox.poke(Wish::all());
             }
@@ -203,6 +225,7 @@ impl Node {
     /// The caller has made it, or has taken it away again.
     pub(crate) fn end_attach(&self, uid: PodUid) {
         self.attaching.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+        self.wakes.readiness.notify_one();
     }
 
     /// Pods whose links are being made.
@@ -215,6 +238,7 @@ impl Node {
         self.with_pods(|pods| {
             pods.remove(&uid);
         });
+        self.wakes.readiness.notify_one();
     }
 
     fn with_pods(&self, change: impl FnOnce(&mut BTreeMap<PodUid, LocalPod>)) {
@@ -282,8 +306,9 @@ impl Node {
 
     /// All pods of this node as they are published.
     pub(crate) fn pods(&self) -> Vec<Pod> {
+        let view = self.view();
         self.addresses.read(|ledger| {
-            ledger.holdings().filter(|h| h.attached).map(|h| published(&self.name, h)).collect()
+            ledger.holdings().filter(|h| h.attached).map(|h| self.published(&view, h)).collect()
         })
     }
 
@@ -299,6 +324,23 @@ impl Node {
     pub(crate) fn leave(&self) {
         let revision = self.view().revision();
         self.addresses.change(Durability::Durable, |ledger| ((), Leasing::leave(ledger, revision)));
+    }
+
+    fn published(&self, view: &View, holding: &weft_ipam::Holding) -> Pod {
+        Pod {
+            uid: holding.uid,
+            name: holding.pod.clone(),
+            labels: holding.labels.clone(),
+            node: self.name.clone(),
+            attachment: holding.attachment.clone(),
+            addresses: holding.addresses.clone(),
+            ports: Vec::new(),
+            phase: PodPhase::Active,
+            ready: readiness::is_ready(view, holding),
+            terminating: holding.serving.is_terminating(),
+            created: holding.created,
+            revision: Revision(0),
+        }
     }
 
     fn take_leases(&self) {
@@ -320,20 +362,8 @@ impl Node {
 }
 
 /// A holding as an object of the control plane.
-pub(crate) fn published(node: &NodeName, holding: &weft_ipam::Holding) -> Pod {
-    Pod {
-        uid: holding.uid,
-        name: holding.pod.clone(),
-        labels: holding.labels.clone(),
-        node: node.clone(),
-        attachment: holding.attachment.clone(),
-        addresses: holding.addresses.clone(),
-        ports: Vec::new(),
-        phase: PodPhase::Active,
-        ready: true,
-        created: holding.created,
-        revision: Revision(0),
-    }
+pub(crate) fn published(node: &Node, holding: &weft_ipam::Holding) -> Pod {
+    node.published(&node.view(), holding)
 }
 
 /// A holding as the plan sees it.

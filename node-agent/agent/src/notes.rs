@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use weft_ipam::{Entry, Holding, Journal};
+use weft_ipam::{Holding, Journal, Ledger, Settings};
 use weft_model::PodUid;
 
 /// Longest note that is read: one record and a header.
@@ -42,14 +42,12 @@ impl Notes {
     pub(crate) fn read(&self, uid: PodUid) -> Option<Holding> {
         let bytes = weft_process::read_limited(&self.path(uid), NOTE_MAX).ok()?;
         let scan = Journal::scan(&bytes).ok()?;
-        match <[Entry; 1]>::try_from(scan.entries) {
-            Ok([Entry::Hold(holding)]) if holding.uid == uid => Some(holding),
-            Ok(_) | Err(_) => None,
-        }
+        let ledger = Ledger::replay(Settings::default(), &scan.entries);
+        ledger.holdings().find(|holding| holding.uid == uid).cloned()
     }
 
     fn write(&self, holding: &Holding) -> io::Result<()> {
-        let (_, bytes) = Journal::create(&[Entry::Hold(holding.clone())]);
+        let (_, bytes) = Journal::create(&holding.entries());
         let path = self.path(holding.uid);
         match write(&path, &bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -72,7 +70,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use weft_ipam::Origin;
+    use weft_ipam::{Origin, Serving};
     use weft_model::{AttachmentId, Labels, WallTime};
 
     use super::*;
@@ -95,6 +93,7 @@ mod tests {
             origin: Origin::Cni { network: "weft".to_owned() },
             created: WallTime(5),
             attached: true,
+            serving: Serving { verdict: Some(false), ..Serving::default() },
         };
         assert_eq!(notes.read(uid), None);
         notes.put(&holding);
@@ -102,7 +101,7 @@ mod tests {
         assert_eq!(notes.read(uid), Some(holding));
         let path = folder.path().join("pods").join(uid.to_string());
         let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert_eq!(notes.read(uid), None, "a torn note");
         notes.remove(uid);
         notes.remove(uid);

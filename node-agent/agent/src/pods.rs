@@ -3,8 +3,11 @@
 use std::{path::Path, time::Instant};
 
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
-use weft_ipam::{Holding, Origin};
-use weft_model::{AttachmentId, Labels, MAX_LABELS, PodName, check_label, ownership::run::NETNS_DIR};
+use weft_ipam::{Holding, Origin, Probes};
+use weft_model::{
+    AttachmentId, Labels, MAX_LABELS, PodName, Probe, ProbeHandler, check_label, ownership::run::NETNS_DIR,
+};
+use weft_proto::{convert::ShapeError, v1};
 
 use crate::attach::{Engine, NewPod};
 
@@ -13,6 +16,7 @@ pub(crate) fn add(
     engine: &Engine,
     pod: PodName,
     labels: Labels,
+    probes: Probes,
     deadline: Instant,
 ) -> Result<Holding, Error> {
     if !engine.node().is_ready() {
@@ -44,6 +48,7 @@ pub(crate) fn add(
         wanted: Vec::new(),
         forbidden_netns: None,
         unique: true,
+        probes,
     };
     engine.add(&held, new, deadline).inspect_err(|_| {
         if let Err(error) = weft_kernel::remove_namespace(directory, &name) {
@@ -68,6 +73,44 @@ fn check_labels(pod: &PodName, labels: &Labels) -> Result<(), Error> {
         check_label(key, value).map_err(|error| wrong(&format!("metadata.labels[{key}]"), error.to_string()))
     };
     labels.iter().try_for_each(check)
+}
+
+/// Probes as they came over the wire.
+pub(crate) fn probes(readiness: Option<v1::Probe>, startup: Option<v1::Probe>) -> Result<Probes, Error> {
+    let read = |field: &str, probe: Option<v1::Probe>| {
+        let probe: Option<Probe> =
+            probe.map(TryInto::try_into).transpose().map_err(|error: ShapeError| {
+                Error::new(&OBJECT_INVALID, "a probe can't be read").field(field).because(error)
+            })?;
+        match probe {
+            Some(probe) => check_probe(field, probe).map(Some),
+            None => Ok(None),
+        }
+    };
+    Ok(Probes { readiness: read("readiness", readiness)?, startup: read("startup", startup)? })
+}
+
+/// Numbers that Kubernetes would default or refuse.
+fn check_probe(field: &str, probe: Probe) -> Result<Probe, Error> {
+    let wrong = |what: &str, message: String| {
+        Err(Error::new(&OBJECT_INVALID, message).field(format!("{field}.{what}")))
+    };
+    if !(100..=3_600_000).contains(&probe.period_ms) {
+        return wrong("periodMs", format!("{} ms isn't between 100 ms and an hour", probe.period_ms));
+    }
+    if !(1..=3_600_000).contains(&probe.timeout_ms) {
+        return wrong("timeoutMs", format!("{} ms isn't between 1 ms and an hour", probe.timeout_ms));
+    }
+    if probe.success_threshold == 0 || probe.failure_threshold == 0 {
+        return wrong("threshold", "thresholds begin at 1".to_owned());
+    }
+    if let ProbeHandler::Http { path, host, headers, .. } = &probe.handler {
+        let texts = headers.iter().flat_map(|(name, value)| [name, value]).chain([path, host]);
+        if texts.into_iter().any(|text| text.chars().any(char::is_control)) || path.contains(' ') {
+            return wrong("http", "an HTTP request can't carry control characters".to_owned());
+        }
+    }
+    Ok(probe)
 }
 
 /// Removes a pod made by [`add`].

@@ -155,6 +155,7 @@ pub(crate) mod tests {
             ports: Vec::new(),
             phase: PodPhase::Active,
             ready: true,
+            terminating: false,
             created: WallTime(0),
             revision: Revision(0),
         }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_errors::{Coded, Error};
-use weft_ipam::{Holding, Origin};
+use weft_ipam::{Holding, Origin, Serving};
 use weft_model::{AttachmentId, Family, Labels, Name, NamespaceName, PodName};
 use weft_plan::{Executor, Link, LinkKey, LinkValue, PortState};
 
@@ -35,8 +35,8 @@ pub(crate) fn adopt_from_kernel(addresses: &Addresses, primary: Family, notes: &
         };
         let pod = holding.pod.clone();
         let (adopted, _) = addresses.change(Durability::Durable, |ledger| {
-            let entry = ledger.adopt(holding);
-            (entry.is_some(), entry.into_iter().collect())
+            let entries = ledger.adopt(&holding);
+            (!entries.is_empty(), entries)
         });
         tracing::warn!(%pod, adopted, "a pod was found in the kernel that the journal had lost");
     }
@@ -90,6 +90,7 @@ fn holding(
         origin: Origin::Cni { network: String::new() },
         created: clock::wall(),
         attached: true,
+        serving: Serving::default(),
     })
 }
 

@@ -28,7 +28,7 @@ use crate::{
     attach::{self, Engine},
     clock,
     config::Config,
-    conflist, control, follow, host, identity,
+    conflist, control, drain, follow, host, identity,
     inbox::{Wish, Work},
     join, lease, limits,
     local::LocalService,
@@ -36,7 +36,7 @@ use crate::{
     node::{Node, Parts, local_pod},
     notes::Notes,
     paths::Paths,
-    probe, publisher,
+    probe, publisher, readiness,
     reconcile::{GuardLoop, MeshLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
     states::Subsystem,
@@ -207,6 +207,8 @@ fn start_clients(
         "facts",
         publisher::publish_facts(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
     );
+    tasks.spawn("readiness", readiness::watch_pods(Arc::clone(node), tasks.token()));
+    tasks.spawn("drain", drain::remove_drained(Arc::clone(engine), tasks.token()));
     tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel.clone(), mutations()?, tasks.token()));
     tasks.spawn(
         "renew",

@@ -10,7 +10,7 @@ use weft_model::{
     WallTime,
 };
 
-use crate::{BlockState, BootId, Entry, Holding, Origin, Uptime};
+use crate::{BlockState, BootId, Entry, Holding, Origin, Serving, Uptime, probing};
 
 const VERSION: u8 = 1;
 
@@ -62,6 +62,21 @@ pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
             out.u8(8);
             out.u64(revision.0);
         }
+        Entry::Probed { attachment, probes } => {
+            out.u8(9);
+            out.attachment(attachment);
+            probing::write(&mut out, probes);
+        }
+        Entry::Judged { attachment, ready } => {
+            out.u8(10);
+            out.attachment(attachment);
+            out.u8(u8::from(*ready));
+        }
+        Entry::Draining { attachment, until } => {
+            out.u8(11);
+            out.attachment(attachment);
+            out.u64(until.0);
+        }
     }
     out.0
 }
@@ -85,11 +100,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, Why> {
             fresh: u128::from_le_bytes(input.array()?),
         },
         3 => Entry::BlockGone { block: input.block()? },
-        4 => Entry::Hold(input.holding()?),
+        4 => Entry::Hold(Box::new(input.holding()?)),
         5 => Entry::Attached { attachment: input.attachment()? },
         6 => Entry::Release { attachment: input.attachment()?, at: Uptime(input.u64()?) },
         8 => Entry::Seen { revision: Revision(input.u64()?) },
         7 => Entry::Rest { address: input.address()?, since: Uptime(input.u64()?) },
+        9 => Entry::Probed { attachment: input.attachment()?, probes: Box::new(probing::read(&mut input)?) },
+        10 => Entry::Judged { attachment: input.attachment()?, ready: input.u8()? != 0 },
+        11 => Entry::Draining { attachment: input.attachment()?, until: Uptime(input.u64()?) },
         _ => return Err("its kind is unknown"),
     };
     if !input.0.is_empty() {
@@ -98,23 +116,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, Why> {
     Ok(entry)
 }
 
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn u8(&mut self, value: u8) {
+    pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend(value.to_le_bytes());
     }
 
     /// Counts and lengths: everything that is written here is far below 4 GiB, see `MAX_RECORD`.
-    fn length(&mut self, value: usize) {
+    pub(crate) fn length(&mut self, value: usize) {
         self.0.extend(u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.length(text.len());
         self.0.extend(text.as_bytes());
     }
@@ -156,6 +174,8 @@ impl Writer {
             origin,
             created,
             attached,
+            // In entries of its own.
+            serving: _,
         } = holding;
         self.attachment(attachment);
         self.0.extend(uid.0);
@@ -184,7 +204,7 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Why> {
@@ -197,19 +217,19 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| "it is shorter than its content")
     }
 
-    fn u8(&mut self) -> Result<u8, Why> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Why> {
         Ok(u8::from_le_bytes(self.array()?))
     }
 
-    fn u64(&mut self) -> Result<u64, Why> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Why> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    fn length(&mut self) -> Result<usize, Why> {
+    pub(crate) fn length(&mut self) -> Result<usize, Why> {
         usize::try_from(u32::from_le_bytes(self.array()?)).map_err(|_| "a length doesn't fit")
     }
 
-    fn text(&mut self) -> Result<String, Why> {
+    pub(crate) fn text(&mut self) -> Result<String, Why> {
         let length = self.length()?;
         let bytes = self.take(length)?.to_vec();
         String::from_utf8(bytes).map_err(|_| "a text isn't UTF-8")
@@ -273,6 +293,7 @@ impl<'a> Reader<'a> {
             origin,
             created,
             attached,
+            serving: Serving::default(),
         })
     }
 }

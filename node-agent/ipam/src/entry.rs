@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, Revision, WallTime};
+use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, Probe, Revision, WallTime};
 
 /// Milliseconds since the machine started (CLOCK_BOOTTIME): never set back, comparable within one boot only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,45 @@ pub enum Origin {
     Weft,
 }
 
+/// How a pod is asked whether it is ready, as it was said when it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Readiness probe.
+    pub readiness: Option<Probe>,
+    /// Until it has succeeded once, the pod isn't ready and not asked otherwise.
+    pub startup: Option<Probe>,
+}
+
+impl Probes {
+    /// Nobody asks the pod.
+    pub const fn is_empty(&self) -> bool {
+        self.readiness.is_none() && self.startup.is_none()
+    }
+}
+
+/// Whether services may send to a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// How it is asked.
+    pub probes: Box<Probes>,
+    /// The last verdict; `None`: it was never asked.
+    pub verdict: Option<bool>,
+    /// It is about to end, and is removed then; `None`: it isn't.
+    pub drained_at: Option<Uptime>,
+}
+
+impl Serving {
+    /// Whether it takes new connections as far as its node knows: whoever is asked isn't ready before the first answer.
+    pub fn is_ready(&self) -> bool {
+        self.verdict.unwrap_or(self.probes.is_empty())
+    }
+
+    /// Whether it is about to end.
+    pub const fn is_terminating(&self) -> bool {
+        self.drained_at.is_some()
+    }
+}
+
 /// One attached pod and all that is needed to make it again, check it, and publish it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
@@ -64,6 +103,24 @@ pub struct Holding {
     pub created: WallTime,
     /// Whether everything was made and the answer could leave; one that isn't is undone at the next start.
     pub attached: bool,
+    /// Whether services may send to it.
+    pub serving: Serving,
+}
+
+impl Holding {
+    /// The entries that add up to it.
+    pub fn entries(&self) -> Vec<Entry> {
+        let Serving { probes, verdict, drained_at } = &self.serving;
+        let attachment = || self.attachment.clone();
+        let bare = Self { serving: Serving::default(), ..self.clone() };
+        let mut entries = vec![Entry::Hold(Box::new(bare))];
+        if !probes.is_empty() {
+            entries.push(Entry::Probed { attachment: attachment(), probes: probes.clone() });
+        }
+        entries.extend(verdict.map(|ready| Entry::Judged { attachment: attachment(), ready }));
+        entries.extend(drained_at.map(|until| Entry::Draining { attachment: attachment(), until }));
+        entries
+    }
 }
 
 /// What may be done with a block.
@@ -104,7 +161,7 @@ pub enum Entry {
         block: Block,
     },
     /// Addresses are held by a pod.
-    Hold(Holding),
+    Hold(Box<Holding>),
     /// All of it is made.
     Attached {
         /// By which attachment.
@@ -128,5 +185,26 @@ pub enum Entry {
     Seen {
         /// The revision.
         revision: Revision,
+    },
+    /// How a pod is asked whether it is ready.
+    Probed {
+        /// Its attachment.
+        attachment: AttachmentId,
+        /// How.
+        probes: Box<Probes>,
+    },
+    /// What a pod's answers amount to. Written with the next entry: it can be asked again.
+    Judged {
+        /// Its attachment.
+        attachment: AttachmentId,
+        /// Whether it is ready.
+        ready: bool,
+    },
+    /// A pod is about to end.
+    Draining {
+        /// Its attachment.
+        attachment: AttachmentId,
+        /// It is removed then.
+        until: Uptime,
     },
 }

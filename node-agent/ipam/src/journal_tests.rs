@@ -1,10 +1,10 @@
 //! Torn tails are cut, damage in the middle is told, every entry survives its bytes.
 
 use proptest::prelude::*;
-use weft_model::{AttachmentId, Epoch, PodUid, WallTime};
+use weft_model::{AttachmentId, Epoch, PodUid, Probe, ProbeHandler, WallTime};
 
 use super::*;
-use crate::{BlockState, BootId, Holding, Origin, Uptime};
+use crate::{BlockState, BootId, Holding, Origin, Probes, Serving, Uptime};
 
 fn attachment(n: u32) -> AttachmentId {
     AttachmentId { container: format!("container-{n}"), interface: "eth0".to_owned() }
@@ -24,6 +24,7 @@ fn holding(n: u32) -> Holding {
         origin: if n.is_multiple_of(2) { Origin::Weft } else { Origin::Cni { network: "weft".to_owned() } },
         created: WallTime(1_700_000_000_000),
         attached: n.is_multiple_of(3),
+        serving: Serving::default(),
     }
 }
 
@@ -39,13 +40,38 @@ fn one_of_each() -> Vec<Entry> {
             state: BlockState::Open,
             fresh: u128::MAX,
         },
-        Entry::Hold(holding(1)),
-        Entry::Hold(holding(2)),
+        Entry::Hold(Box::new(holding(1))),
+        Entry::Hold(Box::new(holding(2))),
         Entry::Attached { attachment: attachment(1) },
         Entry::Release { attachment: attachment(2), at: Uptime(77) },
         Entry::Rest { address: "fd00::5".parse().unwrap(), since: Uptime(78) },
+        Entry::Probed { attachment: attachment(1), probes: Box::new(probes()) },
+        Entry::Probed { attachment: attachment(1), probes: Box::new(Probes { readiness: None, ..probes() }) },
+        Entry::Judged { attachment: attachment(1), ready: false },
+        Entry::Judged { attachment: attachment(1), ready: true },
+        Entry::Draining { attachment: attachment(1), until: Uptime(90_000) },
         Entry::BlockGone { block },
     ]
+}
+
+fn probes() -> Probes {
+    let probe = |handler, failure_threshold| Probe {
+        handler,
+        initial_delay_ms: 1,
+        period_ms: 10_000,
+        timeout_ms: 1000,
+        success_threshold: 2,
+        failure_threshold,
+    };
+    let http = ProbeHandler::Http {
+        port: 8080,
+        path: "/ready?x".to_owned(),
+        tls: true,
+        host: "web".to_owned(),
+        headers: vec![("a".to_owned(), "b".to_owned()), ("c".to_owned(), String::new())],
+    };
+    let grpc = ProbeHandler::Grpc { port: 50051, service: "shop".to_owned() };
+    Probes { readiness: Some(probe(http, 3)), startup: Some(probe(grpc, u32::MAX)) }
 }
 
 /// Bytes of the entries and where each record begins, the end last.
@@ -127,11 +153,11 @@ fn a_damaged_byte_in_the_middle_is_told_with_its_offset_and_the_rest_is_salvaged
 
 #[test]
 fn a_record_of_a_newer_version_is_damage_even_at_the_end() {
-    let (mut bytes, _) = written(&one_of_each());
-    let payload = [9, 9, 9];
+    let (mut bytes, starts) = written(&one_of_each());
+    let (payload, number) = ([9, 9, 9], starts.len() as u64);
     bytes.extend(3_u32.to_le_bytes());
-    bytes.extend(checksum(10, &payload).to_le_bytes());
-    bytes.extend(10_u64.to_le_bytes());
+    bytes.extend(checksum(number, &payload).to_le_bytes());
+    bytes.extend(number.to_le_bytes());
     bytes.extend(payload);
     let damage = Journal::scan(&bytes).unwrap().damage.unwrap();
     assert!(matches!(damage.error, Error::Corrupt { why: "its format is of a newer version", .. }));

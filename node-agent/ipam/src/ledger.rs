@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_model::{AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, Revision, WallTime};
 
-use crate::{BlockState, BootId, Entry, Error, Holding, Origin, Settings, Shown, Uptime, block::Book};
+use crate::{
+    BlockState, BootId, Entry, Error, Holding, Origin, Probes, Serving, Settings, Shown, Uptime, block::Book,
+};
 
 /// What an attachment asks for.
 #[derive(Clone, Debug)]
@@ -96,7 +98,7 @@ impl Ledger {
             let rest = book.resting_addresses().map(|(address, since)| Entry::Rest { address, since });
             entries.extend(rest);
         }
-        entries.extend(self.holdings.values().cloned().map(Entry::Hold));
+        entries.extend(self.holdings.values().flat_map(Holding::entries));
         for book in self.blocks.values().filter(|book| book.state != BlockState::Open) {
             let Book { block, epoch, state, .. } = *book;
             entries.push(Entry::Block { block, epoch, state, fresh: book.fresh() });
@@ -194,23 +196,46 @@ impl Ledger {
             origin,
             created,
             attached,
+            serving: Serving::default(),
         };
-        let entry = self.enact(Entry::Hold(holding.clone()));
+        let entry = self.enact(Entry::Hold(Box::new(holding.clone())));
         Ok((holding, entry))
     }
 
-    /// Takes over a pod that the kernel has and a damaged journal lost. `None` when one of its addresses is held, or the
+    /// Takes over a pod that the kernel has and a damaged journal lost. Nothing when one of its addresses is held, or the
     /// attachment is known.
-    pub fn adopt(&mut self, holding: Holding) -> Option<Entry> {
+    pub fn adopt(&mut self, holding: &Holding) -> Vec<Entry> {
         let free = holding.addresses.iter().all(|address| !self.holders.contains_key(address));
         let unknown = !self.holdings.contains_key(&holding.attachment);
-        (free && unknown && !holding.addresses.is_empty()).then(|| self.enact(Entry::Hold(holding)))
+        if !free || !unknown || holding.addresses.is_empty() {
+            return Vec::new();
+        }
+        holding.entries().into_iter().map(|entry| self.enact(entry)).collect()
     }
 
     /// Notes that everything of an attachment is made. `None` when it is unknown or was noted before.
     pub fn confirm(&mut self, attachment: &AttachmentId) -> Option<Entry> {
         let open = self.holdings.get(attachment).is_some_and(|holding| !holding.attached);
         open.then(|| self.enact(Entry::Attached { attachment: attachment.clone() }))
+    }
+
+    /// Notes how a pod is asked whether it is ready. `None` when it holds nothing, or when this is known.
+    pub fn probe(&mut self, attachment: &AttachmentId, probes: Box<Probes>) -> Option<Entry> {
+        let other = self.holdings.get(attachment)?.serving.probes != probes;
+        other.then(|| self.enact(Entry::Probed { attachment: attachment.clone(), probes }))
+    }
+
+    /// Notes what a pod's answers amount to. `None` when it holds nothing, or when this is known.
+    pub fn judge(&mut self, attachment: &AttachmentId, ready: bool) -> Option<Entry> {
+        let other = self.holdings.get(attachment)?.serving.verdict != Some(ready);
+        other.then(|| self.enact(Entry::Judged { attachment: attachment.clone(), ready }))
+    }
+
+    /// Notes that a pod is about to end, and when. `None` when it holds nothing, or ends no later anyway.
+    pub fn drain(&mut self, attachment: &AttachmentId, until: Uptime) -> Option<Entry> {
+        let known = self.holdings.get(attachment)?.serving.drained_at;
+        let sooner = known.is_none_or(|known| until < known);
+        sooner.then(|| self.enact(Entry::Draining { attachment: attachment.clone(), until }))
     }
 
     /// Frees the addresses of an attachment; they rest first. `None` when it holds nothing: repeating is fine.
@@ -384,6 +409,15 @@ impl Ledger {
                 }
             }
             Entry::Release { attachment, at } => self.free(attachment, *at),
+            Entry::Probed { attachment, probes } => {
+                self.with_serving(attachment, |serving| serving.probes.clone_from(probes));
+            }
+            Entry::Judged { attachment, ready } => {
+                self.with_serving(attachment, |serving| serving.verdict = Some(*ready));
+            }
+            Entry::Draining { attachment, until } => {
+                self.with_serving(attachment, |serving| serving.drained_at = Some(*until));
+            }
             Entry::Rest { address, since } => {
                 if !self.holders.contains_key(address) {
                     self.with_book(*address, |book| book.rest(*address, *since));
@@ -434,6 +468,12 @@ impl Ledger {
             self.with_book(*address, |book| book.rest(*address, at));
         }
         self.blocks.retain(|_, book| book.state != BlockState::Withdrawn || book.held() != 0);
+    }
+
+    fn with_serving(&mut self, attachment: &AttachmentId, act: impl FnOnce(&mut Serving)) {
+        if let Some(holding) = self.holdings.get_mut(attachment) {
+            act(&mut holding.serving);
+        }
     }
 
     fn with_book(&mut self, address: IpAddr, act: impl FnOnce(&mut Book)) {

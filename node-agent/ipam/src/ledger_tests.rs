@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use weft_model::{Probe, ProbeHandler};
 
 use super::*;
 use crate::Journal;
@@ -227,7 +228,7 @@ fn pods_that_are_known_before_their_block_keep_their_addresses() {
     let mut other = ledger(&[("10.1.0.0/28", 1)]);
     let (lost, _) = other.allocate(request(7, Families::V4, &["10.1.0.1"]), Uptime(0)).unwrap();
     let mut ledger = Ledger::new(Settings::default());
-    assert!(ledger.adopt(lost).is_some());
+    assert!(!ledger.adopt(&lost).is_empty());
     ledger.lease(&shown(&[("10.1.0.0/28", 1)], true));
     assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "10.1.0.2");
     laws(&ledger);
@@ -239,10 +240,46 @@ fn a_pod_that_only_the_kernel_knows_is_adopted_once_and_its_address_isnt_given_o
     let mut other = self::ledger(&[("10.1.0.0/28", 1)]);
     let (lost, _) = other.allocate(request(7, Families::V4, &["10.1.0.1"]), Uptime(0)).unwrap();
     let lost = Holding { attached: true, ..lost };
-    assert!(ledger.adopt(lost.clone()).is_some());
-    assert!(ledger.adopt(lost.clone()).is_none(), "once");
+    assert!(!ledger.adopt(&lost).is_empty());
+    assert!(ledger.adopt(&lost).is_empty(), "once");
     assert_eq!(add(&mut ledger, 1, Families::V4, &[], 0), "10.1.0.2");
     assert!(ledger.release(&lost.attachment, Uptime(0)).is_some());
+}
+
+#[test]
+fn what_was_said_of_a_pods_readiness_goes_with_the_pod_and_survives_compaction() {
+    let mut ledger = ledger(&[("10.1.0.0/28", 1)]);
+    add(&mut ledger, 1, Families::V4, &[], 0);
+    let serving = |ledger: &Ledger| ledger.holding(&id(1)).unwrap().serving.clone();
+    assert!(serving(&ledger).is_ready(), "nobody asks it");
+    let handler = ProbeHandler::Tcp { port: 80 };
+    let probe = Probe {
+        handler,
+        initial_delay_ms: 0,
+        period_ms: 1000,
+        timeout_ms: 100,
+        success_threshold: 1,
+        failure_threshold: 3,
+    };
+    let probes = Box::new(Probes { readiness: Some(probe), startup: None });
+    let entry = ledger.probe(&id(1), probes.clone()).unwrap();
+    assert_eq!(entry, Entry::Probed { attachment: id(1), probes: probes.clone() });
+    assert_eq!(ledger.probe(&id(1), probes.clone()), None, "known");
+    assert!(!serving(&ledger).is_ready(), "it hasn't answered yet");
+    for (ready, new) in [(true, true), (true, false), (false, true)] {
+        assert_eq!(ledger.judge(&id(1), ready).is_some(), new);
+        assert_eq!(serving(&ledger).is_ready(), ready);
+    }
+    for (until, new) in [(50, true), (60, false), (40, true)] {
+        assert_eq!(ledger.drain(&id(1), Uptime(until)).is_some(), new, "never later: {until}");
+    }
+    let expected = Serving { probes, verdict: Some(false), drained_at: Some(Uptime(40)) };
+    assert_eq!(serving(&ledger), expected);
+    assert_eq!(serving(&Ledger::replay(Settings::default(), &ledger.snapshot())), expected);
+    ledger.release(&id(1), Uptime(50)).unwrap();
+    assert_eq!(ledger.judge(&id(1), true), None);
+    add(&mut ledger, 1, Families::V4, &[], REST + 60);
+    assert_eq!(serving(&ledger), Serving::default(), "another pod");
 }
 
 #[derive(Clone, Debug)]

@@ -12,9 +12,10 @@ mod error;
 mod journal;
 mod leasing;
 mod ledger;
+mod probing;
 mod settings;
 
-pub use entry::{BlockState, BootId, Entry, Holding, Origin, Uptime};
+pub use entry::{BlockState, BootId, Entry, Holding, Origin, Probes, Serving, Uptime};
 pub use error::Error;
 pub use journal::{Damage, Journal, MAX_RECORD, Scan};
 pub use leasing::{Leasing, Shown, Step};

@@ -10,6 +10,7 @@ mod frames;
 mod identity;
 mod limits;
 mod local;
+mod probe;
 mod server;
 mod services;
 mod status;
@@ -26,7 +27,8 @@ pub use identity::{
 };
 pub use limits::{DETAILS_LIMIT, Limits, MESSAGE_LIMIT};
 pub use local::{local_channel, serve_local};
-pub use rustls_pki_types::CertificateDer;
+pub use probe::{check_grpc_health, tls_with_anybody};
+pub use rustls_pki_types::{CertificateDer, ServerName};
 pub use server::serve;
 pub use services::{Health, Services};
 pub use status::{error_of, status_of};

@@ -38,7 +38,7 @@ pub enum Trust {
 }
 
 /// aws-lc-rs with the hybrid key exchange first: what joins is safe against a later quantum computer.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let kx_groups = vec![
         aws_lc_rs::kx_group::X25519MLKEM768,
         aws_lc_rs::kx_group::X25519,

@@ -6,7 +6,7 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use weft_errors::{ALREADY_EXISTS, ATTACHMENT_EXISTS, BUSY, Coded, Error, LINK_FAILED};
-use weft_ipam::{Holding, Origin, Request};
+use weft_ipam::{Holding, Origin, Probes, Request};
 use weft_kernel::{Namespace, PodLink};
 use weft_model::{AttachmentId, Labels, PodName, PodUid};
 use weft_plan::{pod_link_name, pod_mac};
@@ -43,6 +43,8 @@ pub(crate) struct NewPod {
     pub(crate) forbidden_netns: Option<String>,
     /// Whether a pod of the same name is refused.
     pub(crate) unique: bool,
+    /// How it is asked whether it is ready.
+    pub(crate) probes: Probes,
 }
 
 /// What makes and removes pods.
@@ -150,7 +152,7 @@ impl Engine {
         })?;
         let uid = PodUid(clock::random()?);
         let mtu = self.node.facts().pod_mtu(fabric);
-        let NewPod { attachment, pod, labels, netns, origin, wanted, unique, .. } = new;
+        let NewPod { attachment, pod, labels, netns, origin, wanted, unique, probes, .. } = new;
         let request = Request {
             attachment,
             uid,
@@ -172,7 +174,14 @@ impl Engine {
                 return (Err(error), Vec::new());
             }
             match ledger.allocate(request, clock::uptime()) {
-                Ok((holding, entry)) => (Ok(holding), vec![entry]),
+                Ok((mut holding, entry)) => {
+                    let mut entries = vec![entry];
+                    if !probes.is_empty() {
+                        entries.extend(ledger.probe(&holding.attachment, Box::new(probes)));
+                        holding = ledger.holding(&holding.attachment).cloned().unwrap_or(holding);
+                    }
+                    (Ok(holding), entries)
+                }
                 Err(error) => (Err(error.envelope()), Vec::new()),
             }
         });
@@ -225,7 +234,7 @@ impl Engine {
         });
         self.node.addresses.wait(ticket, deadline)?;
         self.notes.put(&made);
-        self.node.publications.put(published(&self.node.name, &made));
+        self.node.publications.put(published(&self.node, &made));
         Ok(made)
     }
 

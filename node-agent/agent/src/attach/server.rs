@@ -14,7 +14,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use weft_errors::Error;
-use weft_ipam::Origin;
+use weft_ipam::{Origin, Probes};
 use weft_process::Tasks;
 
 use super::{
@@ -209,6 +209,7 @@ fn new_pod(attachment: &Attachment) -> NewPod {
         wanted: attachment.config.addresses.clone(),
         forbidden_netns: attachment.forbidden_netns.clone(),
         unique: false,
+        probes: Probes::default(),
     }
 }
 

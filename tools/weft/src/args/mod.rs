@@ -4,6 +4,7 @@ mod cluster;
 mod examples;
 mod node;
 mod object;
+mod probe;
 mod value;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};

@@ -1,8 +1,11 @@
 //! Arguments of what happens on nodes: check, node, pod, ipam, ping.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, Subcommand};
+use weft_model::Probe;
+
+use super::{probe::probe, value::duration};
 
 /// `weft check`.
 #[derive(Debug, Args)]
@@ -59,6 +62,24 @@ pub(crate) enum Pod {
         /// Labels: k=v
         #[arg(short = 'l', long, value_name = "K=V", value_delimiter = ',')]
         labels: Vec<String>,
+        /// Readiness: tcp:PORT, http:PORT/PATH, https:PORT/PATH or grpc:PORT/SERVICE, then delay, period, timeout,
+        /// successes, failures: http:8080/ready,period=1s,failures=2
+        #[arg(long = "probe", value_name = "PROBE", value_parser = probe)]
+        readiness: Option<Probe>,
+        /// Until this one has succeeded once, the pod isn't ready and not asked otherwise
+        #[arg(long = "startup-probe", value_name = "PROBE", value_parser = probe)]
+        startup: Option<Probe>,
+    },
+    /// End a pod made by `weft pod add` in order: no new connections at once, removed after a grace
+    Drain {
+        /// Name of the pod
+        name: String,
+        /// How long its connections may go on
+        #[arg(long, default_value = "30s", value_parser = duration, value_name = "TIME")]
+        grace: Duration,
+        /// Don't wait until it is gone
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Remove a pod made by `weft pod add`
     Remove {

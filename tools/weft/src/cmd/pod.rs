@@ -1,9 +1,9 @@
-//! `weft pod list|show|add|remove`: pods without an orchestrator.
+//! `weft pod list|show|add|drain|remove`: pods without an orchestrator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weft_errors::{Error, NOT_FOUND, USAGE};
+use weft_errors::{DEADLINE, Error, ExitCode, NOT_FOUND, USAGE};
 use weft_model::{Kind, Object, PodName, ownership::run::NETNS_DIR};
 use weft_proto::v1::{self, answer_request, ask};
 
@@ -18,6 +18,9 @@ use crate::{
     table::at,
 };
 
+/// A pod that ends is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Runs the subcommand.
 pub(crate) async fn run(args: Pod, run: &Run) -> Outcome {
     match args {
@@ -27,12 +30,21 @@ pub(crate) async fn run(args: Pod, run: &Run) -> Outcome {
             run.printer.value(&value, &weft_yaml::to_yaml(&value));
             Ok(())
         }
-        Pod::Add { name, node, labels } => add(&name, node.as_deref(), &labels, run).await,
-        Pod::Remove { name } => remove(&name, run).await,
+        Pod::Add { name, node, labels, readiness, startup } => {
+            let probes = (readiness.as_ref().map(Into::into), startup.as_ref().map(Into::into));
+            add(&name, node.as_deref(), &labels, probes, run).await
+        }
+        Pod::Drain { name, grace, no_wait } => drain(&name, grace, no_wait, run).await,
+        Pod::Remove { name } => {
+            let name = end(&name, 0, run).await?.0;
+            removed(&name, run)
+        }
     }
 }
 
-async fn add(name: &str, node: Option<&str>, labels: &[String], run: &Run) -> Outcome {
+type Probes = (Option<v1::Probe>, Option<v1::Probe>);
+
+async fn add(name: &str, node: Option<&str>, labels: &[String], probes: Probes, run: &Run) -> Outcome {
     let mut pairs = std::collections::BTreeMap::new();
     for label in labels {
         let Some((key, value)) = label.split_once('=') else {
@@ -44,6 +56,8 @@ async fn add(name: &str, node: Option<&str>, labels: &[String], run: &Run) -> Ou
         namespace: name.namespace.to_string(),
         name: name.name.to_string(),
         labels: pairs.clone(),
+        readiness: probes.0.clone(),
+        startup: probes.1.clone(),
     };
     let (name, pod) = match node {
         Some(node) => {
@@ -74,23 +88,56 @@ async fn add(name: &str, node: Option<&str>, labels: &[String], run: &Run) -> Ou
     Ok(())
 }
 
-async fn remove(name: &str, run: &Run) -> Outcome {
+/// Whom a pod's end was told to.
+enum Told {
+    Here(LocalAgent),
+    Elsewhere(Session),
+}
+
+/// Tells the pod's agent that it ends, after a grace in milliseconds; 0: now.
+async fn end(name: &str, grace_ms: u32, run: &Run) -> Outcome<(PodName, Told)> {
     let local = named(name, &local_namespace(run))?;
-    let mut here = LocalAgent::open().ok();
-    let attached_here = match &mut here {
-        Some(agent) => agent.has_pod(&local, run.global.timeout).await?,
-        None => false,
-    };
-    if let (Some(agent), true) = (&mut here, attached_here) {
-        agent.remove_pod(gone(&local), run.global.timeout).await?;
-        return removed(&local, run);
+    if let Ok(mut agent) = LocalAgent::open()
+        && agent.has_pod(&local, run.global.timeout).await?
+    {
+        agent.remove_pod(gone(&local, grace_ms), run.global.timeout).await?;
+        return Ok((local, Told::Here(agent)));
     }
     let session = run.session()?;
     let name = named(name, session.namespace())?;
     let (value, _) = one(&session, Kind::Pod, &name.to_string()).await?;
     let node = at(&value, "/spec/nodeName");
-    ask_node(&session, &node, ask::What::PodRemove(gone(&name)), None).await?;
-    removed(&name, run)
+    ask_node(&session, &node, ask::What::PodRemove(gone(&name, grace_ms)), None).await?;
+    Ok((name, Told::Elsewhere(session)))
+}
+
+async fn drain(name: &str, grace: Duration, no_wait: bool, run: &Run) -> Outcome {
+    let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+    let (name, mut told) = end(name, grace_ms, run).await?;
+    if no_wait {
+        let metadata = json!({"namespace": name.namespace.as_str(), "name": name.name.as_str()});
+        let value = json!({"kind": "Pod", "metadata": metadata, "graceMs": grace_ms});
+        run.printer.value(&value, &format!("pod/{name}   ends in {grace:?}"));
+        return Ok(());
+    }
+    let deadline = Instant::now() + grace + run.global.timeout;
+    loop {
+        let there = match &mut told {
+            Told::Here(agent) => agent.has_pod(&name, run.global.timeout).await?,
+            Told::Elsewhere(session) => match one(session, Kind::Pod, &name.to_string()).await {
+                Ok(_) => true,
+                Err(failure) if failure.exit() == ExitCode::NotFound => false,
+                Err(failure) => return Err(failure),
+            },
+        };
+        if !there {
+            return removed(&name, run);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(&DEADLINE, format!("pod {name} is still there")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn removed(name: &PodName, run: &Run) -> Outcome {
@@ -100,8 +147,8 @@ fn removed(name: &PodName, run: &Run) -> Outcome {
     Ok(())
 }
 
-fn gone(name: &PodName) -> v1::PodRemove {
-    v1::PodRemove { namespace: name.namespace.to_string(), name: name.name.to_string() }
+fn gone(name: &PodName, grace_ms: u32) -> v1::PodRemove {
+    v1::PodRemove { namespace: name.namespace.to_string(), name: name.name.to_string(), grace_ms }
 }
 
 /// On a node no context is needed; where there is one, its namespace counts as everywhere else.
