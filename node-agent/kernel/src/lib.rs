@@ -1,5 +1,6 @@
 //! Netlink, namespaces, sysctl, TUN: the only crate with unsafe.
 
+mod announce;
 mod attach;
 mod conntrack;
 mod environment;
@@ -9,6 +10,7 @@ mod features;
 mod host;
 mod icmp;
 mod link;
+mod listening;
 mod monitor;
 mod namespace;
 mod netlink;
@@ -20,6 +22,7 @@ mod route;
 mod setting;
 mod tun;
 
+pub use announce::{Announce, Announcer, LinkEnd};
 pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, is_link_alive, reap};
 pub use conntrack::{ConnFilter, Connection, Conntrack, Way, number_of};
 pub use environment::set_environment;
@@ -29,6 +32,7 @@ pub use features::detect_features;
 pub use host::{configure_mesh_device, is_udp_port_bound, read_host, read_mesh_devices, remove_mesh_device};
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;
+pub use listening::{Listener, listeners};
 pub use monitor::{Look, Monitor};
 pub use namespace::{Namespace, create_namespace, remove_namespace};
 pub use netlink::Netlink;

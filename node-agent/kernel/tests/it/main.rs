@@ -3,6 +3,8 @@
 //! A machine that grants no namespaces can't run it: then each test fails and says so. Nothing touches the machine's own links.
 #![allow(clippy::unwrap_used, reason = "a test binary: helpers fail their test by panicking")]
 
+#[path = "announce.rs"]
+mod announce;
 #[path = "attach.rs"]
 mod attach;
 #[path = "conntrack.rs"]
