@@ -64,6 +64,8 @@ fn adds(action: &Action) -> bool {
             !report.complete && report.deletes.is_empty() && !report.upserts.is_empty()
         }
         Action::Found { .. }
+        | Action::Delete { .. }
+        | Action::AssignOwners { .. }
         | Action::RevokeToken { .. }
         | Action::JoinReplica { .. }
         | Action::JoinPerson { .. }
@@ -134,6 +136,7 @@ mod tests {
                 ports: Vec::new(),
                 phase: weft_model::PodPhase::Active,
                 ready: true,
+                terminating: false,
                 created: WallTime(1),
                 revision: Revision(0),
             };

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Instant};
 
 use weft_core::State;
 use weft_errors::{CONFLICT, Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
-use weft_model::{Action, Answer, Command, Fabric, Kind, Object, Sequence, Written};
+use weft_model::{Action, Answer, Command, Fabric, Key, Kind, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
-use weft_yaml::{Draft, FabricDraft, NodeDraft, Parsed};
+use weft_yaml::{Draft, FabricDraft, NodeDraft, Options, Parsed};
 
 use super::read::fresh;
 use crate::{
@@ -41,7 +41,7 @@ async fn once(
     deadline: Instant,
 ) -> Result<v1::ApplyResponse, Error> {
     fresh(context, false, deadline).await?;
-    let places: Vec<_> = drafts.iter().map(place_of).collect();
+    let places: Vec<_> = drafts.iter().map(Spot::of).collect();
     let drafts = drafts.clone();
     let admitted = context
         .handle
@@ -63,10 +63,10 @@ async fn once(
             action,
         };
         let outcome = context.handle.dry_run(command).await?;
-        (outcome.answer.map_err(|e| e.envelope())?, outcome.revision)
+        (outcome.answer.map_err(|e| placed(e.envelope(), &places))?, outcome.revision)
     } else {
         let applied = context.propose(wire.mutation.clone(), action, deadline).await?;
-        (applied.answer?, applied.revision)
+        (applied.answer.map_err(|e| placed(e, &places))?, applied.revision)
     };
     let Answer::Written(written) = answer else {
         return Err(Error::new(&INTERNAL, format!("a write was answered by {answer:?}")));
@@ -90,9 +90,11 @@ fn read(wire: &v1::ApplyRequest) -> Result<Parsed, Error> {
         )
         .try_this("apply them in several steps", "weft apply -f FILE"));
     }
+    let namespace = if wire.namespace.is_empty() { "default" } else { &wire.namespace };
+    let options = Options { namespace, skip_unknown: wire.skip_unknown };
     let (mut all, mut problems) = (Parsed::default(), Vec::new());
     for (text, file) in &files {
-        match weft_yaml::parse(text, file) {
+        match weft_yaml::parse(text, file, &options) {
             Ok(parsed) => {
                 all.objects.extend(parsed.objects);
                 all.warnings.extend(parsed.warnings);
@@ -106,20 +108,34 @@ fn read(wire: &v1::ApplyRequest) -> Result<Parsed, Error> {
     if all.objects.is_empty() {
         let names: Vec<&str> = files.iter().map(|(_, file)| *file).collect();
         let names = names.join(", ");
-        return Err(Error::new(&OBJECT_INVALID, format!("{names}: no object")).object("file", "", names));
+        let error = Error::new(&OBJECT_INVALID, format!("{names}: no object")).object("file", "", names);
+        return Err(all.warnings.into_iter().fold(error, Error::because));
     }
     once_each(&all.objects)?;
+    // What others stand on comes first, however the texts are ordered.
+    all.objects.sort_by_key(|draft| rank(draft.key().kind()));
     Ok(all)
+}
+
+/// In which order kinds are written: a service needs its namespace, its pool and the fabric's ranges.
+const fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::Fabric => 0,
+        Kind::Namespace => 1,
+        Kind::Pool => 2,
+        Kind::Service => 4,
+        Kind::Node | Kind::Pod | Kind::Lease | Kind::Member | Kind::Slice | Kind::PodSpec | Kind::Owner => 3,
+    }
 }
 
 /// Refuses an object that is given twice: which one should hold?
 fn once_each(drafts: &[Draft]) -> Result<(), Error> {
-    let mut seen: BTreeMap<(Kind, String), String> = BTreeMap::new();
+    let mut seen: BTreeMap<Key, String> = BTreeMap::new();
     for draft in drafts {
-        let (kind, name, place) = place_of(draft);
-        if let Some(first) = seen.insert((kind, name.clone()), place.clone()) {
-            return Err(Error::new(&OBJECT_INVALID, format!("{kind} {name} is given twice"))
-                .object(&kind.to_string(), "", name)
+        let Spot { kind, namespace, name, place } = Spot::of(draft);
+        if let Some(first) = seen.insert(draft.key(), place.clone()) {
+            return Err(Error::new(&OBJECT_INVALID, format!("{} is given twice", draft.key()))
+                .object(&kind, &namespace, name)
                 .field(place)
                 .because(format!("it stands at {first} already"))
                 .try_this("keep one of the two", ""));
@@ -136,27 +152,60 @@ fn first_of(problems: &[weft_yaml::Error]) -> Error {
     others.iter().fold(first.envelope(), |error, other| error.because(format!("also: {other}")))
 }
 
-/// Kind, name and place of an object in its text.
-fn place_of(draft: &Draft) -> (Kind, String, String) {
-    match draft {
-        Draft::Fabric(FabricDraft { place, .. }) => (Kind::Fabric, "main".to_owned(), place.to_string()),
-        Draft::Node(NodeDraft { place, name, .. }) => (Kind::Node, name.to_string(), place.to_string()),
+/// An object of a text and where it stands.
+struct Spot {
+    kind: String,
+    namespace: String,
+    name: String,
+    place: String,
+}
+
+impl Spot {
+    fn of(draft: &Draft) -> Self {
+        let key = draft.key();
+        let (namespace, name) = names_of(&key);
+        Self { kind: key.kind().to_string(), namespace, name, place: draft.place().to_string() }
+    }
+}
+
+/// Namespace and name that people use for a key; the namespace is empty for kinds without one.
+fn names_of(key: &Key) -> (String, String) {
+    let plain = |name: &dyn std::fmt::Display| (String::new(), name.to_string());
+    match key {
+        Key::Fabric => plain(&"main"),
+        Key::Node(name) => plain(name),
+        Key::Pod(uid) => plain(uid),
+        Key::Lease(block) => plain(block),
+        Key::Member(id) => plain(id),
+        Key::Namespace(name) => plain(name),
+        Key::Pool(name) => plain(name),
+        Key::Owner(address) => plain(address),
+        Key::Service(name) | Key::Slice(name) | Key::PodSpec(name) => {
+            (name.namespace.to_string(), name.name.to_string())
+        }
     }
 }
 
 /// A refusal that only the state could give names object and field; where the object stands in the texts is added.
-fn placed(mut error: Error, places: &[(Kind, String, String)]) -> Error {
+fn placed(mut error: Error, spots: &[Spot]) -> Error {
     let meant = error.object.as_ref();
-    let is_meant = |kind: Kind, name: &str| {
-        meant.is_some_and(|object| object.kind == kind.to_string() && object.name == name)
+    // Some refusals name an object by its whole name.
+    let is_meant = |spot: &&Spot| {
+        let whole = format!("{}/{}", spot.namespace, spot.name);
+        meant.is_some_and(|object| {
+            object.kind == spot.kind
+                && (object.name == whole
+                    || (object.name == spot.name
+                        && (object.namespace.is_empty() || object.namespace == spot.namespace)))
+        })
     };
-    let place = match places {
-        [(_, _, only)] => Some(only),
-        several => several.iter().find(|(kind, name, _)| is_meant(*kind, name)).map(|(_, _, place)| place),
+    let spot = match spots {
+        [only] => Some(only),
+        several => several.iter().find(is_meant),
     };
-    match place {
+    match spot.map(|spot| &spot.place) {
         Some(place) if error.field.is_empty() => place.clone_into(&mut error.field),
-        Some(place) if !error.field.contains(place) => error.field += &format!(" ({place})"),
+        Some(place) if !error.field.contains(place.as_str()) => error.field += &format!(" ({place})"),
         Some(_) | None => {}
     }
     error
@@ -179,7 +228,35 @@ fn whole(state: &State, draft: Draft) -> Result<Object, Error> {
             .field(place.to_string())
             .try_this("make a join token", "weft token create")),
         },
+        Draft::Whole(draft) => Ok(known(state, draft.object)),
     }
+}
+
+/// An object with what the control plane keeps of the one that is there: its life, its age, and which change it is on
+/// top of.
+fn known(state: &State, mut object: Object) -> Object {
+    let now = state.object(&object.key());
+    match (&mut object, now) {
+        (Object::Namespace(wanted), Some(Object::Namespace(now))) => {
+            (wanted.created, wanted.revision) = (now.created, now.revision);
+        }
+        (Object::Service(wanted), Some(Object::Service(now))) => {
+            (wanted.uid, wanted.created) = (now.uid, now.created);
+            (wanted.generation, wanted.revision) = (now.generation, now.revision);
+        }
+        (Object::Slice(wanted), Some(Object::Slice(now))) => {
+            (wanted.uid, wanted.created) = (now.uid, now.created);
+            (wanted.generation, wanted.revision) = (now.generation, now.revision);
+        }
+        (Object::PodSpec(wanted), Some(Object::PodSpec(now))) => {
+            (wanted.generation, wanted.revision) = (now.generation, now.revision);
+        }
+        (Object::Pool(wanted), Some(Object::Pool(now))) => {
+            (wanted.generation, wanted.revision) = (now.generation, now.revision);
+        }
+        _ => {}
+    }
+    object
 }
 
 fn fabric(now: Fabric, draft: FabricDraft) -> Fabric {
@@ -194,6 +271,9 @@ fn fabric(now: Fabric, draft: FabricDraft) -> Fabric {
         domain: draft.domain.unwrap_or(now.domain),
         block_prefix_v4: draft.block_prefix_v4.unwrap_or(now.block_prefix_v4),
         masquerade_exceptions: draft.masquerade_exceptions.unwrap_or(now.masquerade_exceptions),
+        node_port_addresses: draft.node_port_addresses.unwrap_or(now.node_port_addresses),
+        node_port_range: draft.node_port_range.unwrap_or(now.node_port_range),
+        external_ip_ranges: draft.external_ip_ranges.unwrap_or(now.external_ip_ranges),
         ranges,
         generation: now.generation,
         revision: now.revision,
@@ -212,22 +292,38 @@ fn row(object: &Object, written: Written, before: Option<&Object>) -> v1::Applie
     v1::AppliedObject { object: Some(object.into()), change: change_to_wire(written).into(), differences }
 }
 
-/// `spec.ranges.pods: ["10.0.0.0/16"] -> ["10.0.0.0/15"]`, a line per leaf; the server's own fields are left out.
+/// What the server itself writes is no difference.
+const OWN: &[&str] = &[
+    "metadata.resourceVersion",
+    "metadata.generation",
+    "metadata.uid",
+    "metadata.creationTimestamp",
+    "status",
+];
+
+/// `spec.ranges.pods: ["10.0.0.0/16"] -> ["10.0.0.0/15"]`, a line per leaf; lists of as many objects are compared one by
+/// one.
 fn differ(path: &str, before: &serde_json::Value, now: &serde_json::Value, lines: &mut Vec<String>) {
-    use serde_json::Value::Object;
-    if before == now || matches!(path, "metadata.resourceVersion" | "metadata.generation" | "status") {
+    use serde_json::Value::{Array, Object};
+    if before == now || OWN.contains(&path) {
         return;
     }
-    if let (Object(a), Object(b)) = (before, now) {
-        let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-        let null = serde_json::Value::Null;
-        for key in keys {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            differ(&path, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null), lines);
+    match (before, now) {
+        (Object(a), Object(b)) => {
+            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            let null = serde_json::Value::Null;
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                differ(&path, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null), lines);
+            }
         }
-        return;
+        (Array(a), Array(b)) if a.len() == b.len() && a.iter().chain(b).all(serde_json::Value::is_object) => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                differ(&format!("{path}[{index}]"), a, b, lines);
+            }
+        }
+        _ => lines.push(format!("{path}: {before} -> {now}")),
     }
-    lines.push(format!("{path}: {before} -> {now}"));
 }
 
 #[cfg(test)]
@@ -238,8 +334,8 @@ mod tests {
 
     #[test]
     fn differences_name_the_leaves_that_people_wrote() {
-        let before = json!({"metadata": {"resourceVersion": "1", "labels": {"a": "1"}}, "spec": {"pods": ["x"]}, "status": {"s": 1}});
-        let now = json!({"metadata": {"resourceVersion": "2", "labels": {"b": "2"}}, "spec": {"pods": ["x", "y"]}, "status": {"s": 2}});
+        let before = json!({"metadata": {"resourceVersion": "1", "labels": {"a": "1"}}, "spec": {"pods": ["x"], "ports": [{"p": 1}]}, "status": {"s": 1}});
+        let now = json!({"metadata": {"resourceVersion": "2", "labels": {"b": "2"}}, "spec": {"pods": ["x", "y"], "ports": [{"p": 2}]}, "status": {"s": 2}});
         let mut lines = Vec::new();
         differ("", &before, &now, &mut lines);
         assert_eq!(
@@ -247,8 +343,47 @@ mod tests {
             [
                 "metadata.labels.a: \"1\" -> null",
                 "metadata.labels.b: null -> \"2\"",
-                "spec.pods: [\"x\"] -> [\"x\",\"y\"]"
+                "spec.pods: [\"x\"] -> [\"x\",\"y\"]",
+                "spec.ports[0].p: 1 -> 2"
             ]
         );
+    }
+
+    #[test]
+    fn what_others_stand_on_is_written_first_and_twice_is_refused() {
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
+        let request = |text: String| v1::ApplyRequest {
+            text,
+            file: "f".to_owned(),
+            namespace: "shop".to_owned(),
+            ..Default::default()
+        };
+        let text = format!("{service}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n");
+        let keys: Vec<String> =
+            read(&request(text)).unwrap().objects.iter().map(|draft| draft.key().to_string()).collect();
+        assert_eq!(keys, ["namespace/shop", "service/shop/web"]);
+        let error = read(&request(format!("{service}---\n{service}"))).unwrap_err();
+        assert_eq!(error.message, "service/shop/web is given twice");
+        let object = error.object.unwrap();
+        assert_eq!((object.namespace.as_str(), object.name.as_str()), ("shop", "web"));
+    }
+
+    #[test]
+    fn a_refusal_of_one_of_several_tells_its_place() {
+        let spot = |namespace: &str, name: &str, place: &str| Spot {
+            kind: "service".to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            place: place.to_owned(),
+        };
+        let spots = [spot("a", "web", "f:1:1"), spot("b", "web", "f:9:1")];
+        let error = |namespace: &str, name: &str| {
+            let error =
+                Error::new(&OBJECT_INVALID, "no").object("service", namespace, name).field("spec.type");
+            placed(error, &spots).field
+        };
+        assert_eq!(error("b", "web"), "spec.type (f:9:1)");
+        assert_eq!(error("", "b/web"), "spec.type (f:9:1)");
+        assert_eq!(error("c", "web"), "spec.type");
     }
 }

@@ -1,6 +1,7 @@
 //! Service Admin: for `weft`, dashboards and programs. One file per group of calls; this one only checks who asks.
 
 mod apply;
+mod delete;
 mod node;
 mod read;
 mod select;
@@ -73,7 +74,7 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        call!(self, request, Write, node::delete)
+        call!(self, request, Write, delete::delete)
     }
 
     async fn status(

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use weft_errors::{ALREADY_EXISTS, Coded, Error, OBJECT_INVALID, READ_ONLY_KIND};
+use weft_errors::{ALREADY_EXISTS, Error, OBJECT_INVALID};
 use weft_model::{Action, Kind, Name, NameError, NamespaceName, NodeName, Pod, PodName};
-use weft_proto::{convert::kind_from_wire, v1};
+use weft_proto::v1;
 
 use super::read::{find, fresh};
 use crate::{
@@ -23,39 +23,6 @@ pub(crate) async fn remove(
     let applied = context.propose(wire.mutation, Action::RemoveNode { name }, deadline).await?;
     applied.answer?;
     Ok(v1::RemoveNodeResponse { revision: applied.revision.0 })
-}
-
-/// Deletes an object of a kind that people may delete: so far only nodes.
-pub(crate) async fn delete(
-    context: &Context,
-    wire: v1::DeleteRequest,
-    deadline: Instant,
-) -> Result<v1::DeleteResponse, Error> {
-    let kind = kind_from_wire("kind", wire.kind).map_err(|e| e.envelope())?;
-    fresh(context, false, deadline).await?;
-    let (namespace, name) = (wire.namespace.clone(), wire.name.clone());
-    context.handle.query(move |state| find(state, kind, &namespace, &name).map(|_| ())).await??;
-    let refused = |text: &str, command: String| {
-        Err(Error::new(&READ_ONLY_KIND, format!("a {kind} isn't deleted by hand"))
-            .object(&kind.to_string(), &wire.namespace, &wire.name)
-            .try_this(text, command))
-    };
-    match kind {
-        Kind::Node => {
-            let action = Action::RemoveNode { name: named(&wire.name)? };
-            let applied = context.propose(wire.mutation, action, deadline).await?;
-            applied.answer?;
-            Ok(v1::DeleteResponse { revision: applied.revision.0 })
-        }
-        Kind::Pod => refused("its node holds it: remove it there", format!("weft pod remove {}", wire.name)),
-        Kind::Lease => {
-            refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned())
-        }
-        Kind::Fabric => {
-            refused("change it instead: the cluster can't be without it", "weft apply -f FILE".to_owned())
-        }
-        Kind::Member => refused("end it on its machine: the cluster counts on it", String::new()),
-    }
 }
 
 /// Asks an agent, here or through the replica that serves it.
@@ -169,6 +136,6 @@ fn taken(pod: &Pod) -> Error {
         .try_this("choose another name, or remove that pod first", format!("weft pod remove {}", pod.name))
 }
 
-fn named(name: &str) -> Result<NodeName, Error> {
+pub(super) fn named(name: &str) -> Result<NodeName, Error> {
     NodeName::new(name).map_err(|e| Error::new(&OBJECT_INVALID, e.to_string()).field("name"))
 }

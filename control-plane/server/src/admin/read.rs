@@ -1,10 +1,12 @@
 //! Get, List and Items: linearizable unless asked for as stale; every answer carries its revision.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use weft_core::State;
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
-use weft_model::{Key, Kind, Member, NamespaceName, NodeName, Object, PodName, ReplicaId};
+use weft_model::{
+    Item, Key, Kind, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod, ReplicaId,
+};
 use weft_proto::{convert::kind_from_wire, v1};
 
 use super::select::Selector;
@@ -49,8 +51,13 @@ pub(crate) async fn items(
     wire: v1::ItemsRequest,
     deadline: Instant,
 ) -> Result<v1::ItemsResponse, Error> {
-    fresh(context, wire.stale, deadline).await?;
-    let (items, revision) = context.handle.query(|state| (state.items(), state.meta().revision)).await?;
+    let kind = v1::ItemKind::try_from(wire.kind)
+        .map_err(|_| Error::new(&OBJECT_INVALID, "no such kind of items").field("kind"))?;
+    let stale = wire.stale;
+    let wanted = move |item: &Item| is_wanted(item, kind, &wire.namespace, &wire.name);
+    fresh(context, stale, deadline).await?;
+    let (mut items, revision) = context.handle.query(|state| (state.items(), state.meta().revision)).await?;
+    items.retain(wanted);
     let snapshot = v1::SnapshotPart {
         revision: revision.0,
         first: true,
@@ -58,6 +65,23 @@ pub(crate) async fn items(
         items: items.iter().map(Into::into).collect(),
     };
     Ok(v1::ItemsResponse { snapshot: Some(snapshot) })
+}
+
+/// Whether an item is of a kind, a namespace and a name; those that are empty don't narrow.
+fn is_wanted(item: &Item, kind: v1::ItemKind, namespace: &str, name: &str) -> bool {
+    let (own, in_namespace, named) = match item {
+        Item::Fabric(_) => (v1::ItemKind::Fabric, None, "main".to_owned()),
+        Item::Peer(peer) => (v1::ItemKind::Peer, None, peer.node.to_string()),
+        Item::Route(route) => (v1::ItemKind::Route, None, route.block.to_string()),
+        Item::Service(service) => {
+            (v1::ItemKind::Service, Some(&service.name.namespace), service.name.name.to_string())
+        }
+        Item::Probe(probe) => (v1::ItemKind::Probe, Some(&probe.pod.namespace), probe.pod.name.to_string()),
+        Item::Owner(owner) => (v1::ItemKind::Owner, None, owner.address.to_string()),
+    };
+    (kind == v1::ItemKind::Unspecified || kind == own)
+        && (namespace.is_empty() || in_namespace.is_none_or(|own| own.as_str() == namespace))
+        && (name.is_empty() || named == name)
 }
 
 /// After this a query sees every write that was acknowledged before the call; stale reads skip it.
@@ -86,24 +110,50 @@ impl Scope {
         Ok(Self { kind, namespace, selector: Selector::parse(selector)? })
     }
 
+    /// Rows of the namespace.
+    fn inside<'a, V: Clone>(
+        &'a self,
+        rows: &'a BTreeMap<ObjectName, V>,
+    ) -> impl Iterator<Item = V> + use<'a, V> {
+        let inside = |name: &ObjectName| self.namespace.as_ref().is_none_or(|n| name.namespace == *n);
+        rows.iter().filter(move |(name, _)| inside(name)).map(|(_, row)| row.clone())
+    }
+
     /// The objects, in order of their keys (pods by name).
     pub(crate) fn objects(&self, state: &State) -> Vec<Object> {
         let mut objects: Vec<Object> = match self.kind {
             Kind::Fabric => state.fabric().cloned().map(Object::Fabric).into_iter().collect(),
             Kind::Node => state.nodes().values().cloned().map(Object::Node).collect(),
             Kind::Pod => {
-                let inside =
-                    |pod: &&weft_model::Pod| self.namespace.as_ref().is_none_or(|n| pod.name.namespace == *n);
-                let mut pods: Vec<_> = state.pods().values().filter(inside).cloned().collect();
+                let inside = |pod: &&Pod| self.namespace.as_ref().is_none_or(|n| pod.name.namespace == *n);
+                let mut pods: Vec<_> = state.pods().values().filter(inside).collect();
                 pods.sort_by(|a, b| (&a.name, a.uid).cmp(&(&b.name, b.uid)));
-                pods.into_iter().map(Object::Pod).collect()
+                pods.into_iter().map(|pod| Object::Pod(effective(state, pod))).collect()
             }
             Kind::Lease => state.leases().values().cloned().map(Object::Lease).collect(),
             Kind::Member => state.members().values().cloned().map(Object::Member).collect(),
+            Kind::Namespace => state.namespaces().values().cloned().map(Object::Namespace).collect(),
+            Kind::Service => self.inside(state.services()).map(Object::Service).collect(),
+            Kind::Slice => self.inside(state.slices()).map(Object::Slice).collect(),
+            Kind::PodSpec => self.inside(state.pod_specs()).map(Object::PodSpec).collect(),
+            Kind::Pool => state.pools().values().cloned().map(Object::Pool).collect(),
+            Kind::Owner => state.owners().values().cloned().map(Object::Owner).collect(),
         };
         objects.retain(|object| self.selector.selects(object));
         objects
     }
+}
+
+/// A pod as services see it: joined with what people say of it. One whose name a younger pod owns stays as it is.
+fn effective(state: &State, pod: &Pod) -> Pod {
+    let mut shown = pod.clone();
+    if let Some(known) = state.effective_pod(&pod.name).filter(|known| known.pod.uid == pod.uid) {
+        shown.labels = known.labels();
+        shown.ports = known.ports().to_vec();
+        shown.ready = known.is_serving();
+        shown.terminating = known.is_terminating();
+    }
+    shown
 }
 
 /// One object by the name that people use for its kind.
@@ -114,15 +164,14 @@ pub(crate) fn find(state: &State, kind: Kind, namespace: &str, name: &str) -> Re
             .try_this("list what there is", format!("weft get {kind}s"))
     };
     let invalid = |e: &dyn std::fmt::Display| Error::new(&OBJECT_INVALID, e.to_string()).field("name");
+    let whole_name = || {
+        let namespace = if namespace.is_empty() { "default" } else { namespace };
+        format!("{namespace}/{name}").parse::<ObjectName>().map_err(|e| invalid(&e))
+    };
     let found = match kind {
         Kind::Fabric => state.object(&Key::Fabric).filter(|_| name == "main" || name.is_empty()),
         Kind::Node => state.object(&Key::Node(NodeName::new(name).map_err(|e| invalid(&e))?)),
-        Kind::Pod => {
-            let namespace = if namespace.is_empty() { "default" } else { namespace };
-            let named: PodName =
-                format!("{namespace}/{name}").parse().map_err(|e: weft_model::NameError| invalid(&e))?;
-            state.pod_named(&named).cloned().map(Object::Pod)
-        }
+        Kind::Pod => state.pod_named(&whole_name()?).map(|pod| Object::Pod(effective(state, pod))),
         Kind::Lease => {
             let block = name.parse().map_err(|e: weft_model::RangeError| invalid(&e))?;
             state.object(&Key::Lease(block))
@@ -132,6 +181,18 @@ pub(crate) fn find(state: &State, kind: Kind, namespace: &str, name: &str) -> Re
                 member.name.as_str() == name || name.parse().is_ok_and(|id: u64| member.id == ReplicaId(id))
             };
             state.members().values().find(matches).cloned().map(Object::Member)
+        }
+        Kind::Namespace => {
+            let name = NamespaceName::new(name).map_err(|e| invalid(&e))?;
+            state.object(&Key::Namespace(name))
+        }
+        Kind::Service => state.object(&Key::Service(whole_name()?)),
+        Kind::Slice => state.object(&Key::Slice(whole_name()?)),
+        Kind::PodSpec => state.object(&Key::PodSpec(whole_name()?)),
+        Kind::Pool => state.object(&Key::Pool(Name::new(name).map_err(|e| invalid(&e))?)),
+        Kind::Owner => {
+            let address = name.parse().map_err(|_| invalid(&format_args!("{name:?} is not an address")))?;
+            state.object(&Key::Owner(address))
         }
     };
     found.ok_or_else(missing)

@@ -29,7 +29,13 @@ impl Selector {
         let labels = match object {
             Object::Node(node) => &node.labels,
             Object::Pod(pod) => &pod.labels,
-            Object::Fabric(_) | Object::Lease(_) | Object::Member(_) => &none,
+            Object::Namespace(namespace) => &namespace.labels,
+            Object::Service(service) => &service.labels,
+            Object::Slice(slice) => &slice.labels,
+            Object::PodSpec(spec) => &spec.labels,
+            Object::Fabric(_) | Object::Lease(_) | Object::Member(_) | Object::Pool(_) | Object::Owner(_) => {
+                &none
+            }
         };
         self.0.iter().all(|requirement| match requirement {
             Requirement::Is(key, value) => labels.get(key) == Some(value),
@@ -86,6 +92,7 @@ mod tests {
             ports: Vec::new(),
             phase: PodPhase::Active,
             ready: true,
+            terminating: false,
             created: WallTime(0),
             revision: Revision(1),
         };

@@ -116,7 +116,10 @@ impl Driver {
 fn gone(changes: &[ItemChange]) -> impl Iterator<Item = &NodeName> {
     changes.iter().filter_map(|change| match change {
         ItemChange::Delete(ItemKey::Peer(node)) => Some(node),
-        ItemChange::Delete(ItemKey::Fabric | ItemKey::Route(_)) | ItemChange::Upsert(_) => None,
+        ItemChange::Delete(
+            ItemKey::Fabric | ItemKey::Route(_) | ItemKey::Service(_) | ItemKey::Probe(_) | ItemKey::Owner(_),
+        )
+        | ItemChange::Upsert(_) => None,
     })
 }
 
