@@ -122,7 +122,8 @@ impl Feed for Fabric {
     /// What is at its default was unknown to older releases and isn't fed.
     fn feed(&self, hasher: &mut Hasher) {
         let Self { families, ranges, block_prefix_v4, overlay, domain, masquerade_exceptions, .. } = self;
-        let Self { node_port_addresses, node_port_range, external_ip_ranges, generation, revision, .. } = self;
+        let Self { node_port_addresses, node_port_range, external_ip_ranges, generation, revision, .. } =
+            self;
         families.feed(hasher);
         ranges.feed(hasher);
         block_prefix_v4.feed(hasher);

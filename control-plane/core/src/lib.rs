@@ -17,6 +17,7 @@ mod hash;
 mod index;
 pub mod limits;
 mod outcome;
+pub mod owners;
 mod pool;
 mod runs;
 mod state;

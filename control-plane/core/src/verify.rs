@@ -1,6 +1,8 @@
 //! Whether the rows of a state agree with each other: asked when a state is restored, and after every step of the
 //! property tests.
 
+mod services;
+
 use weft_model::{AddressRange, Fabric, Node, NodeState, Pod, PodPhase, RecordKey};
 
 use crate::{Error, State, pool};
@@ -10,6 +12,8 @@ impl State {
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let Some(fabric) = self.fabric() else {
             let empty = self.nodes().is_empty() && self.pods().is_empty() && self.leases().is_empty();
+            let empty =
+                empty && self.services().is_empty() && self.pools().is_empty() && self.owners().is_empty();
             return if empty { Ok(()) } else { Err(Error::corrupt("object/fabric/main", "it is missing")) };
         };
         self.nodes().values().try_for_each(|node| self.verify_node(fabric, node))?;
@@ -19,6 +23,7 @@ impl State {
         if addresses != self.index.addresses.len() {
             return Err(Error::corrupt("object/pod", "an address is held twice"));
         }
+        services::verify(self, fabric)?;
         if self.index.token_hashes.len() != self.tokens().len() {
             return Err(Error::corrupt("token", "two tokens have one hash"));
         }

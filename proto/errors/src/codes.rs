@@ -125,7 +125,7 @@ codes! {
     RANGE_IN_USE = 2206 "RangeInUse" Refused false
         "A range that is in use can't be removed"
         "Leases or addresses of it are held"
-        "remove the pods and nodes that use it first";
+        "remove what uses it first: the pods, nodes or services that are named";
     BLOCKS_EXHAUSTED = 2301 "BlocksExhausted" Refused false
         "No block of the pod ranges is free"
         "Every block is leased to a node"
@@ -244,6 +244,10 @@ codes! {
         "A firewall that isn't ours drops packets of the fabric"
         "Another program's chain has policy drop or a drop rule"
         "allow forwarding for weftbr0 and weft0 in that chain";
+    HOST_PORT_TAKEN = 4303 "HostPortTaken" Refused true
+        "A port that services need is held by a program of the machine"
+        "Another program listens on it; a node port takes its traffic away from it, a health check can't be answered"
+        "stop that program or move it to another port; ss -ltnup names it";
     AGENT_UNREACHABLE = 4401 "AgentUnreachable" Unreachable true
         "The agent's socket isn't there or doesn't answer"
         "weft-agent isn't running on this node"

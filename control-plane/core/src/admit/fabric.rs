@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weft_model::{AddressRange, Fabric, Families, Family, Member, Name, NodeName, NodeState, Purpose};
 
-use super::reserved;
+use super::{load_balancer, outside, reserved};
 use crate::{Error, RangeAt, State, error::ranges_field, limits, pool};
 
 /// Checks a fabric on its own.
@@ -32,6 +32,7 @@ pub(crate) fn check_fabric(fabric: &Fabric) -> Result<(), Error> {
             }
         }
     }
+    outside::check(fabric)?;
     let all: Vec<_> = ranges(fabric).collect();
     for (position, at) in all.iter().enumerate() {
         check_range(fabric, *at)?;
@@ -74,6 +75,9 @@ pub(crate) fn replace_fabric(state: &State, current: &Fabric, wanted: Fabric) ->
     if new.block_prefix_v4 == 0 {
         new.block_prefix_v4 = current.block_prefix_v4;
     }
+    if new.node_port_range == (0, 0) {
+        new.node_port_range = current.node_port_range;
+    }
     keep(current.families, &current.ranges.pods, &mut new.ranges.pods);
     keep(current.families, &current.ranges.services, &mut new.ranges.services);
     keep(current.families, &current.ranges.nodes, &mut new.ranges.nodes);
@@ -81,6 +85,8 @@ pub(crate) fn replace_fabric(state: &State, current: &Fabric, wanted: Fabric) ->
     check_fixed(current, &new)?;
     check_fabric(&new)?;
     check_removed(state, current, &new)?;
+    outside::check_held(state, current, &new)?;
+    load_balancer::check_fabric(state, &new)?;
     check_machines(state, &new)?;
     Ok(new)
 }

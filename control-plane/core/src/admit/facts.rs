@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use weft_model::{AddressRange, Fabric, Family, Node, NodeFacts, NodeName, NodeState, Overlay};
 
-use super::{fabric, reserved};
+use super::{fabric, load_balancer, reserved};
 use crate::{Error, State, limits};
 
 /// Checks the facts of a node; `name` is the node itself, whose present facts they replace.
@@ -22,6 +22,7 @@ pub(crate) fn check_facts(
     check_connected(name, facts)?;
     for address in &facts.underlay {
         fabric::check_host(fabric, *address, || format!("node {name}"))?;
+        load_balancer::check_host(state, "node", name.as_str(), *address)?;
         if let Some(holder) = state.index.underlay.get(address)
             && holder != name
         {

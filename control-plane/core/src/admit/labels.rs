@@ -31,7 +31,11 @@ pub(crate) fn check_text(kind: &'static str, name: &str, field: &str, text: &str
 }
 
 /// Labels and annotations of an object, every problem of them.
-pub(crate) fn check_metadata(labels: &Labels, annotations: &BTreeMap<String, String>, problems: &mut Problems) {
+pub(crate) fn check_metadata(
+    labels: &Labels,
+    annotations: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
     if labels.len() > limits::MAX_LABELS {
         problems.too_many("metadata.labels", labels.len(), limits::MAX_LABELS);
     }
@@ -65,7 +69,8 @@ pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
         Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
     } else if address.is_multicast() {
         Some("may not be in the multicast range (224.0.0.0/4, ff00::/8)")
-    } else if matches!(address, IpAddr::V4(address) if address.octets()[0] >= 240 || address.octets()[0] == 0) {
+    } else if matches!(address, IpAddr::V4(address) if address.octets()[0] >= 240 || address.octets()[0] == 0)
+    {
         Some("may not be in a reserved range (0.0.0.0/8, 240.0.0.0/4)")
     } else if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
         Some("must not be an IPv4-mapped IPv6 address")

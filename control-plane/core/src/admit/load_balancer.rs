@@ -99,3 +99,20 @@ pub(crate) fn check_fabric(state: &State, new: &Fabric) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Refuses a machine's address that lies in a pool.
+pub(crate) fn check_host(
+    state: &State,
+    kind: &'static str,
+    name: &str,
+    address: std::net::IpAddr,
+) -> Result<(), Error> {
+    let mut pools = state.pools().values();
+    match pools.find(|pool| pool.ranges.iter().any(|range| range.contains(address))) {
+        Some(pool) => {
+            let why = format!("address {address} lies in loadbalancerpool {}", pool.name);
+            Err(Error::invalid(kind, name, "status.underlay", why))
+        }
+        None => Ok(()),
+    }
+}

@@ -9,6 +9,7 @@ mod facts;
 mod labels;
 mod load_balancer;
 mod namespace;
+mod outside;
 mod pod_spec;
 mod problems;
 mod reserved;
@@ -22,7 +23,9 @@ pub use draft::{FabricDraft, default_range, parse_range};
 pub(crate) use fabric::{check_fabric, check_family, check_replica_address, replace_fabric};
 pub(crate) use facts::check_facts;
 pub(crate) use labels::{check_labels, check_metadata, check_text, special};
-pub(crate) use load_balancer::{FABRIC_POOL, check as check_pool, complete as complete_pool};
+pub(crate) use load_balancer::{
+    FABRIC_POOL, check as check_pool, check_host as check_host_outside_pools, complete as complete_pool,
+};
 pub(crate) use namespace::{
     check as check_namespace, check_delete as check_delete_namespace, complete as complete_namespace,
 };

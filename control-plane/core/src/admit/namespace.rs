@@ -31,7 +31,8 @@ pub(crate) fn check(state: &State, kind: &'static str, name: &ObjectName) -> Res
 
 /// Refuses to delete a namespace that always exists, in which pods live, or of which nothing is known.
 pub(crate) fn check_delete(state: &State, name: &NamespaceName, has_objects: bool) -> Result<(), Error> {
-    let in_use = |holder: String| Err(ServiceError::NamespaceInUse { namespace: name.clone(), holder }.into());
+    let in_use =
+        |holder: String| Err(ServiceError::NamespaceInUse { namespace: name.clone(), holder }.into());
     if crate::limits::FIXED_NAMESPACES.contains(&name.as_str()) {
         return in_use("the cluster itself".to_owned());
     }

@@ -98,7 +98,8 @@ fn plain(field: String, text: &str, problems: &mut Problems) {
 
 /// A character of a token (RFC 9110 section 5.6.2).
 const fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    b.is_ascii_alphanumeric()
+        || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 const HOUR_MS: u32 = 3_600_000;

@@ -19,10 +19,6 @@ impl Problems {
         Self { kind, name: name.to_string(), found: Vec::new() }
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.found.is_empty()
-    }
-
     /// Nothing, or everything that was found; the error's field is that of the first problem.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let shown: Vec<_> = self.found.iter().map(|(field, why)| format!("{field}: {why}")).collect();
@@ -92,7 +88,11 @@ impl Problems {
         if text.is_empty() || text.len() > 15 {
             self.invalid(field, text, "must be 1 to 15 characters");
         } else if !text.bytes().all(allowed) {
-            self.invalid(field, text, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+            self.invalid(
+                field,
+                text,
+                "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+            );
         } else if !text.bytes().any(|b| b.is_ascii_lowercase()) {
             self.invalid(field, text, "must contain at least one letter (a-z)");
         } else if text.contains("--") {

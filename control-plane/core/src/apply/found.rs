@@ -2,7 +2,7 @@
 
 use weft_model::{Answer, ClusterId, Fabric, Member, MemberRole, Object, ReplicaId};
 
-use crate::{Error, admit, edit::Edit};
+use crate::{Error, admit, edit::Edit, limits};
 
 /// Founds the cluster: identity, fabric, first replica.
 pub(crate) fn found(
@@ -14,12 +14,16 @@ pub(crate) fn found(
     if edit.state().fabric().is_some() {
         return Err(Error::AlreadyFounded);
     }
-    admit::check_fabric(fabric)?;
-    admit::check_replica_address(fabric, member)?;
+    let mut fabric = fabric.clone();
+    if fabric.node_port_range == (0, 0) {
+        fabric.node_port_range = limits::DEFAULT_NODE_PORTS;
+    }
+    admit::check_fabric(&fabric)?;
+    admit::check_replica_address(&fabric, member)?;
     if member.id == ReplicaId(0) {
         return Err(Error::invalid("member", &member.name, "spec.id", "Raft ids begin with 1"));
     }
-    edit.put_object(Object::Fabric(Fabric { generation: 1, ..fabric.clone() }));
+    edit.put_object(Object::Fabric(Fabric { generation: 1, ..fabric }));
     edit.put_object(Object::Member(Member { role: MemberRole::Voter, ..member.clone() }));
     let meta = edit.meta();
     meta.cluster = cluster;

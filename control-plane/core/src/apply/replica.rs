@@ -54,5 +54,6 @@ fn check(edit: &Edit<'_>, member: &Member) -> Result<(), Error> {
         return Err(Error::AlreadyExists { kind: "member", name });
     }
     let fabric = edit.state().fabric().ok_or(Error::NotFounded)?;
+    admit::check_host_outside_pools(edit.state(), "member", member.name.as_str(), member.address.ip())?;
     admit::check_replica_address(fabric, member)
 }

@@ -9,11 +9,7 @@ mod service;
 
 use weft_model::{Item, ItemKey, Labels, NamespaceName, Node, Object, Record};
 
-use crate::{
-    State,
-    index::services::zone_of,
-    state::joined,
-};
+use crate::{State, index::services::zone_of, state::joined};
 
 /// Keys of the items that follow from a row, as it is or will be: the reverse index of derivation. The work is
 /// proportional to them.

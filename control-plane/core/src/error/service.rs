@@ -156,7 +156,9 @@ impl ServiceError {
             | Self::ExternalAddressDenied { service, .. }
             | Self::BalancerAddressTaken { service, .. }
             | Self::BalancerAddressesExhausted { service, .. } => ("service", service.to_string()),
-            Self::PoolInUse { pool, .. } | Self::PoolOverlap { pool, .. } => ("loadbalancerpool", pool.to_string()),
+            Self::PoolInUse { pool, .. } | Self::PoolOverlap { pool, .. } => {
+                ("loadbalancerpool", pool.to_string())
+            }
         }
     }
 

@@ -116,7 +116,8 @@ impl State {
     pub fn selecting_services(&self, namespace: &NamespaceName, labels: &Labels) -> Vec<ServiceName> {
         let matches = |name: &&ServiceName| {
             let selector = self.services.get(*name).map(|service| &service.spec.selector);
-            selector.is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+            selector
+                .is_some_and(|selector| selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
         };
         self.index.services.selecting(namespace, labels).into_iter().filter(matches).cloned().collect()
     }

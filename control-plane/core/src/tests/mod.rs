@@ -3,22 +3,30 @@
 //! `World` is the one place that knows the API: it applies, folds what comes out the way a disk and a follower
 //! would, and compares both with the state after every command.
 
+mod balancers;
 mod clients;
 mod codes;
+mod endpoints;
 mod fabrics;
 mod leases;
 mod nodes;
+mod owners;
 mod pods;
 mod properties;
+mod restored;
+mod service_properties;
+mod services;
+mod transitions;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use weft_errors::{Code, Coded};
 use weft_model::{
-    Action, AddressRange, Answer, AttachmentId, BlockLease, ClientId, ClusterId, Command, Fabric,
-    FabricRanges, Families, Item, ItemKey, LogIndex, Member, MemberRole, Node, NodeFacts, NodeName, NodeUid,
-    Object, Overlay, Pod, PodPhase, PodReport, PodUid, Record, RecordKey, ReplicaId, Revision, Role,
-    Sequence, Stamp, Term, Token, WallTime,
+    Action, AddressRange, Answer, AttachmentId, BlockLease, ClientId, ClusterAddresses, ClusterId, Command,
+    Fabric, FabricRanges, Families, IpMode, Item, ItemKey, Key, Labels, LoadBalancerPool, LogIndex, Member,
+    MemberRole, Node, NodeFacts, NodeName, NodeUid, Object, ObjectUid, Overlay, Pod, PodPhase, PodReport,
+    PodUid, Protocol, Record, RecordKey, ReplicaId, Revision, Role, Sequence, Service, ServicePort,
+    ServiceSpec, Stamp, TargetPort, Term, Token, WallTime,
 };
 
 use crate::{Change, FabricDraft, ItemChange, Outcome, State, apply};
@@ -53,7 +61,7 @@ impl World {
     /// The next command of the world's own client.
     fn command(&mut self, action: Action) -> Command {
         self.sequence += 1;
-        let stamp = Stamp { time: WallTime(self.now), random: [0; 16] };
+        let stamp = Stamp { time: WallTime(self.now), random: u128::from(self.sequence).to_le_bytes() };
         Command { client: ClientId([1; 16]), sequence: Sequence(self.sequence), stamp, action }
     }
 
@@ -258,8 +266,76 @@ fn pod(uid: u8, node: &str, text: &str, addresses: &str, created: u64) -> Pod {
         ports: Vec::new(),
         phase: PodPhase::Active,
         ready: true,
+        terminating: false,
         created: WallTime(created),
         revision: Revision(0),
+    }
+}
+
+/// A service of one port, 80 to 8080, as people write it: `service("shop/web", |s| ..)`.
+fn service(text: &str, change: impl FnOnce(&mut Service)) -> Service {
+    let spec = ServiceSpec { ports: vec![port("", 80)], allocate_node_ports: true, ..ServiceSpec::default() };
+    let mut service = Service {
+        name: text.parse().unwrap(),
+        uid: ObjectUid([0; 16]),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        spec,
+        load_balancer: Vec::new(),
+        generation: 0,
+        created: WallTime(0),
+        revision: Revision(0),
+    };
+    change(&mut service);
+    service
+}
+
+fn port(name: &str, port: u16) -> ServicePort {
+    ServicePort {
+        name: name.to_owned(),
+        protocol: Protocol::Tcp,
+        port,
+        target: TargetPort::Number(8080),
+        node_port: 0,
+        app_protocol: String::new(),
+    }
+}
+
+fn labels(texts: &str) -> Labels {
+    let pairs = texts.split_whitespace().filter_map(|text| text.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn given(texts: &str) -> ClusterAddresses {
+    ClusterAddresses::Given(texts.split_whitespace().map(address).collect())
+}
+
+fn pool(text: &str, texts: &str) -> LoadBalancerPool {
+    LoadBalancerPool {
+        name: text.parse().unwrap(),
+        ranges: ranges(texts),
+        automatic: true,
+        announce: true,
+        mode: IpMode::Vip,
+        nodes: BTreeMap::new(),
+        generation: 0,
+        revision: Revision(0),
+    }
+}
+
+impl World {
+    fn put(&mut self, object: Object) -> Object {
+        let Answer::Written(mut written) = self.good(write(object)) else { panic!("not written") };
+        written.remove(0).0
+    }
+
+    fn put_service(&mut self, service: Service) -> Service {
+        let Object::Service(stored) = self.put(Object::Service(service)) else { panic!("no service") };
+        stored
+    }
+
+    fn delete(&mut self, key: Key) {
+        self.good(Action::Delete { keys: vec![key] });
     }
 }
 

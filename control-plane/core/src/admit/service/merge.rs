@@ -55,7 +55,8 @@ fn keep_ports(old: &ServiceSpec, new: &mut ServiceSpec) {
         }
         return;
     }
-    let (was, is): (BTreeSet<_>, BTreeSet<_>) = (ports(old).into_iter().collect(), ports(new).into_iter().collect());
+    let (was, is): (BTreeSet<_>, BTreeSet<_>) =
+        (ports(old).into_iter().collect(), ports(new).into_iter().collect());
     let used: BTreeSet<_> = was.intersection(&is).copied().collect();
     let by_name: BTreeMap<_, _> = old.ports.iter().map(|port| (port.name.as_str(), port.node_port)).collect();
     for port in new.ports.iter_mut().filter(|port| port.node_port == 0) {

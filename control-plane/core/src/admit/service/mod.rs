@@ -38,8 +38,9 @@ fn complete_over(fabric: &Fabric, old: Option<&Service>, wanted: Service) -> Res
         merge::keep(&old.spec, &mut new.spec);
     }
     merge::wipe(&mut new.spec);
-    shape::check(&new, &mut problems);
+    // First: only then it is known whether the service has addresses.
     families::settle(fabric, old.map(|old| &old.spec), &mut new.spec, &mut problems);
+    shape::check(&new, &mut problems);
     if let Some(old) = old {
         change::check(&old.spec, &new.spec, &mut problems);
     }

@@ -136,7 +136,8 @@ fn check_policies(spec: &ServiceSpec, problems: &mut Problems) {
         let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         problems.invalid("spec.healthCheckNodePort", spec.health_check_node_port, why);
     }
-    let own = |port: &ServicePort| port.protocol == Protocol::Tcp && port.node_port == spec.health_check_node_port;
+    let own =
+        |port: &ServicePort| port.protocol == Protocol::Tcp && port.node_port == spec.health_check_node_port;
     if spec.health_check_node_port != 0 && spec.ports.iter().any(own) {
         problems.duplicate("spec.healthCheckNodePort", spec.health_check_node_port);
     }

@@ -39,7 +39,8 @@ fn check(
     address: IpAddr,
 ) -> Result<(), Error> {
     let field = format!("spec.clusterIPs[{index}]");
-    let taken = |field, holder| ServiceError::AddressTaken { service: service.name.clone(), field, address, holder };
+    let taken =
+        |field, holder| ServiceError::AddressTaken { service: service.name.clone(), field, address, holder };
     match state.index.services.cluster.get(&address) {
         Some(holder) if *holder == service.name => return Ok(()),
         Some(holder) => return Err(taken(field, format!("service {holder}")).into()),

@@ -4,9 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use weft_model::{
-    AddressRange, Family, IpMode, LoadBalancerAddress, Service, ServiceType, TrafficPolicy,
-};
+use weft_model::{AddressRange, Family, IpMode, LoadBalancerAddress, Service, ServiceType, TrafficPolicy};
 
 use super::{external, holders, put};
 use crate::{
@@ -38,7 +36,14 @@ pub(crate) fn pools(state: &State) -> impl Iterator<Item = PoolRef<'_>> {
     });
     let own = state.fabric().map(|fabric| fabric.ranges.load_balancers.as_slice()).filter(|r| !r.is_empty());
     let (automatic, announce, mode) = (true, true, IpMode::Vip);
-    let own = own.map(|ranges| PoolRef { name: admit::FABRIC_POOL, ranges, automatic, announce, mode, nodes: None });
+    let own = own.map(|ranges| PoolRef {
+        name: admit::FABRIC_POOL,
+        ranges,
+        automatic,
+        announce,
+        mode,
+        nodes: None,
+    });
     written.chain(own)
 }
 
@@ -131,7 +136,8 @@ fn pick(state: &State, service: &Service, family: Family) -> Result<Option<IpAdd
     let free_of_claims = |address: &IpAddr| obstacle(state, service, *address).is_none();
     let ranges = || pools(state).filter(|pool| pool.automatic).flat_map(|pool| of_family(&pool, family));
     let friends = sharing_key(service).and_then(|key| index.sharing.get(key)).into_iter().flatten();
-    let friends = friends.filter_map(|name| state.services().get(name)).flat_map(|friend| &friend.load_balancer);
+    let friends =
+        friends.filter_map(|name| state.services().get(name)).flat_map(|friend| &friend.load_balancer);
     let shared = friends
         .map(|given| given.address)
         .filter(|address| ranges().any(|range| range.contains(*address)))
@@ -178,7 +184,11 @@ pub(crate) fn follow_pools(edit: &mut Edit<'_>) {
 }
 
 /// A load-balancer address of a range that no pool would hold any more, and who has it.
-pub(crate) fn stranded(state: &State, ranges: &[AddressRange], stays: impl Fn(IpAddr) -> bool) -> Option<(IpAddr, String)> {
+pub(crate) fn stranded(
+    state: &State,
+    ranges: &[AddressRange],
+    stays: impl Fn(IpAddr) -> bool,
+) -> Option<(IpAddr, String)> {
     let balanced = &state.index.services.balanced;
     let held = ranges.iter().flat_map(|range| balanced.range(range.first()..=range.last()));
     let (address, names) = held.into_iter().find(|(address, _)| !stays(**address))?;
