@@ -83,19 +83,23 @@ pub(crate) fn watch_nft(node: &Node, mut monitor: NftMonitor, stop: &Cancellatio
             Ok(Notice::Quiet) => {}
             Ok(Notice::Foreign(generation)) => {
                 tracing::debug!(generation = generation.id, "another program changed nftables");
-                node.inboxes.nft.poke(Wish::observe());
+                look_at_nft(node);
             }
-            Ok(Notice::Lost) => {
-                node.inboxes.nft.poke(Wish::observe());
-            }
+            Ok(Notice::Lost) => look_at_nft(node),
             Err(error) => {
                 tracing::warn!(%error, "notices of nf_tables can't be read");
-                node.inboxes.nft.poke(Wish::observe());
+                look_at_nft(node);
                 stop_or_pause(stop);
             }
         }
     }
     Ok(())
+}
+
+fn look_at_nft(node: &Node) {
+    for inbox in [&node.inboxes.nft, &node.inboxes.services] {
+        inbox.poke(Wish::observe());
+    }
 }
 
 /// Keeps the facts about the host: at once after a change, and on the slow timer.

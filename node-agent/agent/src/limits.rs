@@ -42,6 +42,10 @@ pub(crate) const IDENTITY_MAX: u64 = 1024 * 1024;
 pub(crate) const OBSERVE_EVERY: Duration = Duration::from_secs(30);
 /// Notices make a subject read its kernel state at most this often.
 pub(crate) const OBSERVE_REST: Duration = Duration::from_millis(50);
+/// Flows of an address are removed when it has rested for so long, milliseconds: sooner than anybody else may get it.
+pub(crate) const FORGET_AFTER_MS: u64 = 4000;
+/// Addresses that rest are looked at this often.
+pub(crate) const FORGET_EVERY: Duration = Duration::from_millis(500);
 /// Others' nf_tables chains are read at most this often.
 pub(crate) const SURVEY_REST: Duration = Duration::from_secs(2);
 /// Routes wait at most this long for the links they lead to, at start.
@@ -86,6 +90,15 @@ pub(crate) const PROBES_AT_ONCE: usize = 64;
 pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// A pod that couldn't be removed at its end is tried again after this.
 pub(crate) const DRAIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Health checks that are answered at the same time; more are hung up on.
+pub(crate) const HEALTH_CONNECTIONS: usize = 64;
+/// A health check is asked and answered within this.
+pub(crate) const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
+/// Health ports are opened and closed at most this often.
+pub(crate) const PORTS_REST: Duration = Duration::from_millis(50);
+/// A health port that somebody else has is tried again after this.
+pub(crate) const PORT_AGAIN: Duration = Duration::from_secs(2);
 
 /// A path is probed again this often.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);

@@ -19,8 +19,10 @@ use crate::{
     clock,
     inbox::{Inbox, Wish},
     locks::Locks,
+    ports::PortFindings,
     publish::Publications,
     readiness,
+    service_findings::ServiceFindings,
     states::States,
 };
 
@@ -35,6 +37,10 @@ pub(crate) struct Inboxes {
     pub(crate) mesh: Inbox,
     /// nf_tables.
     pub(crate) nft: Inbox,
+    /// Services.
+    pub(crate) services: Inbox,
+    /// Flows of pods that are gone.
+    pub(crate) flows: Inbox,
     /// What the host is.
     pub(crate) host: Inbox,
     /// Path MTU.
@@ -48,13 +54,13 @@ pub(crate) struct Inboxes {
 }
 
 impl Inboxes {
-    fn loops(&self) -> [&Inbox; 4] {
-        [&self.links, &self.routes, &self.mesh, &self.nft]
+    fn loops(&self) -> [&Inbox; 5] {
+        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services]
     }
 
     /// Ends every loop.
     pub(crate) fn stop(&self) {
-        let others = [&self.host, &self.probe, &self.reap, &self.collect, &self.spool];
+        let others = [&self.flows, &self.host, &self.probe, &self.reap, &self.collect, &self.spool];
         self.loops().into_iter().chain(others).for_each(Inbox::stop);
     }
 }
@@ -85,6 +91,10 @@ pub(crate) struct Node {
     pub(crate) inboxes: Inboxes,
     /// Tasks that are woken.
     pub(crate) wakes: Wakes,
+    /// What is to be said of services.
+    pub(crate) service_findings: ServiceFindings,
+    /// What is to be said of this node's own ports.
+    pub(crate) ports: PortFindings,
     /// Pods to be published.
     pub(crate) publications: Publications,
     /// What the node says of itself, for publication.
@@ -136,6 +146,8 @@ impl Node {
             states: States::new(),
             inboxes: Inboxes::default(),
             wakes: Wakes::default(),
+            service_findings: ServiceFindings::default(),
+            ports: PortFindings::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),
             mesh_key,

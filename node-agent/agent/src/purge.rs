@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 use weft_errors::{Coded, Error};
 use weft_model::{
     Overlay,
-    ownership::{MESH_DEVICES, run},
+    ownership::{MESH_DEVICES, NFT_TABLE, run},
 };
-use weft_nft::{Difference, Elements};
+use weft_nft::{Difference, Elements, Table, TableFamily, TableRef};
 use weft_plan::Ruleset;
 
 use crate::{conflist, lock::Lock, paths::Paths, settings};
@@ -42,8 +42,10 @@ pub(crate) fn purge(paths: &Paths) -> Result<Purged, Error> {
             Err(error) => errors.push(error.envelope()),
         }
     }
-    if let Err(error) = remove_tables(done) {
-        errors.push(error);
+    for removed in [remove_tables(done), remove_service_tables(done)] {
+        if let Err(error) = removed {
+            errors.push(error);
+        }
     }
     settings::restore(&paths.settings(), done, errors);
     // Files last: they say what there was to be removed.
@@ -68,6 +70,20 @@ fn remove_tables(done: &mut Vec<String>) -> Result<(), Error> {
     let there: Vec<_> = ruleset.tables().iter().filter(|table| !missing.contains(&table.id)).collect();
     if !there.is_empty() {
         socket.commit(&ruleset.remove()).map_err(|e| e.envelope())?;
+        done.extend(there.iter().map(|table| format!("remove nf_tables table {}", table.id)));
+    }
+    Ok(())
+}
+
+fn remove_service_tables(done: &mut Vec<String>) -> Result<(), Error> {
+    let mut socket = weft_kernel::NftSocket::open().map_err(|e| e.envelope())?;
+    let named = |family| TableRef { family, name: NFT_TABLE.to_owned() };
+    let empty = |family| Table { id: named(family), chains: Vec::new(), sets: Vec::new() };
+    let tables = [TableFamily::Ip, TableFamily::Ip6].map(empty);
+    let observed = socket.observe(&tables).map_err(|e| e.envelope())?;
+    let there: Vec<_> = tables.iter().filter(|table| observed.has_table(&table.id)).collect();
+    if !there.is_empty() {
+        socket.commit(&weft_plan::remove_service_tables()).map_err(|e| e.envelope())?;
         done.extend(there.iter().map(|table| format!("remove nf_tables table {}", table.id)));
     }
     Ok(())

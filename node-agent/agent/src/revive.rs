@@ -48,7 +48,8 @@ pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
             // Its runtime will say DEL; until then it wants nothing of the kernel.
             tracing::info!(pod = %holding.pod, netns = holding.netns, "a pod's namespace is gone; waiting for its DEL");
             node.drop_pod(holding.uid);
-            for inbox in [&node.inboxes.links, &node.inboxes.routes, &node.inboxes.nft] {
+            let inboxes = &node.inboxes;
+            for inbox in [&inboxes.links, &inboxes.routes, &inboxes.nft, &inboxes.services] {
                 inbox.poke(Wish::pod(holding.uid));
             }
             true
@@ -74,6 +75,7 @@ fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
             tracing::info!(pod = %holding.pod, link = holding.link, "a pod's link was gone and has been made again");
             node.put_pod(local_pod(holding));
             node.inboxes.nft.poke(Wish { observe: true, ..Wish::pod(holding.uid) });
+            node.inboxes.services.poke(Wish::pod(holding.uid));
             true
         }
         Err(error) => {

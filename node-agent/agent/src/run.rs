@@ -28,7 +28,7 @@ use crate::{
     attach::{self, Engine},
     clock,
     config::Config,
-    conflist, control, drain, follow, host, identity,
+    conflist, control, drain, flows, follow, host, identity,
     inbox::{Wish, Work},
     join, lease, limits,
     local::LocalService,
@@ -36,8 +36,8 @@ use crate::{
     node::{Node, Parts, local_pod},
     notes::Notes,
     paths::Paths,
-    probe, publisher, readiness,
-    reconcile::{GuardLoop, MeshLoop, SubjectLoop, mesh_device},
+    ports, probe, publisher, readiness,
+    reconcile::{GuardLoop, MeshLoop, ServiceLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
     states::Subsystem,
     view_file,
@@ -154,7 +154,11 @@ fn start_loops(
         let executor = RouteExecutor::open().map_err(|e| e.envelope())?;
         SubjectLoop::<Route, _>::new(routes, Subsystem::Routes, executor, |_, _| false).run()
     })?;
+    let (served, socket) = (shared(), guard.socket()?);
     tasks.spawn_thread("nft", move || guard.run())?;
+    tasks.spawn_thread("services", move || ServiceLoop::new(served, socket).run())?;
+    let forgetting = shared();
+    tasks.spawn_thread("flows", move || flows::forget_addresses(&forgetting))?;
     let meshed = shared();
     tasks.spawn_thread("mesh", move || MeshLoop::new(meshed, mesh).run())?;
     let (watched, stop) = (shared(), tasks.token());
@@ -207,6 +211,7 @@ fn start_clients(
         "facts",
         publisher::publish_facts(Arc::clone(node), channel.clone(), mutations()?, tasks.token()),
     );
+    tasks.spawn("ports", ports::serve(Arc::clone(node), tasks.token()));
     tasks.spawn("readiness", readiness::watch_pods(Arc::clone(node), tasks.token()));
     tasks.spawn("drain", drain::remove_drained(Arc::clone(engine), tasks.token()));
     tasks.spawn("lease", lease::keep_blocks(Arc::clone(node), channel.clone(), mutations()?, tasks.token()));

@@ -20,6 +20,8 @@ pub(crate) enum Subsystem {
     Routes,
     /// Rules and sets of nf_tables.
     Nft,
+    /// Services: their maps in nf_tables, and connection tracking.
+    Services,
     /// The CNI server and the journal.
     Cni,
     /// Publication of pods and facts.
@@ -28,7 +30,10 @@ pub(crate) enum Subsystem {
 
 impl Subsystem {
     /// Those whose revision counts for "it is in the kernel".
-    pub(crate) const KERNEL: [Self; 4] = [Self::Links, Self::Mesh, Self::Routes, Self::Nft];
+    pub(crate) const KERNEL: [Self; 5] = [Self::Links, Self::Mesh, Self::Routes, Self::Nft, Self::Services];
+
+    /// Those that services need.
+    pub(crate) const SERVICES: [Self; 2] = [Self::Nft, Self::Services];
 
     /// Name in reports.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -37,6 +42,7 @@ impl Subsystem {
             Self::Mesh => "mesh",
             Self::Routes => "routes",
             Self::Nft => "nft",
+            Self::Services => "services",
             Self::Cni => "cni",
             Self::Publish => "publish",
         }
@@ -132,6 +138,7 @@ mod tests {
         for (subsystem, revision) in [(Subsystem::Links, 9), (Subsystem::Mesh, 7), (Subsystem::Routes, 8)] {
             states.well(subsystem, Revision(revision), WallTime(1));
         }
+        states.well(Subsystem::Services, Revision(9), WallTime(1));
         assert_eq!(states.applied(), Revision(0), "nft hasn't said anything");
         states.well(Subsystem::Nft, Revision(9), WallTime(1));
         states.well(Subsystem::Publish, Revision(1), WallTime(1));

@@ -84,6 +84,8 @@ fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
     let found = weft_plan::findings(view, facts, &node.surroundings());
     found
         .into_iter()
+        .chain(node.service_findings.all())
+        .chain(node.ports.all())
         .map(|weft_plan::Finding { name, detail, ok, error }| v1::Finding {
             name,
             detail,

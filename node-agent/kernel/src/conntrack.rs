@@ -9,7 +9,7 @@ mod message;
 #[path = "conntrack/message_tests.rs"]
 mod message_tests;
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, io, net::IpAddr, time::Duration};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
@@ -239,11 +239,22 @@ impl Conntrack {
         self.remove(&chosen)
     }
 
-    /// Removes everything in which an address takes part: it is about to belong to another pod.
-    pub fn forget_address(&mut self, address: IpAddr) -> Result<usize, Error> {
+    /// Removes everything in which one of the addresses takes part: they are about to belong to other pods.
+    pub fn forget_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<usize, Error> {
         let mut removed = 0;
-        for filter in ConnFilter::of_address(address) {
-            removed += self.remove_where(&filter, |_| true)?;
+        if let [address] = addresses.iter().copied().collect::<Vec<_>>()[..] {
+            for filter in ConnFilter::of_address(address) {
+                removed += self.remove_where(&filter, |_| true)?;
+            }
+            return Ok(removed);
+        }
+        let families: BTreeSet<Family> = addresses.iter().map(|address| Family::of(*address)).collect();
+        for family in families {
+            removed += self.remove_where(&ConnFilter::all(family), |c| {
+                let Connection { original, reply, .. } = c;
+                let ends = [original.source, original.destination, reply.source, reply.destination];
+                ends.iter().any(|end| addresses.contains(end))
+            })?;
         }
         Ok(removed)
     }

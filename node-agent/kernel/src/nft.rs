@@ -36,13 +36,16 @@ impl OwnGenerations {
         self.0.push(generation);
     }
 
+    /// Takes one claim back: another socket of this process may have made the generation.
     fn withdraw(&mut self, generation: u32) {
-        self.0.retain(|g| *g != generation);
+        if let Some(place) = self.0.iter().rposition(|g| *g == generation) {
+            self.0.remove(place);
+        }
     }
 
     fn take(&mut self, generation: u32) -> bool {
         let before = self.0.len();
-        self.withdraw(generation);
+        self.0.retain(|g| *g != generation);
         self.0.len() != before
     }
 }
@@ -58,6 +61,11 @@ impl NftSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, NftError> {
         Ok(Self { raw: RawSocket::open()?, own: Arc::default() })
+    }
+
+    /// Another socket, in the calling thread's namespace, whose commits the monitors of this one know as well.
+    pub fn beside(&self) -> Result<Self, NftError> {
+        Ok(Self { raw: RawSocket::open()?, own: Arc::clone(&self.own) })
     }
 
     /// A monitor that knows this socket's commits. Call it from a thread in the same network namespace.
@@ -255,5 +263,10 @@ mod tests {
         assert!(own.take(1999) && !own.take(1999) && !own.take(3));
         own.withdraw(1998);
         assert!(!own.take(1998));
+        // Two sockets hope for the same generation; one of them gets it.
+        own.add(5000);
+        own.add(5000);
+        own.withdraw(5000);
+        assert!(own.take(5000) && !own.take(5000));
     }
 }

@@ -297,6 +297,10 @@ codes! {
         "A namespace can't be deleted"
         "Pods live in it, or the cluster needs it"
         "remove its pods first";
+    SERVICE_LIMIT = 5101 "ServiceLimit" Refused false
+        "A node can't give services all that they ask for"
+        "The maps of the kernel would grow beyond their limit, or too many time-outs of client affinity are in use"
+        "give fewer services more than a few endpoints, or let services share their affinity time-outs";
 
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"

@@ -216,6 +216,7 @@ impl Engine {
         let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
+        self.node.inboxes.services.poke(Wish::pod(holding.uid));
         weft_kernel::attach(namespace, &link).map_err(|error| {
             if matches!(error, weft_kernel::Error::InterfaceTaken { .. }) {
                 return Error::new(&ATTACHMENT_EXISTS, error.to_string()).object(
@@ -253,6 +254,7 @@ impl Engine {
         let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
+        self.node.inboxes.services.poke(Wish::pod(holding.uid));
         if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
             tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
         }

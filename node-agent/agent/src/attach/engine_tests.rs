@@ -81,7 +81,7 @@ fn a_complete_publication_beside_a_removal_ends_without_the_pod() {
             let never =
                 weft_process::wait::until_blocking(Duration::from_millis(50), "nothing", || None::<()>);
             assert!(never.is_err());
-            let all = || ledger.holdings().map(|h| published(&node, h)).collect();
+            let all = || ledger.holdings().map(|h| published(node, h)).collect();
             node.publications.take(all).unwrap()
         });
         assert!(removing.join().unwrap().is_err(), "nobody writes the journal");

@@ -27,6 +27,7 @@ impl Judge {
     }
 
     /// The verdict now; `None`: not asked often enough yet.
+    #[cfg(test)]
     pub(crate) const fn verdict(&self) -> Option<bool> {
         self.verdict
     }

@@ -58,6 +58,11 @@ impl GuardLoop {
         })
     }
 
+    /// A socket for another loop, whose commits the monitor knows too.
+    pub(crate) fn socket(&self) -> Result<NftSocket, Error> {
+        self.socket.beside().map_err(|e| e.envelope())
+    }
+
     /// A monitor that knows this loop's own commits.
     pub(crate) fn monitor(&self) -> Result<NftMonitor, Error> {
         self.socket.monitor().map_err(|e| e.envelope())

@@ -5,10 +5,12 @@
 
 mod guard;
 mod mesh;
+mod service;
 mod subject;
 
 pub(crate) use guard::GuardLoop;
 pub(crate) use mesh::{MeshLoop, device as mesh_device};
+pub(crate) use service::ServiceLoop;
 pub(crate) use subject::SubjectLoop;
 
 use weft_plan::Sweep;

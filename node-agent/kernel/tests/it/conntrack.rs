@@ -149,10 +149,15 @@ fn nothing_of_an_address_is_left_and_everything_else_is() {
         let udp = ConnFilter::of_protocol(Family::V4, Protocol::Udp);
         assert_eq!(table.list(&udp).unwrap().len(), 203);
         assert_eq!(
-            table.forget_address(address("127.0.0.2")).unwrap(),
+            table.forget_addresses(&[address("127.0.0.2")].into()).unwrap(),
             202,
             "{from} {to}: as endpoint, source, destination"
         );
         assert_eq!(ports(&table.list(&udp).unwrap()), [other]);
+        // Many at once, of both families.
+        let six = send("fd11::1", "[fd12::10]:53");
+        let gone = ["127.0.0.9", "127.0.0.3", "fd11::2"].map(address);
+        assert_eq!(table.forget_addresses(&gone.into()).unwrap(), 2, "{six}");
+        assert_eq!(table.list(&udp).unwrap(), []);
     });
 }

@@ -1,0 +1,188 @@
+//! The loop of services: their maps in nf_tables, and flows that lead nowhere.
+//!
+//! What comes while a transaction is under way goes into the next one. Order: tables, then flows, since a flow that is removed
+//! too early comes back by the old map. Not here: what stands in the maps and which flows are wrong (weft-plan).
+
+use std::{sync::Arc, time::Instant};
+
+use weft_errors::{Coded, Error};
+use weft_kernel::{Conntrack, NftSocket};
+use weft_model::Revision;
+use weft_plan::{Scope, Services, Sweep};
+use weft_view::View;
+
+use crate::{
+    backoff::Backoff,
+    clock, flows,
+    inbox::{Outcome, Ticket, Wish, Work},
+    limits,
+    node::Node,
+    states::Subsystem,
+};
+
+use super::sweep;
+
+/// A look at the whole maps takes at most this share of the time: one part in so many.
+const LOOK_SHARE: u32 = 200;
+/// The same after notices of others' commits, which may come every second.
+const NOTICE_SHARE: u32 = 20;
+
+/// The loop.
+pub(crate) struct ServiceLoop {
+    node: Arc<Node>,
+    socket: NftSocket,
+    conntrack: Option<Conntrack>,
+    services: Services,
+    /// The kernel is known: looked at, and every commit since succeeded.
+    known: bool,
+    /// Flows that a process before this one left, or that couldn't be looked at: all are.
+    all_flows: bool,
+    backoff: Backoff,
+    observe_at: Instant,
+    /// Notices make it look again from then on.
+    rested_at: Instant,
+    retry_at: Option<Instant>,
+}
+
+impl ServiceLoop {
+    /// With a socket in the calling thread's namespace.
+    pub(crate) fn new(node: Arc<Node>, socket: NftSocket) -> Self {
+        let now = Instant::now();
+        Self {
+            node,
+            socket,
+            conntrack: None,
+            services: Services::new(),
+            known: false,
+            all_flows: true,
+            backoff: Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST),
+            observe_at: now,
+            rested_at: now,
+            retry_at: None,
+        }
+    }
+
+    /// Works until the process stops.
+    pub(crate) fn run(mut self) -> Result<(), Error> {
+        let node = Arc::clone(&self.node);
+        let inbox = &node.inboxes.services;
+        let mut work = Work::Wish(Wish::everything(), Ticket::default());
+        loop {
+            let (wish, ticket) = match work {
+                Work::Stop => return Ok(()),
+                Work::Nothing => (Wish::default(), None),
+                Work::Wish(wish, ticket) => (wish, Some(ticket)),
+            };
+            let view = node.view();
+            let result = self.pass(&view, &wish);
+            let outcome = self.settle(view.revision(), result);
+            if let Some(ticket) = ticket {
+                inbox.done(ticket, outcome);
+            }
+            work = inbox.take(self.retry_at.map_or(self.observe_at, |retry| retry.min(self.observe_at)));
+        }
+    }
+
+    fn settle(&mut self, revision: Revision, result: Result<(), Error>) -> Outcome {
+        let problems = self.services.problems();
+        self.node.service_findings.set(&problems, self.services.sizes());
+        match result {
+            Ok(()) => {
+                self.backoff.reset();
+                self.retry_at = None;
+                self.node.states.well(Subsystem::Services, revision, clock::wall());
+                Outcome::default()
+            }
+            Err(error) => {
+                self.retry_at = Some(Instant::now() + self.backoff.next(clock::chance()));
+                self.node.states.failed(Subsystem::Services, error.clone(), clock::wall());
+                Outcome { other: Some(error), ..Outcome::default() }
+            }
+        }
+    }
+
+    fn pass(&mut self, view: &View, wish: &Wish) -> Result<(), Error> {
+        if view.fabric().is_none() {
+            // A node that has just joined: there is nothing to want yet, and nothing to look at.
+            self.observe_at = Instant::now() + limits::OBSERVE_EVERY;
+            return Ok(());
+        }
+        if wish.observe {
+            self.notice();
+        }
+        self.want(view, wish);
+        let result = self.converge(sweep(view)).map_err(|error| error.envelope());
+        if result.is_err() {
+            // Whether the last transaction took place is unknown.
+            self.known = false;
+            return result;
+        }
+        self.clean(view).map_err(|error| error.envelope())
+    }
+
+    fn want(&mut self, view: &View, wish: &Wish) {
+        let facts = self.node.facts();
+        if wish.all || !self.known {
+            self.services.want(view, &facts, Scope::All);
+            return;
+        }
+        if !wish.items.is_empty() {
+            self.services.want(view, &facts, Scope::of(&wish.items, &facts));
+        }
+        if !wish.pods.is_empty() {
+            self.services.want(view, &facts, Scope::Pods(&wish.pods));
+        }
+    }
+
+    fn converge(&mut self, sweep: Sweep) -> Result<(), weft_kernel::NftError> {
+        let now = Instant::now();
+        if !self.known || now >= self.observe_at {
+            let observed = self.socket.observe(&self.services.tables())?;
+            self.services.observed(&observed);
+            let took = now.elapsed();
+            self.known = true;
+            self.observe_at = Instant::now() + limits::OBSERVE_EVERY.max(took * LOOK_SHARE);
+            self.rested_at = Instant::now() + limits::OBSERVE_REST.max(took * NOTICE_SHARE);
+        }
+        while let Some(transaction) = self.services.next(sweep) {
+            let generation = self.socket.commit(&transaction.batch)?;
+            tracing::debug!(what = "services", generation, bytes = transaction.batch.size(), "execute");
+            self.services.committed(transaction);
+        }
+        Ok(())
+    }
+
+    /// Removes flows that lead nowhere.
+    fn clean(&mut self, view: &View) -> Result<(), weft_kernel::Error> {
+        let changed = self.services.take_cleanup();
+        // What a View that isn't whole doesn't name may serve all the same.
+        let whole = self.all_flows && view.is_in_sync();
+        if changed.is_empty() && !whole {
+            return Ok(());
+        }
+        let conntrack = match &mut self.conntrack {
+            Some(conntrack) => conntrack,
+            None => self.conntrack.insert(Conntrack::open()?),
+        };
+        // Until this has succeeded nothing is known of any flow.
+        self.all_flows = true;
+        let mut removed = flows::remove(conntrack, &changed)?;
+        if whole {
+            removed += flows::remove(conntrack, &self.services.whole_cleanup())?;
+        }
+        self.all_flows = !whole && !view.is_in_sync();
+        if removed > 0 {
+            tracing::info!(removed, "flows that led to no endpoint of their service were removed");
+        }
+        Ok(())
+    }
+
+    /// Others changed nf_tables: look soon, but not all the time.
+    fn notice(&mut self) {
+        self.observe_at = self.observe_at.min(self.rested_at.max(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
