@@ -64,6 +64,19 @@ impl Batch {
         }
     }
 
+    /// Removes chains of a table with their rules; they must be there, and nothing may lead to them since the last transaction.
+    pub fn remove_chains(&mut self, table: &TableRef, chains: &[String]) {
+        for kind in [msg::DELRULE, msg::DELCHAIN] {
+            self.messages.extend(chains.iter().map(|chain| Message::chain_gone(kind, table, chain)));
+        }
+    }
+
+    /// Adds everything of another transaction behind this one's; not for two that both make tables.
+    pub fn append(&mut self, other: Self) {
+        self.messages.extend(other.messages);
+        self.sets += other.sets;
+    }
+
     /// Removes the table if it is there.
     pub fn remove_table(&mut self, table: &TableRef) {
         self.messages.push(Message::table(msg::NEWTABLE, table));

@@ -191,6 +191,7 @@ impl Field {
             (Self::L4Proto, Value::U8(ICMP6)) => "ipv6-icmp",
             (Self::NfProto, Value::U8(2)) => "ipv4",
             (Self::NfProto, Value::U8(10)) => "ipv6",
+            (Self::IcmpType, Value::U8(8)) | (Self::Icmp6Type, Value::U8(128)) => "echo-request",
             (Self::Icmp6Type, Value::U8(130)) => "mld-listener-query",
             (Self::Icmp6Type, Value::U8(131)) => "mld-listener-report",
             (Self::Icmp6Type, Value::U8(132)) => "mld-listener-done",
@@ -273,6 +274,7 @@ fn equal(load: Expr, data: &[u8]) -> [Expr; 2] {
 
 /// `enum nft_meta_keys`.
 pub(crate) mod meta {
+    pub(crate) const PRIORITY: u32 = 2;
     pub(crate) const MARK: u32 = 3;
     pub(crate) const IIFNAME: u32 = 6;
     pub(crate) const OIFNAME: u32 = 7;

@@ -81,6 +81,10 @@ impl Lowering {
                 self.compare(*op, (*kind as u32).to_ne_bytes().to_vec());
             }
             Statement::Mark { .. }
+            | Statement::MarkBecomes(_)
+            | Statement::MarkIs(_)
+            | Statement::PriorityBecomes(_)
+            | Statement::PriorityIs(_)
             | Statement::Translate { .. }
             | Statement::Remember { .. }
             | Statement::MasqueradeRandomly
@@ -114,7 +118,13 @@ impl Lowering {
             }
             Statement::Masquerade => self.out.push(Expr::Masquerade),
             Statement::MasqueradeRandomly => self.out.push(Expr::MasqueradeRandomly),
-            Statement::Translate { what, v4, to, random } => self.translate_to(*what, *v4, to, *random),
+            Statement::MarkBecomes(term) => self.become_(meta::MARK, term),
+            Statement::PriorityBecomes(term) => self.become_(meta::PRIORITY, term),
+            Statement::MarkIs(number) => self.set_to(0, meta::MARK, *number),
+            Statement::PriorityIs(number) => self.set_to(0, meta::PRIORITY, *number),
+            Statement::Translate { what, v4, to, random, mark } => {
+                self.translate_to(*what, *v4, to, *random, *mark);
+            }
             Statement::Remember { what, map, key, data } => {
                 self.compute(&[key, data]);
                 let (op, timeout_ms) = match what {
@@ -213,8 +223,22 @@ impl Lowering {
         self.out.push(Expr::Nat { kind, family, address: 0, port, random: false });
     }
 
-    fn translate_to(&mut self, what: Translate, v4: bool, to: &Term, random: bool) {
+    fn become_(&mut self, key: u32, term: &Term) {
+        self.compute(&[term]);
+        self.out.push(Expr::MetaSet { key, from: 0 });
+    }
+
+    /// By a word that nothing else needs.
+    fn set_to(&mut self, word: u32, key: u32, number: u32) {
+        self.out.push(Expr::Constant { to: word, data: number.to_ne_bytes().to_vec() });
+        self.out.push(Expr::MetaSet { key, from: word });
+    }
+
+    fn translate_to(&mut self, what: Translate, v4: bool, to: &Term, random: bool, mark: Option<u32>) {
         self.compute(&[to]);
+        if let Some(mark) = mark {
+            self.set_to(to.words().next_multiple_of(4), meta::MARK, mark);
+        }
         let (family, address_words) = if v4 { (2, 1) } else { (10, 4) };
         let kind = match what {
             Translate::Source => NatKind::Source,
@@ -240,6 +264,8 @@ impl Lowering {
     fn term(&mut self, term: &Term, word: u32) {
         match term {
             Term::Field(field) => self.out.push(field.load(word)),
+            Term::Mark => self.out.push(Expr::Meta { key: meta::MARK, to: word }),
+            Term::Priority => self.out.push(Expr::Meta { key: meta::PRIORITY, to: word }),
             Term::Random(modulus) => self.out.push(Expr::Random { to: word, modulus: *modulus }),
             Term::Hash { of, modulus, seed } => {
                 let mut to = word;

@@ -124,8 +124,23 @@ impl Observed {
         all
     }
 
-    /// Everything in which these tables differ, tables first. Rules and sets are compared exactly; counters never.
-    pub fn differences(&self, tables: &[Table], wanted: &Elements) -> Vec<Difference> {
+    /// Names of the chains seen of a table.
+    pub fn chains_of<'a>(&'a self, table: &'a TableRef) -> impl Iterator<Item = &'a str> {
+        self.chains.keys().filter(move |(of, _)| of == table).map(|(_, name)| name.as_str())
+    }
+
+    /// Whether the table was seen.
+    pub fn has_table(&self, table: &TableRef) -> bool {
+        self.tables.contains(table)
+    }
+
+    /// The elements seen of one set, read by its type.
+    pub fn elements_of(&self, id: &SetRef, set: &Set) -> Vec<Element> {
+        read_elements(set, self.elements.get(id).map_or(&[][..], Vec::as_slice))
+    }
+
+    /// Everything in which these tables differ but elements.
+    pub fn rule_differences(&self, tables: &[Table]) -> Vec<Difference> {
         let mut found = Vec::new();
         for table in tables {
             if self.tables.contains(&table.id) {
@@ -134,6 +149,12 @@ impl Observed {
                 found.push(Difference::NoTable(table.id.clone()));
             }
         }
+        found
+    }
+
+    /// Everything in which these tables differ, tables first. Rules and sets are compared exactly; counters never.
+    pub fn differences(&self, tables: &[Table], wanted: &Elements) -> Vec<Difference> {
+        let mut found = self.rule_differences(tables);
         for change in wanted.changes_from(&self.elements(tables)) {
             found.extend(change.add.into_iter().map(|e| Difference::NoElement(change.set.clone(), e)));
             found

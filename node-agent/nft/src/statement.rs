@@ -169,7 +169,17 @@ pub enum Statement {
         to: Term,
         /// The source port is chosen at random, so that it can't be foreseen; only of sources.
         random: bool,
+        /// Mark that the packet bears from then on; `to` is computed before.
+        mark: Option<u32>,
     },
+    /// The packet's mark becomes this number, all its bits.
+    MarkBecomes(Term),
+    /// The packet's mark becomes this constant, all its bits.
+    MarkIs(u32),
+    /// The packet's priority becomes this number.
+    PriorityBecomes(Term),
+    /// The packet's priority becomes this constant.
+    PriorityIs(u32),
     /// Changes a map that rules keep.
     Remember {
         /// How.

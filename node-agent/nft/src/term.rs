@@ -1,7 +1,8 @@
 //! Terms: what a rule computes out of a packet before it looks something up or translates an address.
 //!
 //! In: fields, random numbers, hashes, maps, joined to keys. Out: expressions that leave the value in neighbouring registers
-//! (`lower.rs`), and text. Each part stands from a whole word (4 bytes) on, as the kernel keeps concatenations.
+//! (`lower.rs`), and text. What a map gives is never part of a key: the `nft` program (1.0.6) breaks off its listing there. It goes into
+//! the mark or the priority first. Each part stands from a whole word (4 bytes) on, as the kernel keeps concatenations.
 
 use std::fmt;
 
@@ -12,6 +13,10 @@ use crate::{DataType, Field};
 pub enum Term {
     /// A field of the packet.
     Field(Field),
+    /// The packet's mark.
+    Mark,
+    /// The packet's priority: a number that rules may keep while they work, before anybody queues the packet.
+    Priority,
     /// A random number from 0 to one less than this.
     Random(u32),
     /// Jenkins' hash of fields: the same number for the same packet on every machine of one byte order.
@@ -63,7 +68,7 @@ impl Term {
     pub(crate) fn words(&self) -> u32 {
         match self {
             Self::Field(field) => field.bytes().div_ceil(4),
-            Self::Random(_) | Self::Hash { .. } | Self::Masked(..) => 1,
+            Self::Mark | Self::Priority | Self::Random(_) | Self::Hash { .. } | Self::Masked(..) => 1,
             Self::Mapped { data, .. } => data.iter().map(|part| words_of(*part)).sum(),
             Self::Joined(parts) => parts.iter().map(Self::words).sum(),
         }
@@ -73,7 +78,7 @@ impl Term {
     pub(crate) fn each_field(&self, with: &mut impl FnMut(Field)) {
         match self {
             Self::Field(field) => with(*field),
-            Self::Random(_) => {}
+            Self::Mark | Self::Priority | Self::Random(_) => {}
             Self::Hash { of, .. } => of.iter().for_each(|field| with(*field)),
             Self::Masked(inner, _) | Self::Mapped { key: inner, .. } => inner.each_field(with),
             Self::Joined(parts) => parts.iter().for_each(|part| part.each_field(with)),
@@ -90,6 +95,8 @@ impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Field(field) => f.write_str(field.text()),
+            Self::Mark => f.write_str("meta mark"),
+            Self::Priority => f.write_str("meta priority"),
             Self::Random(modulus) => write!(f, "numgen random mod {modulus}"),
             Self::Hash { of, modulus, seed } => {
                 let of: Vec<&str> = of.iter().map(|field| field.text()).collect();
@@ -118,15 +125,15 @@ mod tests {
     fn a_term_reads_from_the_inside_out() {
         let key = Term::fields(&[Field::Ip4Destination, Field::L4Proto, Field::TransportDestination]);
         assert_eq!(key.words(), 3);
-        let group = key.mapped("services", &[DataType::Mark]).masked(0xffff_ff00);
+        let target = key.mapped("services", &[DataType::Mark]);
+        assert_eq!(target.to_string(), "ip daddr . meta l4proto . th dport map @services");
+        let group = Term::Mark.masked(0xffff_ff00);
         let backend = Term::Joined(vec![group, Term::Random(3)]).mapped("backends", BACKEND);
         assert_eq!(backend.words(), 2);
-        assert_eq!(
-            backend.to_string(),
-            "ip daddr . meta l4proto . th dport map @services & 0xffffff00 . numgen random mod 3 map @backends"
-        );
+        let text = "meta mark & 0xffffff00 . numgen random mod 3 map @backends";
+        assert_eq!(backend.to_string(), text);
         let mut fields = Vec::new();
-        backend.each_field(&mut |field| fields.push(field));
+        target.each_field(&mut |field| fields.push(field));
         assert_eq!(fields, [Field::Ip4Destination, Field::L4Proto, Field::TransportDestination]);
     }
 }

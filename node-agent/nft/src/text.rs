@@ -37,7 +37,7 @@ fn write_set<'a>(out: &mut String, set: &Set, elements: impl IntoIterator<Item =
     if set.size != 0 {
         let _ = writeln!(out, "\t\tsize {}", set.size);
     }
-    let flags = [(set.interval, "interval"), (set.timeouts, "timeout"), (set.dynamic, "dynamic")];
+    let flags = [(set.interval, "interval"), (set.dynamic, "dynamic"), (set.timeouts, "timeout")];
     let flags: Vec<&str> = flags.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
     if !flags.is_empty() {
         let _ = writeln!(out, "\t\tflags {}", flags.join(","));
@@ -144,13 +144,26 @@ impl fmt::Display for Statement {
                 write!(f, "{key} {absent}@{set}")
             }
             Self::Dispatch { key, map } => write!(f, "{key} vmap @{map}"),
-            Self::Translate { what, v4, to, random } => {
+            Self::MarkBecomes(term) => write!(f, "meta mark set {term}"),
+            Self::MarkIs(mark) => write!(f, "meta mark set {mark:#010x}"),
+            Self::PriorityBecomes(term) => write!(f, "meta priority set {term}"),
+            Self::PriorityIs(0) => f.write_str("meta priority set none"),
+            Self::PriorityIs(number) => {
+                write!(f, "meta priority set {:x}:{:x}", number >> 16, number & 0xffff)
+            }
+            Self::Translate { what, v4, to, random, mark } => {
+                if let Some(mark) = mark {
+                    write!(f, "meta mark set {mark:#010x} ")?;
+                }
                 let verb = match what {
                     Translate::Source => "snat",
                     Translate::Destination => "dnat",
                 };
                 let random = if *random { " fully-random" } else { "" };
-                write!(f, "{verb} {} to {to}{random}", family_text(*v4))
+                // With a port behind the address the family must be said.
+                let family = if to.words() > if *v4 { 1 } else { 4 } { family_text(*v4) } else { "" };
+                let space = if family.is_empty() { "" } else { " " };
+                write!(f, "{verb} {family}{space}to {to}{random}")
             }
             Self::Remember { what: Recall::Refresh { seconds }, map, key, data } => {
                 let time = Milliseconds(u64::from(*seconds) * 1000);

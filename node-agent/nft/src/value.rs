@@ -69,7 +69,7 @@ impl DataType {
             Self::EtherAddr => Value::Mac(*bytes.first_chunk()?),
             Self::Ipv4Addr => Value::V4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
             Self::Ipv6Addr => Value::V6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
-            Self::InetProto => Value::U8(*bytes.first()?),
+            Self::InetProto => Value::Protocol(*bytes.first()?),
             Self::InetService => Value::U16(u16::from_be_bytes(*bytes.first_chunk()?)),
             Self::Mark => Value::U32(u32::from_ne_bytes(*bytes.first_chunk()?)),
         })
@@ -107,6 +107,8 @@ pub enum Value {
     V4Range(Ipv4Addr, Ipv4Addr),
     /// IPv6 addresses from the first to the second, both included. Only in interval sets.
     V6Range(Ipv6Addr, Ipv6Addr),
+    /// Number of a transport protocol.
+    Protocol(u8),
     /// One byte.
     U8(u8),
     /// Two bytes, network order in packets.
@@ -128,7 +130,7 @@ impl Value {
             Self::Mac(mac) => mac.to_vec(),
             Self::V4(a) | Self::V4Range(a, _) => a.octets().to_vec(),
             Self::V6(a) | Self::V6Range(a, _) => a.octets().to_vec(),
-            Self::U8(n) => vec![*n],
+            Self::U8(n) | Self::Protocol(n) => vec![*n],
             Self::U16(n) => n.to_be_bytes().to_vec(),
             Self::U32(n) => n.to_ne_bytes().to_vec(),
         }
@@ -144,6 +146,7 @@ impl Value {
             | Self::Mac(_)
             | Self::V4(_)
             | Self::V6(_)
+            | Self::Protocol(_)
             | Self::U8(_)
             | Self::U16(_)
             | Self::U32(_) => self.first_bytes(),
@@ -176,6 +179,14 @@ impl fmt::Display for Value {
             Self::V6Range(a, b) => {
                 write_range(f, a, b, prefix_of(u128::from(*a), u128::from(*b) ^ u128::from(*a), 128))
             }
+            Self::Protocol(n) => match n {
+                1 => f.write_str("icmp"),
+                6 => f.write_str("tcp"),
+                17 => f.write_str("udp"),
+                58 => f.write_str("ipv6-icmp"),
+                132 => f.write_str("sctp"),
+                other => other.fmt(f),
+            },
             Self::U8(n) => n.fmt(f),
             Self::U16(n) => n.fmt(f),
             Self::U32(n) => write!(f, "{n:#010x}"),
@@ -224,7 +235,7 @@ mod tests {
             (DataType::EtherAddr, Value::Mac([2, 0, 0, 0, 1, 9])),
             (DataType::Ipv4Addr, Value::V4("10.1.2.3".parse().unwrap())),
             (DataType::Ipv6Addr, Value::V6("fd00::9".parse().unwrap())),
-            (DataType::InetProto, Value::U8(6)),
+            (DataType::InetProto, Value::Protocol(6)),
             (DataType::InetService, Value::U16(8080)),
             (DataType::Mark, Value::U32(0x0100_0000)),
         ];

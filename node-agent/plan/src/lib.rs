@@ -11,6 +11,7 @@ mod link;
 pub mod mtu;
 mod peer;
 mod route;
+mod service;
 mod subject;
 mod sysctl;
 mod tracker;
@@ -31,6 +32,10 @@ pub use peer::{
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
 pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
+pub use service::{
+    Chosen, Cleanup, Flow, HealthPort, Here, MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem, Services,
+    Transaction, choose, health_ports, node_port_addresses, owned_addresses, remove_service_tables,
+};
 pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;

@@ -42,6 +42,8 @@ pub const MARK_CHECKED: u32 = 0x0100_0000;
 pub const MARK_ROUTABLE: u32 = 0x0200_0000;
 /// Connection-mark bit of connections that are ours.
 pub const CT_MARK: u32 = 0x0100_0000;
+/// Connection-mark bit of connections whose sender a service translates to the node's own address.
+pub const CT_MARK_SOURCE: u32 = 0x0200_0000;
 /// The pods' IPv4 gateway, the same on every node (RFC 3927 range, never routed).
 pub const GATEWAY_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 1);
 /// The pods' IPv6 gateway, the same on every node.

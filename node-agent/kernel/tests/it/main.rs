@@ -17,5 +17,7 @@ mod datapath;
 mod namespaces;
 #[path = "nft.rs"]
 mod nft;
+#[path = "service.rs"]
+mod service;
 #[path = "world.rs"]
 mod world;

@@ -244,7 +244,7 @@ fn the_nft_program_lists_what_our_text_says() {
 }
 
 /// One line per line of rules; elements in one line and in order; counters without their numbers.
-fn normal(text: &str) -> String {
+pub(crate) fn normal(text: &str) -> String {
     let text = text.replace("counter packets 0 bytes 0", "counter").replace(",\n", ", ");
     let line = |line: &str| {
         let words = line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -121,6 +121,14 @@ impl Message {
         Self::new(msg::NEWCHAIN, table, w, Object::Chain(table.clone(), chain.name.clone()))
     }
 
+    /// All rules of a chain go, or the chain itself, which must be empty and led to by nothing.
+    pub(super) fn chain_gone(kind: u8, table: &TableRef, chain: &str) -> Self {
+        let name = if kind == msg::DELRULE { attrs::RULE_CHAIN } else { attrs::CHAIN_NAME };
+        let mut w = Writer::default();
+        w.string(attrs::CHAIN_TABLE, &table.name).string(name, chain);
+        Self::new(kind, table, w, Object::Chain(table.clone(), chain.to_owned()))
+    }
+
     /// A new rule at the end of its chain.
     pub(super) fn rule(table: &TableRef, chain: &Chain, index: usize, rule: &Rule) -> Self {
         let mut w = Writer::default();
@@ -217,7 +225,8 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.kind {
-            msg::DELTABLE | msg::DELSETELEM => "delete",
+            msg::DELTABLE | msg::DELCHAIN | msg::DELSETELEM => "delete",
+            msg::DELRULE => "flush",
             _ => "add",
         };
         write!(f, "{verb} {}", self.object(None))
@@ -226,7 +235,7 @@ impl fmt::Display for Message {
 
 fn flags_of(kind: u8) -> u16 {
     match kind {
-        msg::DELTABLE | msg::DELSETELEM => wire::F_REQUEST,
+        msg::DELTABLE | msg::DELCHAIN | msg::DELRULE | msg::DELSETELEM => wire::F_REQUEST,
         _ => wire::F_REQUEST | wire::F_CREATE,
     }
 }

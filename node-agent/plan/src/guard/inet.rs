@@ -8,7 +8,8 @@ use weft_model::{
     ownership::{CT_MARK, MARK_CHECKED, MARK_ROUTABLE},
 };
 use weft_nft::{
-    ChainKind, CtDirection, CtState, DataType, Field, Hook, Mark, Rule, Set, Statement, Table, TableFamily,
+    ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Rule, Set, Statement, Table,
+    TableFamily,
 };
 
 use super::rule::{
@@ -165,10 +166,16 @@ fn from_uplink() -> Vec<Rule> {
     each(owned).collect()
 }
 
-/// Replies to our own connections, and ICMP errors about them, after their destination is the pod's again.
+/// Replies to our own connections, and ICMP errors about them, after their destination is the pod's again; and what services have
+/// just led to a backend: only their rules mark a connection that comes from outside as ours.
 fn replies() -> Vec<Rule> {
     let reply = Statement::Direction(CtDirection::Reply);
-    vec![rule("", vec![from_outside(), reply, of_our_connection(), make_routable()])]
+    let sent = Statement::Direction(CtDirection::Original);
+    let translated = Statement::Status(CtStatus::DestinationTranslated);
+    vec![
+        rule("", vec![from_outside(), reply, of_our_connection(), make_routable()]),
+        rule("to a service", vec![from_outside(), sent, translated, of_our_connection(), make_routable()]),
+    ]
 }
 
 /// Both ways: what comes from a device of ours, and what goes to one.

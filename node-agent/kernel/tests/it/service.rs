@@ -1,0 +1,182 @@
+//! The service tables in a real kernel: loaded, read back, changed, as the `nft` program lists them, and how long that takes.
+
+use std::{net::IpAddr, process::Command};
+
+use weft_kernel::NftSocket;
+use weft_model::{
+    ClientAffinity, Conditions, EndpointItem, Hints, IpMode, Item, ItemKey, LoadBalancerAddress, ObjectUid,
+    Overlay, Protocol, Revision, ServiceItem, ServicePortItem, ServiceType, TrafficPolicy,
+};
+use weft_plan::{Scope, Services, Sweep, remove_service_tables};
+use weft_view::{Update, View};
+
+use crate::{
+    nft::normal,
+    world::{facts, in_namespace, node, pod, view},
+};
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// An endpoint of all ports: `ADDRESS@NODE`, node 0 for none.
+pub(crate) fn endpoint(address: &str, at: u8, ports: &[u16]) -> EndpointItem {
+    EndpointItem {
+        address: ip(address),
+        ports: ports.to_vec(),
+        conditions: Conditions::default(),
+        node: (at != 0).then(|| node(at)),
+        zone: String::new(),
+        hints: Hints::default(),
+        hostname: String::new(),
+        pod: None,
+    }
+}
+
+/// A ClusterIP service with one port for each protocol and number.
+pub(crate) fn service(
+    name: &str,
+    addresses: &[&str],
+    ports: &[(Protocol, u16)],
+    endpoints: Vec<EndpointItem>,
+) -> ServiceItem {
+    ServiceItem {
+        name: name.parse().unwrap(),
+        uid: ObjectUid([1; 16]),
+        kind: ServiceType::ClusterIp,
+        addresses: addresses.iter().map(|a| ip(a)).collect(),
+        external_ips: Vec::new(),
+        load_balancer: Vec::new(),
+        external_name: String::new(),
+        ports: ports
+            .iter()
+            .map(|(protocol, port)| ServicePortItem {
+                name: format!("p{port}"),
+                protocol: *protocol,
+                port: *port,
+                node_port: 0,
+            })
+            .collect(),
+        affinity: None,
+        external_policy: TrafficPolicy::Cluster,
+        internal_policy: TrafficPolicy::Cluster,
+        health_check_node_port: 0,
+        source_ranges: Vec::new(),
+        endpoints,
+    }
+}
+
+pub(crate) fn commit(socket: &mut NftSocket, services: &mut Services) -> usize {
+    let mut count = 0;
+    while let Some(transaction) = services.next(Sweep::Allowed) {
+        socket.commit(&transaction.batch).unwrap_or_else(|error| panic!("{error}"));
+        services.committed(transaction);
+        count += 1;
+    }
+    assert!(services.is_settled());
+    count
+}
+
+/// One of each kind.
+fn kinds() -> Vec<ServiceItem> {
+    let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+    let both = |name: &str, n: u8| {
+        let addresses = [format!("10.112.0.{n}"), format!("fd12::{n}")];
+        let endpoints = vec![
+            endpoint("10.1.1.1", 1, &[8080, 53]),
+            endpoint("10.1.2.3", 2, &[8080, 53]),
+            endpoint("fd00:0:0:1::1", 1, &[8080, 53]),
+        ];
+        service(name, &addresses.each_ref().map(String::as_str), &[(tcp, 80), (udp, 53)], endpoints)
+    };
+    let mut node_port = both("shop/node-port", 2);
+    node_port.kind = ServiceType::NodePort;
+    node_port.external_policy = TrafficPolicy::Local;
+    node_port.ports[0].node_port = 30080;
+    let mut balanced = both("shop/balanced", 3);
+    balanced.kind = ServiceType::LoadBalancer;
+    balanced.load_balancer = vec![LoadBalancerAddress { address: ip("10.99.0.1"), mode: IpMode::Vip }];
+    balanced.external_ips = vec![ip("203.0.113.9")];
+    balanced.source_ranges = vec!["192.168.0.0/16".parse().unwrap()];
+    let mut affine = both("shop/affine", 4);
+    affine.affinity = Some(ClientAffinity { timeout_seconds: 10_800 });
+    let mut empty = both("shop/empty", 5);
+    empty.endpoints.clear();
+    let mut wide = both("shop/wide", 6);
+    wide.endpoints = (1..=40).map(|n| endpoint(&format!("10.1.3.{n}"), 3, &[8080, 53])).collect();
+    vec![both("shop/plain", 1), node_port, balanced, affine, empty, wide]
+}
+
+fn delta(revision: u64, upserts: Vec<Item>, deletes: Vec<ItemKey>) -> Update {
+    Update::Delta { revision: Revision(revision), upserts, deletes }
+}
+
+pub(crate) fn with_services(overlay: Overlay, services: impl IntoIterator<Item = ServiceItem>) -> View {
+    let mut view = view(overlay);
+    let items = services.into_iter().map(Item::Service).collect();
+    view.fold(delta(8, items, Vec::new())).unwrap();
+    view
+}
+
+#[test]
+fn service_tables_are_read_back_as_they_were_loaded_and_changed() {
+    in_namespace(|| {
+        let mut socket = NftSocket::open().unwrap();
+        let facts = facts(&[pod(1)]);
+        let mut view = with_services(Overlay::Wireguard, kinds());
+        let mut services = Services::new();
+        services.want(&view, &facts, Scope::All);
+        services.observed(&socket.observe(&services.tables()).unwrap());
+        assert!(commit(&mut socket, &mut services) > 0);
+        // Another agent finds nothing to do.
+        let mut other = Services::new();
+        other.want(&view, &facts, Scope::All);
+        other.observed(&socket.observe(&other.tables()).unwrap());
+        assert!(other.is_settled());
+        assert!(other.next(Sweep::Allowed).is_none());
+
+        // Backends come and go, kinds change, a service goes, a time-out changes.
+        let mut after = kinds();
+        after.remove(0);
+        after[0].endpoints.remove(0);
+        after[1].source_ranges.clear();
+        after[1].external_policy = TrafficPolicy::Local;
+        after[2].affinity = Some(ClientAffinity { timeout_seconds: 60 });
+        after[4].endpoints.truncate(17);
+        let gone = ItemKey::Service("shop/plain".parse().unwrap());
+        let touched =
+            view.fold(delta(9, after.into_iter().map(Item::Service).collect(), vec![gone])).unwrap();
+        services.want(&view, &facts, Scope::Items(&touched.keys));
+        // One transaction for all changes, and one for the chain that nothing leads to any more.
+        assert_eq!(commit(&mut socket, &mut services), 2);
+        let mut other = Services::new();
+        other.want(&view, &facts, Scope::All);
+        other.observed(&socket.observe(&other.tables()).unwrap());
+        assert!(other.is_settled());
+        assert!(other.next(Sweep::Allowed).is_none());
+        socket.commit(&remove_service_tables()).unwrap();
+    });
+}
+
+#[test]
+fn the_nft_program_lists_service_tables_as_our_text_says() {
+    if Command::new("nft").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "the nft program is missing: .ci/run must install it");
+        eprintln!("the nft program isn't here: nothing to compare with");
+        return;
+    }
+    in_namespace(|| {
+        let mut socket = NftSocket::open().unwrap();
+        let view = with_services(Overlay::Wireguard, kinds());
+        let mut services = Services::new();
+        services.want(&view, &facts(&[pod(1)]), Scope::All);
+        commit(&mut socket, &mut services);
+        let listed = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
+        assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let (listed, ours) = (normal(&listed), normal(&services.text()));
+        let differing = listed.lines().zip(ours.lines()).find(|(a, b)| a != b);
+        assert_eq!(differing, None, "nft on the left, our text on the right");
+        assert_eq!(listed.lines().count(), ours.lines().count());
+    });
+}

@@ -1,0 +1,159 @@
+//! Which flows that connection tracking holds must go: those that lead to no endpoint of the service they were sent to.
+//!
+//! Source: Kubernetes, `pkg/proxy/conntrack/cleanup.go` and issues 122740, 139628. UDP and SCTP only: TCP ends its connections itself.
+//! Traffic policy, hints and ends of life don't count: what flows goes on flowing. Decided here, done by weft-kernel.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
+
+use weft_model::{IpMode, Protocol, ServiceItem, ServiceName};
+
+/// A flow, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Where its first packet was sent to (destination of the original direction).
+    pub destination: SocketAddr,
+    /// Who answers (source of the reply direction).
+    pub reply_source: SocketAddr,
+}
+
+/// Protocol, address (`None`: a node port) and port that packets were sent to.
+pub(super) type Target = (Protocol, Option<IpAddr>, u16);
+
+/// What is left of one target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Left {
+    /// Endpoints that serve; empty for a service that is gone.
+    serving: BTreeSet<SocketAddr>,
+    /// No service has it any more: only what was translated goes.
+    is_gone: bool,
+}
+
+/// Flows to look for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleanup {
+    targets: BTreeMap<Target, Left>,
+    node_addresses: BTreeSet<IpAddr>,
+}
+
+impl Cleanup {
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// What the flows were sent to: protocol, address (`None`: any address of a node), port.
+    pub fn targets(&self) -> impl Iterator<Item = (Protocol, Option<IpAddr>, u16)> {
+        self.targets.keys().copied()
+    }
+
+    /// Whether a flow leads nowhere and must be deleted.
+    pub fn condemns(&self, flow: &Flow) -> bool {
+        let (address, port) = (flow.destination.ip(), flow.destination.port());
+        let is_node = || self.node_addresses.contains(&address);
+        let exact = self.targets.get(&(flow.protocol, Some(address), port));
+        let left = exact.or_else(|| self.targets.get(&(flow.protocol, None, port)).filter(|_| is_node()));
+        left.is_some_and(|left| {
+            let untouched = flow.reply_source == flow.destination;
+            !left.serving.contains(&flow.reply_source) && !(left.is_gone && untouched)
+        })
+    }
+}
+
+/// The targets of all services with such protocols, and what changed about them since last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Targets {
+    known: BTreeMap<ServiceName, BTreeMap<Target, BTreeSet<SocketAddr>>>,
+    due: BTreeSet<Target>,
+    begun: bool,
+}
+
+impl Targets {
+    /// Takes a service as it is now; `None`: it is gone.
+    pub(super) fn take(&mut self, name: &ServiceName, item: Option<&ServiceItem>) {
+        let new = item.map(targets_of).unwrap_or_default();
+        let old = self.known.remove(name).unwrap_or_default();
+        for (target, serving) in &old {
+            // An endpoint that is new to a target takes nothing from others; but the first one ends flows that led nowhere.
+            let stays = new
+                .get(target)
+                .is_some_and(|now| now.is_superset(serving) && (!serving.is_empty() || now.is_empty()));
+            if !stays {
+                self.due.insert(*target);
+            }
+        }
+        if self.begun {
+            self.due.extend(new.keys().filter(|target| !old.contains_key(target)));
+        }
+        if !new.is_empty() {
+            self.known.insert(name.clone(), new);
+        }
+    }
+
+    /// Names of services that it knows.
+    pub(super) fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.known.keys()
+    }
+
+    /// From now on what comes anew is a change: before, it was the first load.
+    pub(super) const fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    /// What changed since last taken.
+    pub(super) fn changed(&mut self, node_addresses: BTreeSet<IpAddr>) -> Cleanup {
+        let due = std::mem::take(&mut self.due);
+        if due.is_empty() {
+            return Cleanup::default();
+        }
+        let mut all = self.all(node_addresses);
+        all.targets.retain(|target, _| due.contains(target));
+        for target in due {
+            all.targets.entry(target).or_insert(Left { serving: BTreeSet::new(), is_gone: true });
+        }
+        all
+    }
+
+    /// Everything that services have now.
+    pub(super) fn all(&self, node_addresses: BTreeSet<IpAddr>) -> Cleanup {
+        let mut targets: BTreeMap<Target, Left> = BTreeMap::new();
+        for (target, serving) in self.known.values().flatten() {
+            targets.entry(*target).or_default().serving.extend(serving);
+        }
+        Cleanup { targets, node_addresses }
+    }
+}
+
+fn targets_of(item: &ServiceItem) -> BTreeMap<Target, BTreeSet<SocketAddr>> {
+    let mut targets = BTreeMap::new();
+    if item.addresses.is_empty() {
+        return targets;
+    }
+    let balanced =
+        item.load_balancer.iter().filter(|given| given.mode == IpMode::Vip).map(|given| given.address);
+    let addresses: Vec<IpAddr> =
+        item.addresses.iter().chain(&item.external_ips).copied().chain(balanced).collect();
+    for (place, port) in item.ports.iter().enumerate().filter(|(_, port)| port.protocol != Protocol::Tcp) {
+        let serves = |e: &&weft_model::EndpointItem| e.conditions.is_ready() || e.conditions.is_serving();
+        let of = |e: &weft_model::EndpointItem| {
+            let number = e.ports.get(place).copied().filter(|number| *number != 0)?;
+            Some(SocketAddr::new(e.address, number))
+        };
+        let serving: BTreeSet<SocketAddr> = item.endpoints.iter().filter(serves).filter_map(of).collect();
+        for address in &addresses {
+            targets.insert((port.protocol, Some(*address), port.port), serving.clone());
+        }
+        if port.node_port != 0 {
+            targets.insert((port.protocol, None, port.node_port), serving);
+        }
+    }
+    targets
+}
+
+#[cfg(test)]
+#[path = "cleanup_tests.rs"]
+mod tests;

@@ -1,0 +1,273 @@
+//! One round of changes, cut into transactions.
+//!
+//! Order: tables where there are none; chains that will be led to; what doesn't grow with services; backends; fronts; backends that
+//! nothing leads to any more; last the ranges in which the unknown is refused, so that a whole load never refuses what is still to
+//! come: a sender tries again, and finds it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use weft_model::Family;
+use weft_nft::{Batch, Chain, Element, SetChange, SetRef, Table, limits};
+
+use super::{
+    compile::{Key, Value},
+    element::{self, Unit},
+    rules::{self, Stick},
+    tables::Actual,
+};
+
+/// Units taken at a time.
+const CHUNK: usize = 256;
+/// The set that comes last.
+const LAST: &str = "ranges";
+
+/// An entry that changes: key, what it was, what it will be.
+pub(super) type Change = (Key, Option<Value>, Option<Value>);
+
+/// One transaction of a round.
+#[derive(Debug)]
+pub struct Transaction {
+    /// What to send.
+    pub batch: Batch,
+    /// Nothing of its round follows.
+    pub(super) is_last: bool,
+}
+
+/// A step that isn't split.
+#[derive(Debug)]
+enum Step {
+    /// Make the table anew, empty; remove it if the fabric lacks the family.
+    Table(Family, bool),
+    /// A chain that isn't there yet.
+    Chain(Family, Chain),
+    /// Chains that nothing leads to.
+    Unused(Family, Vec<String>),
+    /// Elements of sets that don't grow with services.
+    Base(SetChange),
+    /// Elements of services.
+    Units(Vec<Unit>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Backends,
+    Fronts,
+    Leftovers,
+    Last,
+    Done,
+}
+
+/// A round under way.
+#[derive(Debug)]
+pub(super) struct Round {
+    target: Actual,
+    tables: Vec<Table>,
+    changes: Vec<Change>,
+    steps: VecDeque<Step>,
+    last: Vec<SetChange>,
+    phase: Phase,
+    at: usize,
+}
+
+impl Round {
+    /// The way from `actual` to `target`; `None` when there is nothing to do.
+    ///
+    /// `led_to`: those of the kernel's chains that its elements lead to.
+    pub(super) fn new(
+        actual: Option<&Actual>,
+        target: Actual,
+        mut changes: Vec<Change>,
+        led_to: &BTreeSet<Stick>,
+    ) -> Option<Self> {
+        let mut steps = VecDeque::new();
+        let nothing = Actual::default();
+        let is_whole = actual.is_none_or(|actual| actual.families != target.families);
+        let from = if is_whole { &nothing } else { actual.unwrap_or(&nothing) };
+        if is_whole {
+            let families = [Family::V4, Family::V6].into_iter();
+            steps.extend(families.map(|family| Step::Table(family, target.families.contains(&family))));
+            // What was there is gone with its table.
+            changes.iter_mut().for_each(|(_, old, _)| *old = None);
+        }
+        // A chain goes in the round after the one that took the last way to it.
+        let unused: BTreeSet<Stick> = from
+            .sticks
+            .iter()
+            .filter(|stick| !target.sticks.contains(stick) && !led_to.contains(stick))
+            .copied()
+            .collect();
+        for family in &target.families {
+            if !unused.is_empty() {
+                let names = unused.iter().map(|stick| stick.chain()).collect();
+                steps.push_back(Step::Unused(*family, names));
+            }
+            let new = target.sticks.difference(&from.sticks);
+            steps.extend(new.map(|stick| Step::Chain(*family, rules::stick_chain(*family, *stick))));
+        }
+        let (last, base): (Vec<_>, Vec<_>) =
+            target.base.changes_from(&from.base).into_iter().partition(|change| change.set.name == LAST);
+        steps.extend(base.into_iter().flat_map(split).map(Step::Base));
+        let sets: Vec<Table> =
+            target.families.iter().map(|family| rules::table(*family, &BTreeSet::new())).collect();
+        // Who may not send is known before who may.
+        changes.sort_by_key(|(key, _, new)| (matches!(key, Key::Allowed(..)) && new.is_some(), key.clone()));
+        if steps.is_empty() && last.is_empty() && changes.is_empty() {
+            return None;
+        }
+        let kept = from.sticks.difference(&unused).copied();
+        let target = Actual { sticks: kept.chain(target.sticks.iter().copied()).collect(), ..target };
+        Some(Self { target, tables: sets, changes, steps, last, phase: Phase::Backends, at: 0 })
+    }
+
+    /// The next transaction; `None` after the last.
+    pub(super) fn next(&mut self) -> Option<Transaction> {
+        let mut batch = Batch::new();
+        while let Some(step) = self.step() {
+            let mut alone = Batch::new();
+            self.put(&mut alone, &step);
+            if !batch.is_empty() && batch.size() + alone.size() > limits::TRANSACTION_BYTES {
+                self.steps.push_front(step);
+                break;
+            }
+            batch.append(alone);
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        self.fill();
+        Some(Transaction { batch, is_last: self.steps.is_empty() })
+    }
+
+    /// What is true after the last transaction.
+    pub(super) fn finish(self) -> (Actual, Vec<(Key, Option<Value>)>) {
+        (self.target, self.changes.into_iter().map(|(key, _, new)| (key, new)).collect())
+    }
+
+    fn step(&mut self) -> Option<Step> {
+        self.fill();
+        self.steps.pop_front()
+    }
+
+    /// Looks ahead until there is a step, or nothing more.
+    fn fill(&mut self) {
+        while self.steps.is_empty() && self.phase != Phase::Done {
+            let mut units = Vec::new();
+            while units.len() < CHUNK && self.at < self.changes.len() {
+                units.extend(units_of(&self.changes[self.at], self.phase));
+                self.at += 1;
+            }
+            let mut rest = units.as_slice();
+            while !rest.is_empty() {
+                let (chunk, behind) = rest.split_at(rest.len().min(CHUNK));
+                self.steps.push_back(Step::Units(chunk.to_vec()));
+                rest = behind;
+            }
+            if self.phase == Phase::Last {
+                self.steps.extend(std::mem::take(&mut self.last).into_iter().map(Step::Base));
+                self.phase = Phase::Done;
+            } else if self.at == self.changes.len() {
+                self.phase = self.phase.after();
+                self.at = if self.phase == Phase::Last { self.changes.len() } else { 0 };
+            }
+        }
+    }
+
+    fn put(&self, batch: &mut Batch, step: &Step) {
+        match step {
+            Step::Table(family, true) => batch.replace_table(&rules::table(*family, &BTreeSet::new())),
+            Step::Table(family, false) => batch.remove_table(&rules::table_ref(*family)),
+            Step::Chain(family, chain) => batch.add_chains(&rules::table_ref(*family), [chain]),
+            Step::Unused(family, names) => batch.remove_chains(&rules::table_ref(*family), names),
+            Step::Base(change) => batch.change_elements(&self.tables, std::slice::from_ref(change)),
+            Step::Units(units) => self.put_units(batch, units),
+        }
+    }
+
+    /// Neighbours of one set go together: a key is removed before it is added anew.
+    fn put_units(&self, batch: &mut Batch, units: &[Unit]) {
+        let mut rest = units;
+        while let Some(first) = rest.first() {
+            let same = |unit: &Unit| (unit.family, unit.set) == (first.family, first.set);
+            let count = rest.iter().take_while(|unit| same(unit)).count();
+            let (run, behind) = rest.split_at(count);
+            rest = behind;
+            let set = SetRef { table: rules::table_ref(first.family), name: first.set.to_owned() };
+            let of = |side: fn(&Unit) -> Option<&Element>| run.iter().filter_map(side).cloned().collect();
+            let change = SetChange { set, remove: of(|u| u.remove.as_ref()), add: of(|u| u.add.as_ref()) };
+            batch.change_elements(&self.tables, &[change]);
+        }
+    }
+}
+
+impl Phase {
+    const fn after(self) -> Self {
+        match self {
+            Self::Backends => Self::Fronts,
+            Self::Fronts => Self::Leftovers,
+            Self::Leftovers => Self::Last,
+            Self::Last | Self::Done => Self::Done,
+        }
+    }
+}
+
+/// All units of a change.
+pub(super) fn units(change: &Change) -> Vec<Unit> {
+    [Phase::Backends, Phase::Fronts, Phase::Leftovers]
+        .into_iter()
+        .flat_map(|phase| units_of(change, phase))
+        .collect()
+}
+
+fn units_of((key, old, new): &Change, phase: Phase) -> Vec<Unit> {
+    match (key, phase) {
+        (Key::Group(family, number), Phase::Backends | Phase::Leftovers) => {
+            let (before, after) = element::group_units(
+                *family,
+                &elements(*number, old.as_ref()),
+                &elements(*number, new.as_ref()),
+            );
+            if phase == Phase::Backends { before } else { after }
+        }
+        (
+            Key::Front(..)
+            | Key::Port(..)
+            | Key::Pingable(_)
+            | Key::Balanced(_)
+            | Key::Restricted(..)
+            | Key::Allowed(..),
+            Phase::Fronts,
+        ) => element::unit(key, old.as_ref(), new.as_ref()).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// All elements of a group.
+fn elements(number: u32, value: Option<&Value>) -> BTreeSet<(&'static str, Element)> {
+    match value {
+        Some(Value::Group(group)) => element::group(number, group),
+        Some(Value::Seen(seen)) => (**seen).clone(),
+        Some(Value::Present | Value::Target(_)) | None => BTreeSet::new(),
+    }
+}
+
+/// A long list in parts.
+fn split(change: SetChange) -> Vec<SetChange> {
+    if change.remove.len() + change.add.len() <= CHUNK {
+        return vec![change];
+    }
+    let SetChange { set, remove, add } = change;
+    let part = |remove: &[Element], add: &[Element]| SetChange {
+        set: set.clone(),
+        remove: remove.to_vec(),
+        add: add.to_vec(),
+    };
+    let removals: Vec<_> = remove.chunks(CHUNK).map(|chunk| part(chunk, &[])).collect();
+    removals.into_iter().chain(add.chunks(CHUNK).map(|chunk| part(&[], chunk))).collect()
+}
+
+/// Removes our tables, of both families.
+pub fn remove_service_tables() -> Batch {
+    let mut batch = Batch::new();
+    [Family::V4, Family::V6].iter().for_each(|family| batch.remove_table(&rules::table_ref(*family)));
+    batch
+}

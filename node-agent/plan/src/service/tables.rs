@@ -1,0 +1,522 @@
+//! Wanted and actual state of the service tables, and the transactions between them.
+//!
+//! In: View, Facts, what a kernel has. Out: transactions in an order that is safe at each point: backends before the fronts that
+//! lead to them, old backends last; what refuses the unknown comes last of a whole load. Not here: sending (weft-kernel).
+//! Work is proportional to what was touched; only elements that differ are sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use weft_model::{Family, ItemKey, ServiceName};
+use weft_nft::{Data, Element, Elements, Observed, SetRef, Table, Verdict, table_text};
+use weft_view::View;
+
+use super::{
+    base,
+    choose::Here,
+    cleanup::{Cleanup, Targets},
+    compile::{Compiler, Entries, Group, Key, Value, ports},
+    element::{self, Seen},
+    ids::{Ids, PortName},
+    round::{self, Round, Transaction},
+    rules::{self, Stick},
+};
+use crate::{Facts, Scope, Source, Sweep, Tracker};
+
+/// Most elements of all services together.
+pub const MOST_ELEMENTS: usize = 1_000_000;
+/// Most distinct time-outs of client affinity.
+pub const MOST_TIMEOUTS: usize = 64;
+/// Services named in a complaint.
+const NAMED: usize = 5;
+
+/// What can't be given to services.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceProblem {
+    /// Too many elements: these services are closed.
+    #[error(
+        "services need {wanted} elements in the kernel's maps, {MOST_ELEMENTS} at most: connections to {} are refused (the largest: {})",
+        closed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        largest.iter().map(|(name, size)| format!("{name} {size}")).collect::<Vec<_>>().join(", ")
+    )]
+    TooManyElements {
+        /// How many they need.
+        wanted: usize,
+        /// Which services get none.
+        closed: Vec<ServiceName>,
+        /// The largest services with their elements.
+        largest: Vec<(ServiceName, usize)>,
+    },
+    /// Too many time-outs of client affinity.
+    #[error(
+        "services use {wanted} distinct affinity time-outs, {MOST_TIMEOUTS} at most: the shortest last {shortest} s instead"
+    )]
+    TooManyTimeouts {
+        /// How many there are.
+        wanted: usize,
+        /// The shortest that is used, seconds.
+        shortest: u32,
+    },
+}
+
+/// What every service depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Around {
+    families: Vec<Family>,
+    zone: String,
+    own: Vec<IpAddr>,
+    timeouts: BTreeSet<u32>,
+    closed: BTreeSet<ServiceName>,
+}
+
+/// The service tables of a node.
+#[derive(Debug, Default)]
+pub struct Services {
+    tracker: Tracker<Key, Value>,
+    ids: Ids,
+    around: Around,
+    targets: Targets,
+    /// Affinity time-outs asked for, per service that has one.
+    timeouts: BTreeMap<ServiceName, u32>,
+    sizes: BTreeMap<ServiceName, usize>,
+    total: usize,
+    /// Chains of time-outs that must be there.
+    sticks: BTreeMap<ServiceName, BTreeSet<Stick>>,
+    base: Elements,
+    node_addresses: BTreeSet<IpAddr>,
+    /// What the kernel has beside the entries; `None`: nothing that can be built upon.
+    actual: Option<Actual>,
+    round: Option<Round>,
+}
+
+/// The kernel's side of what isn't an entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Actual {
+    pub(super) families: Vec<Family>,
+    pub(super) base: Elements,
+    pub(super) sticks: BTreeSet<Stick>,
+}
+
+impl Services {
+    /// Wants nothing and knows nothing of the kernel.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Computes the desired state anew, for what the scope touches.
+    pub fn want(&mut self, view: &View, facts: &Facts, scope: Scope<'_>) {
+        let Some(fabric) = view.fabric() else { return };
+        let mut touched: Option<BTreeSet<ServiceName>> = match scope {
+            Scope::All => None,
+            Scope::Items(keys) => keys
+                .iter()
+                .all(|key| *key != ItemKey::Fabric && *key != ItemKey::Peer(facts.node.clone()))
+                .then(|| keys.iter().filter_map(service_of).collect()),
+            Scope::Pods(_) => Some(BTreeSet::new()),
+        };
+        self.note(view, touched.as_ref());
+        let around = self.around(view, facts);
+        if around != self.around {
+            touched = None;
+            self.around = around;
+        }
+        match touched {
+            None => self.compile(view, facts, view.services().keys().cloned().collect(), true),
+            Some(names) => {
+                let moved = self.renumber(view, &names);
+                self.compile(view, facts, names.into_iter().chain(moved).collect(), false);
+            }
+        }
+        self.limit(view, facts);
+        self.targets.begin();
+        self.base = base::elements(view, facts, fabric);
+        self.node_addresses = node_addresses(&self.base);
+    }
+
+    /// The tables whose dump [`Services::observed`] takes.
+    pub fn tables(&self) -> Vec<Table> {
+        let sticks = self.actual.as_ref().map(|actual| actual.sticks.clone()).unwrap_or_default();
+        self.around.families.iter().map(|family| rules::table(*family, &sticks)).collect()
+    }
+
+    /// Takes what the kernel has; whatever differs from what is wanted is pending from now on.
+    pub fn observed(&mut self, observed: &Observed) {
+        self.round = None;
+        let families = self.around.families.clone();
+        let ids: Vec<_> = families.iter().map(|family| rules::table_ref(*family)).collect();
+        let names = ids.iter().flat_map(|id| observed.chains_of(id));
+        let sticks: BTreeSet<Stick> = names.filter_map(Stick::from_chain).collect();
+        let tables: Vec<Table> = families.iter().map(|family| rules::table(*family, &sticks)).collect();
+        let has_other = |family: &Family| observed.has_table(&rules::table_ref(*family));
+        let others =
+            [Family::V4, Family::V6].iter().any(|family| !families.contains(family) && has_other(family));
+        if others || !observed.rule_differences(&tables).is_empty() {
+            self.actual = None;
+            self.tracker.observed([]);
+            return;
+        }
+        let (mut base, mut entries) = (Elements::default(), Reading::default());
+        for table in &tables {
+            let family = if table.id == rules::table_ref(Family::V4) { Family::V4 } else { Family::V6 };
+            for set in table.sets.iter().filter(|set| !set.dynamic) {
+                let id = SetRef { table: table.id.clone(), name: set.name.clone() };
+                for element in observed.elements_of(&id, set) {
+                    match element::read(family, &set.name, &element) {
+                        Some(seen) => entries.take(family, seen, element),
+                        None => base.insert(id.clone(), element),
+                    }
+                }
+            }
+        }
+        let entries = entries.finish(&self.tracker);
+        self.tracker.observed(entries);
+        self.actual = Some(Actual { families, base, sticks });
+    }
+
+    /// The next transaction; `None`: the kernel is as wanted, as far as `sweep` allows.
+    ///
+    /// Give it back with [`Services::committed`] when the kernel took it; otherwise call [`Services::observed`] before the next.
+    pub fn next(&mut self, sweep: Sweep) -> Option<Transaction> {
+        if self.around.families.is_empty() {
+            return None;
+        }
+        if self.actual.as_ref().is_some_and(|actual| actual.families != self.around.families) {
+            self.actual = None;
+            self.tracker.observed([]);
+            self.round = None;
+        }
+        if self.round.is_none() {
+            let kept = |set: &SetRef| sweep == Sweep::Forbidden && set.name == "node_addresses";
+            let actual = self.actual.clone().unwrap_or_default();
+            let base = actual.base.clone();
+            let mut wanted = self.base.clone();
+            for (set, elements) in base.iter().filter(|(set, _)| kept(set)) {
+                elements.iter().for_each(|element| wanted.insert(set.clone(), element.clone()));
+            }
+            let changes = self.tracker.pending();
+            let changes = changes.into_iter().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
+            let changes = changes.map(|p| (p.key.clone(), p.actual.cloned(), p.desired.cloned())).collect();
+            let target =
+                Actual { families: self.around.families.clone(), base: wanted, sticks: self.wanted_sticks() };
+            self.round = Round::new(self.actual.as_ref(), target, changes, &self.led_to());
+        }
+        let transaction = self.round.as_mut()?.next();
+        if transaction.is_none() {
+            self.finish_round();
+        }
+        transaction
+    }
+
+    /// The kernel took the transaction.
+    pub fn committed(&mut self, transaction: Transaction) {
+        if transaction.is_last {
+            self.finish_round();
+        }
+    }
+
+    fn finish_round(&mut self) {
+        let Some(round) = self.round.take() else { return };
+        let (actual, entries) = round.finish();
+        self.actual = Some(actual);
+        entries.into_iter().for_each(|(key, value)| self.tracker.noticed(key, value));
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_settled(&self) -> bool {
+        self.round.is_none()
+            && self.tracker.pending().is_empty()
+            && self.actual.as_ref().is_some_and(|actual| actual.base == self.base)
+    }
+
+    /// Flows that the changes since last asked left without an endpoint: to be asked for when `next` has nothing more.
+    pub fn take_cleanup(&mut self) -> Cleanup {
+        self.targets.changed(self.node_addresses.clone())
+    }
+
+    /// The same for all services: once after a start, when the tables are in place and the View is in sync.
+    pub fn whole_cleanup(&self) -> Cleanup {
+        self.targets.all(self.node_addresses.clone())
+    }
+
+    /// Number of elements of all services, and of each of the largest, largest first.
+    pub fn sizes(&self) -> (usize, Vec<(ServiceName, usize)>) {
+        let mut all: Vec<_> = self.sizes.iter().map(|(name, size)| (name.clone(), *size)).collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(NAMED);
+        (self.total, all)
+    }
+
+    /// What can't be given, in words.
+    pub fn problems(&self) -> Vec<ServiceProblem> {
+        let mut found = Vec::new();
+        if !self.around.closed.is_empty() {
+            let (wanted, largest) = self.sizes();
+            let closed = self.around.closed.iter().cloned().collect();
+            found.push(ServiceProblem::TooManyElements { wanted, closed, largest });
+        }
+        let distinct: BTreeSet<u32> = self.timeouts.values().copied().collect();
+        if distinct.len() > MOST_TIMEOUTS {
+            let shortest = self.around.timeouts.first().copied().unwrap_or_default();
+            found.push(ServiceProblem::TooManyTimeouts { wanted: distinct.len(), shortest });
+        }
+        found
+    }
+
+    /// The tables with everything that is wanted in them, as `nft list table` shows them.
+    pub fn text(&self) -> String {
+        let mut all = self.base.clone();
+        for key in self.tracker.wanted() {
+            let value = self.tracker.desired(key).cloned();
+            for unit in round::units(&(key.clone(), None, value)) {
+                let set = SetRef { table: rules::table_ref(unit.family), name: unit.set.to_owned() };
+                unit.add.into_iter().for_each(|element| all.insert(set.clone(), element));
+            }
+        }
+        let sticks = self.wanted_sticks();
+        let of = |family: &Family| {
+            let table = rules::table(*family, &sticks);
+            let id = table.id.clone();
+            table_text(&table, |set| {
+                all.of(&SetRef { table: id.clone(), name: set.to_owned() }).collect::<Vec<_>>()
+            })
+        };
+        self.around.families.iter().map(of).collect()
+    }
+
+    /// What is wanted beside entries, and the entries: for comparison.
+    #[cfg(test)]
+    pub(super) fn wanted(&self) -> (BTreeMap<Key, Value>, Elements) {
+        let of = |key: &Key| self.tracker.desired(key).cloned().map(|value| (key.clone(), value));
+        (self.tracker.wanted().filter_map(of).collect(), self.base.clone())
+    }
+
+    /// What must be known of services before any is compiled.
+    fn note(&mut self, view: &View, touched: Option<&BTreeSet<ServiceName>>) {
+        let gone = |names: &mut dyn Iterator<Item = &ServiceName>| -> Vec<ServiceName> {
+            names.filter(|name| view.service(name).is_none()).cloned().collect()
+        };
+        let names: Vec<ServiceName> = match touched {
+            Some(names) => names.iter().cloned().collect(),
+            None => {
+                let mut names = gone(&mut self.timeouts.keys());
+                names.extend(gone(&mut self.targets.names()));
+                names.extend(view.services().keys().cloned());
+                names
+            }
+        };
+        for name in names {
+            let item = view.service(&name);
+            self.targets.take(&name, item);
+            match item.and_then(|item| item.affinity) {
+                Some(affinity) => self.timeouts.insert(name, affinity.timeout_seconds),
+                None => self.timeouts.remove(&name),
+            };
+        }
+    }
+
+    fn around(&self, view: &View, facts: &Facts) -> Around {
+        let mut own: Vec<IpAddr> =
+            facts.host.addresses.iter().filter(|a| a.global).map(|a| a.address).collect();
+        own.extend(facts.underlay.iter().flat_map(|underlay| underlay.addresses.iter().copied()));
+        own.sort_unstable();
+        own.dedup();
+        let distinct: BTreeSet<u32> = self.timeouts.values().copied().collect();
+        let surplus = distinct.len().saturating_sub(MOST_TIMEOUTS);
+        Around {
+            families: view.fabric().map(|fabric| fabric.families.list().to_vec()).unwrap_or_default(),
+            zone: view.peer(&facts.node).map(|peer| peer.zone.clone()).unwrap_or_default(),
+            own,
+            timeouts: if surplus == 0 {
+                BTreeSet::new()
+            } else {
+                distinct.into_iter().skip(surplus).collect()
+            },
+            closed: self.around.closed.clone(),
+        }
+    }
+
+    /// Numbers for the ports of touched services; returns other services whose numbers changed by it.
+    fn renumber(&mut self, view: &View, touched: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+        let mut moved = BTreeSet::new();
+        for name in touched {
+            let new: BTreeSet<PortName> = view.service(name).into_iter().flat_map(ports).collect();
+            let old: BTreeSet<PortName> = self.ids.ports_of(name).cloned().collect();
+            for port in old.difference(&new) {
+                moved.extend(self.ids.remove(port));
+            }
+            for port in new.difference(&old) {
+                moved.extend(self.ids.add(port.clone()));
+            }
+        }
+        moved.into_iter().map(|port| port.service).filter(|name| !touched.contains(name)).collect()
+    }
+
+    fn compile(&mut self, view: &View, facts: &Facts, names: BTreeSet<ServiceName>, all: bool) {
+        if all {
+            let gone: BTreeSet<ServiceName> =
+                self.sizes.keys().filter(|name| !names.contains(*name)).cloned().collect();
+            let both: BTreeSet<ServiceName> = names.union(&gone).cloned().collect();
+            self.renumber(view, &both);
+            gone.iter().for_each(|name| self.forget(name));
+        }
+        let mut wanted = Vec::with_capacity(names.len());
+        for name in names {
+            let source = Source::Item(ItemKey::Service(name.clone()));
+            match view.service(&name) {
+                Some(item) => {
+                    let compiler = self.compiler(facts);
+                    let entries = compiler.service(item);
+                    let closed = self.around.closed.contains(&name).then(|| compiler.closed(item));
+                    self.measure(&name, &entries);
+                    wanted.push((source, closed.unwrap_or(entries).into_iter().collect()));
+                }
+                None => {
+                    self.forget(&name);
+                    wanted.push((source, Vec::new()));
+                }
+            }
+        }
+        let none = BTreeSet::new();
+        let scope = if all { Scope::All } else { Scope::Items(&none) };
+        self.tracker.want(scope, wanted);
+    }
+
+    fn compiler<'a>(&'a self, facts: &'a Facts) -> Compiler<'a> {
+        Compiler {
+            here: Here { node: &facts.node, zone: &self.around.zone },
+            ids: &self.ids,
+            own: &self.around.own,
+            timeouts: &self.around.timeouts,
+            families: &self.around.families,
+        }
+    }
+
+    fn measure(&mut self, name: &ServiceName, entries: &Entries) {
+        let groups = || entries.values().filter_map(group_of);
+        let size = entries.len() + groups().map(|group| group.size()).sum::<usize>();
+        let old = self.sizes.insert(name.clone(), size).unwrap_or(0);
+        self.total = self.total + size - old;
+        let sticks: BTreeSet<Stick> = groups().filter_map(|group| group.stick).collect();
+        if sticks.is_empty() {
+            self.sticks.remove(name);
+        } else {
+            self.sticks.insert(name.clone(), sticks);
+        }
+    }
+
+    fn forget(&mut self, name: &ServiceName) {
+        self.total -= self.sizes.remove(name).unwrap_or(0);
+        self.sticks.remove(name);
+    }
+
+    /// Chains of time-outs that elements in the kernel lead to.
+    fn led_to(&self) -> BTreeSet<Stick> {
+        let of = |value: &Value| -> Option<Stick> {
+            match value {
+                Value::Group(group) => group.stick,
+                Value::Seen(seen) => {
+                    let way = seen.iter().find(|(set, _)| *set == element::STICKY)?;
+                    match &way.1.data {
+                        Some(Data::Verdict(Verdict::Goto(chain))) => Stick::from_chain(chain),
+                        _ => None,
+                    }
+                }
+                Value::Present | Value::Target(_) => None,
+            }
+        };
+        self.tracker.actual().values().filter_map(of).collect()
+    }
+
+    fn wanted_sticks(&self) -> BTreeSet<Stick> {
+        self.sticks.values().flatten().copied().collect()
+    }
+
+    /// Closes the largest services as long as all together need too much; opens them when there is room.
+    fn limit(&mut self, view: &View, facts: &Facts) {
+        let mut closed = BTreeSet::new();
+        if self.total > MOST_ELEMENTS {
+            let mut by_size: Vec<(usize, &ServiceName)> =
+                self.sizes.iter().map(|(name, size)| (*size, name)).collect();
+            by_size.sort_unstable();
+            let mut total = self.total;
+            while total > MOST_ELEMENTS
+                && let Some((size, name)) = by_size.pop()
+            {
+                total -= size;
+                closed.insert(name.clone());
+            }
+        }
+        if closed != self.around.closed {
+            let changed = closed.symmetric_difference(&self.around.closed).cloned().collect();
+            self.around.closed = closed;
+            self.compile(view, facts, changed, false);
+        }
+    }
+}
+
+fn service_of(key: &ItemKey) -> Option<ServiceName> {
+    match key {
+        ItemKey::Service(name) => Some(name.clone()),
+        ItemKey::Fabric | ItemKey::Peer(_) | ItemKey::Route(_) | ItemKey::Probe(_) | ItemKey::Owner(_) => {
+            None
+        }
+    }
+}
+
+fn group_of(value: &Value) -> Option<&Group> {
+    match value {
+        Value::Group(group) => Some(group),
+        Value::Present | Value::Target(_) | Value::Seen(_) => None,
+    }
+}
+
+fn node_addresses(base: &Elements) -> BTreeSet<IpAddr> {
+    let of = |field: &weft_nft::Value| match field {
+        weft_nft::Value::V4(a) => Some(IpAddr::V4(*a)),
+        weft_nft::Value::V6(a) => Some(IpAddr::V6(*a)),
+        _ => None,
+    };
+    let sets = base.iter().filter(|(set, _)| set.name == "node_addresses");
+    sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first().and_then(of)).collect()
+}
+
+/// Entries out of a dump, element by element.
+#[derive(Default)]
+struct Reading {
+    entries: BTreeMap<Key, Value>,
+    groups: BTreeMap<(Family, u32), BTreeSet<(&'static str, Element)>>,
+}
+
+impl Reading {
+    fn take(&mut self, family: Family, seen: Seen, element: Element) {
+        match seen {
+            Seen::Entry(key, value) => drop(self.entries.insert(key, value)),
+            Seen::Part(group, set) => {
+                self.groups.entry((family, group)).or_default().insert((set, element));
+            }
+        }
+    }
+
+    /// Groups that are as wanted share the wanted value: mostly all of them.
+    fn finish(self, tracker: &Tracker<Key, Value>) -> BTreeMap<Key, Value> {
+        let mut entries = self.entries;
+        for ((family, number), seen) in self.groups {
+            let key = Key::Group(family, number);
+            let value = match tracker.desired(&key) {
+                Some(Value::Group(group)) if element::group(number, group) == seen => {
+                    Value::Group(Arc::clone(group))
+                }
+                _ => Value::Seen(Arc::new(seen)),
+            };
+            entries.insert(key, value);
+        }
+        entries
+    }
+}
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;
