@@ -84,6 +84,9 @@ pub(crate) fn seed() -> Seed {
         overlay: Overlay::Wireguard,
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
+        node_port_addresses: Vec::new(),
+        node_port_range: weft_core::limits::DEFAULT_NODE_PORTS,
+        external_ip_ranges: Vec::new(),
         generation: 1,
         revision: Revision(0),
     };

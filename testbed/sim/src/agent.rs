@@ -283,6 +283,7 @@ impl Agent {
             ports: Vec::new(),
             phase: PodPhase::Active,
             ready: true,
+            terminating: false,
             created: holding.created,
             revision: Revision(0),
         });

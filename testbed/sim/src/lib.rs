@@ -15,6 +15,7 @@ mod mutant;
 mod net;
 mod operator;
 mod rest;
+mod shop;
 mod sim;
 mod trouble;
 mod world;

@@ -1,4 +1,4 @@
-//! The person who runs the cluster: makes tokens, replaces replicas whose disk is lost.
+//! The person who runs the cluster: makes tokens, replaces replicas whose disk is lost, writes services.
 
 use std::net::SocketAddr;
 
@@ -8,6 +8,7 @@ use weft_raft::{MemberChange, MemberRefusal};
 
 use crate::{
     client::{Ask, Client},
+    shop::Shop,
     world::World,
 };
 
@@ -36,6 +37,7 @@ pub(crate) struct Operator {
     /// Replicas to add so that there are three.
     growth: u64,
     added: u64,
+    pub(crate) shop: Shop,
 }
 
 /// Replicas added to the first one.
@@ -53,11 +55,16 @@ impl Operator {
             rest_until: 0,
             growth: GROWTH,
             added: 0,
+            shop: Shop::new(),
         }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.stage.is_none() && self.client.pending.is_none() && self.tokens == self.nodes && self.growth == 0
+        self.stage.is_none()
+            && self.client.pending.is_none()
+            && self.tokens == self.nodes
+            && self.growth == 0
+            && self.shop.is_done()
     }
 
     /// Replicas put in place of lost ones.
@@ -85,7 +92,11 @@ impl Operator {
                 self.growth -= 1;
                 self.stage = Some(Stage::Token);
             }
-            None => {}
+            None => {
+                if let Some(action) = self.shop.next(world) {
+                    self.client.begin(world, action, floor);
+                }
+            }
             Some(Stage::Remove(id)) => self.client.ask(Ask::Member(MemberChange::Remove(id)), floor),
             Some(Stage::Token) => self.create_token(world, Role::Replica, floor),
             Some(Stage::Join(token)) => {
@@ -131,6 +142,7 @@ impl Operator {
             (Action::JoinReplica { .. }, Ok(Answer::Member(member)), _) => {
                 self.stage = Some(Stage::SetUp(Box::new(member.clone())));
             }
+            (Action::Write { .. } | Action::Delete { .. }, _, _) => self.shop.answered(action, outcome)?,
             (action, answer, _) => return Err(format!("operator: {action:?} was answered {answer:?}")),
         }
         Ok(None)

@@ -44,6 +44,9 @@ impl Sim {
         if digests.len() > 1 {
             return Err("the rows of the replicas differ".to_owned());
         }
-        up.iter().try_for_each(|replica| self.checks.complete(replica.state()))
+        up.iter().try_for_each(|replica| {
+            self.operator.shop.agrees(replica.state())?;
+            self.checks.complete(replica.state())
+        })
     }
 }

@@ -44,10 +44,9 @@ fn backend(world: &World, uid: u8, node: &str, text: &str) -> Pod {
 }
 
 fn item(world: &World, text: &str) -> ServiceItem {
-    match &world.view[&ItemKey::Service(text.parse().unwrap())] {
-        Item::Service(item) => item.clone(),
-        other => panic!("{other:?}"),
-    }
+    let item = &world.view[&ItemKey::Service(text.parse().unwrap())];
+    let Item::Service(item) = item else { panic!("{item:?}") };
+    item.clone()
 }
 
 /// `address ready serving terminating` of each endpoint.

@@ -59,14 +59,11 @@ fn what_is_stored_well_comes_back_as_it_was() {
 
 #[test]
 fn contradictions_are_found() {
-    let find = |text: &str| {
-        let found = rows().into_iter().find_map(|record| match record {
-            Record::Object(Object::Service(service)) if service.name.to_string() == text => Some(service),
-            _ => None,
-        });
-        found.unwrap()
-    };
-    let first = find("default/a");
+    let first = rows().into_iter().find_map(|record| {
+        let Record::Object(Object::Service(service)) = record else { return None };
+        (service.name.to_string() == "default/a").then_some(service)
+    });
+    let first = first.unwrap();
     let (addresses, port) = (first.spec.addresses.clone(), first.spec.ports[0].node_port);
     check(other(|s| s.spec.addresses = addresses.clone()), "is held twice");
     check(other(|s| s.spec.ports[0].node_port = port), &format!("node port {port} is held twice"));
