@@ -14,6 +14,7 @@ mod inbox;
 mod join;
 mod limits;
 mod outbox;
+mod owners;
 mod pace;
 mod peer_link;
 mod peers;

@@ -32,6 +32,7 @@ use crate::{
     inbox::{Senders, channels},
     join::JoinService,
     limits::ACCEPT_QUEUE,
+    owners::{Ours, keep_assigned},
     pace::Pace,
     peers::{Peers, Place},
     raft_log::logger,
@@ -134,6 +135,7 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
     tasks.spawn_vital("grpc", async move {
         weft_rpc::serve(listener, shared, services, limits, ended).await.map_err(|e| e.envelope())
     });
+    tasks.spawn("owners", keep_assigned(Ours::new(Arc::clone(&context))?, tasks.token()));
     tasks.spawn("renewal", keep_renewed(identity, authority, data_dir, tasks.token()));
     tracing::info!(replica = %who.name, id = who.id.0, listen = %who.listen, cluster = %who.cluster, "serving");
     Ok(Serving { listen: who.listen, id: who.id, turns })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use weft_core::State;
-use weft_errors::{CONFLICT, Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
+use weft_errors::{ALREADY_EXISTS, CONFLICT, Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
 use weft_model::{Action, Answer, Command, Fabric, Key, Kind, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
 use weft_yaml::{Draft, FabricDraft, NodeDraft, Options, Parsed};
@@ -43,6 +43,7 @@ async fn once(
     fresh(context, false, deadline).await?;
     let places: Vec<_> = drafts.iter().map(Spot::of).collect();
     let drafts = drafts.clone();
+    let create = wire.create;
     let admitted = context
         .handle
         .query(move |state| {
@@ -50,6 +51,9 @@ async fn once(
                 drafts.into_iter().map(|draft| whole(state, draft)).collect::<Result<Vec<_>, _>>()?;
             let before: Vec<Option<Object>> =
                 objects.iter().map(|object| state.object(&object.key())).collect();
+            if create && let Some(there) = before.iter().flatten().next() {
+                return Err(taken(&there.key()));
+            }
             let action = weft_core::admit(state, Action::Write { objects }).map_err(|e| e.envelope())?;
             Ok::<_, Error>((action, before))
         })
@@ -74,6 +78,15 @@ async fn once(
     let objects =
         written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
     Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: warnings.clone() })
+}
+
+/// An object that should have been new.
+fn taken(key: &Key) -> Error {
+    let (namespace, name) = names_of(key);
+    Error::new(&ALREADY_EXISTS, format!("{key} exists already"))
+        .object(&key.kind().to_string(), &namespace, name)
+        .field("metadata.name")
+        .try_this("change it instead", "weft apply -f FILE")
 }
 
 /// The texts of all files together, each with its own problems.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) use node::{ask_here, owner_of};
-pub(crate) use status::local_status;
+pub(crate) use status::{everybody, local_status};
 
 /// Service Admin of one replica.
 pub(crate) struct AdminService {

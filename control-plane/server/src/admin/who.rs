@@ -32,7 +32,15 @@ fn owner(state: &State, address: IpAddr) -> v1::WhoHasResponse {
         node: node.map(|node| node.name.to_string()).unwrap_or_default(),
         purpose: purpose(state, address).map(|purpose| purpose.to_string()).unwrap_or_default(),
         revision: state.meta().revision.0,
+        services: services(state, address),
+        owner: state.owners().get(&address).map(|owner| owner.node.to_string()).unwrap_or_default(),
     }
+}
+
+/// Services that have an address, whichever way.
+fn services(state: &State, address: IpAddr) -> Vec<String> {
+    let inside = state.service_at(address).into_iter();
+    inside.chain(state.balanced_by(address)).map(|service| service.name.to_string()).collect()
 }
 
 fn purpose(state: &State, address: IpAddr) -> Option<Purpose> {
@@ -46,4 +54,8 @@ fn purpose(state: &State, address: IpAddr) -> Option<Purpose> {
     .into_iter()
     .find(|(_, list)| list.iter().any(|range| range.contains(address)))
     .map(|(purpose, _)| purpose)
+    .or_else(|| {
+        let mut pools = state.pools().values().flat_map(|pool| &pool.ranges);
+        pools.any(|range| range.contains(address)).then_some(Purpose::LoadBalancers)
+    })
 }

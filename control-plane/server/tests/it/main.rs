@@ -6,5 +6,6 @@ mod access;
 mod apply;
 mod cluster;
 mod join;
+mod services;
 mod watch;
 mod world;

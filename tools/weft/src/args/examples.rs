@@ -25,17 +25,57 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft token revoke -q ffqyjnhwcd",
         ],
     ),
-    ("get", ["weft get pods -A -o wide", "weft get pods -l app=web --expect 3", "weft get nodes -o json"]),
+    (
+        "get",
+        ["weft get pods -A -o wide", "weft get pods -l app=web --expect 3", "weft get svc -n shop -o wide"],
+    ),
     (
         "apply",
         [
             "weft apply -f fabric.yaml",
             "weft apply -f fabric.yaml --dry-run=server",
-            "weft apply -f folder/ -f - --wait",
+            "weft apply -f folder/ -f - --wait --skip-unknown",
         ],
     ),
-    ("delete", ["weft delete node n4", "weft delete node n4 --yes", "weft delete node n4 --yes -o json"]),
-    ("describe", ["weft describe pod web-0", "weft describe node n1", "weft describe fabric main -o json"]),
+    (
+        "delete",
+        [
+            "weft delete svc web -n shop",
+            "weft delete node n4 --yes",
+            "weft delete -f shop.yaml --yes --ignore-not-found",
+        ],
+    ),
+    (
+        "create",
+        [
+            "weft create namespace shop",
+            "weft create service web --port 80:8080 -l app=web",
+            "weft create service shop/dns --port 53/udp,53/tcp -l app=dns",
+        ],
+    ),
+    (
+        "create namespace",
+        ["weft create namespace shop", "weft create ns shop", "weft create namespace shop -o yaml"],
+    ),
+    (
+        "create service",
+        [
+            "weft create service web --port 80:8080 -l app=web -n shop",
+            "weft create service web --type LoadBalancer --port 443:https -l app=web",
+            "weft create service db --type ExternalName --external-name db.example.com",
+        ],
+    ),
+    ("service", ["weft service", "weft service show web -n shop", "weft service show shop/web --backends"]),
+    ("service list", ["weft service list", "weft service list -A", "weft services -n shop"]),
+    (
+        "service show",
+        [
+            "weft service show web",
+            "weft service show shop/web --backends",
+            "weft service show web --backends --node n1 -o json",
+        ],
+    ),
+    ("describe", ["weft describe svc web", "weft describe pod web-0", "weft describe fabric main -o json"]),
     ("status", ["weft status", "weft status -o json", "weft status --timeout 5s"]),
     ("check", ["weft check", "weft check --node n1 -o wide", "weft check -o json"]),
     ("wait", ["weft wait", "weft wait --revision 4711 --timeout 5s", "weft wait -o json"]),
@@ -54,7 +94,15 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
         [
             "weft pod add web-0",
             "weft pod add web-0 --node n1 -l app=web,tier=fe",
-            "weft pod add shop/web-0 -o json",
+            "weft pod add shop/web-0 --probe http:8080/ready,period=1s",
+        ],
+    ),
+    (
+        "pod drain",
+        [
+            "weft pod drain web-0",
+            "weft pod drain shop/web-0 --grace 5s",
+            "weft pod drain web-0 --grace 1m --no-wait",
         ],
     ),
     (

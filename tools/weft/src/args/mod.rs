@@ -5,6 +5,7 @@ mod examples;
 mod node;
 mod object;
 mod probe;
+mod service;
 mod value;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use cluster::{ContextCommand, Init, Token};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
+pub(crate) use service::{Create, NewService, Service};
 pub(crate) use value::{Expect, pod_name};
 
 use crate::output::Format;
@@ -110,12 +112,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<Token>,
     },
-    /// Show objects: nodes, pods, blocks, members, fabric, peers, routes
+    /// Show objects: pods, services, endpoints, namespaces, nodes, fabric, blocks, peers, …
     Get(Get),
     /// Create or change objects from YAML or JSON
     Apply(Apply),
-    /// Remove an object
+    /// Remove objects
     Delete(Delete),
+    /// Make a namespace or a service without a file
+    Create {
+        /// What
+        #[command(subcommand)]
+        command: Create,
+    },
     /// All about one object
     #[command(visible_alias = "desc")]
     Describe(Describe),
@@ -138,6 +146,13 @@ pub(crate) enum Command {
         /// Without one: list
         #[command(subcommand)]
         command: Option<Pod>,
+    },
+    /// Services and their backends
+    #[command(visible_aliases = ["svc", "services"])]
+    Service {
+        /// Without one: list
+        #[command(subcommand)]
+        command: Option<Service>,
     },
     /// Addresses: use, owner, proof
     Ipam {

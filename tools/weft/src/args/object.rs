@@ -9,7 +9,8 @@ use super::value::Expect;
 /// `weft get`.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// nodes (no), pods (po), blocks, members, fabric (fab), peers, routes
+    /// pods (po), services (svc), endpoints (ep), endpointslices (eps), namespaces (ns), lbpools, nodes (no), fabric (fab),
+    /// blocks, members, peers, routes, owners
     pub(crate) kind: String,
     /// Name of one object
     pub(crate) name: Option<String>,
@@ -46,15 +47,25 @@ pub(crate) struct Apply {
     /// Return when every reachable node has it in its kernel
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Leave objects out whose kind isn't served, a line each; otherwise nothing is applied
+    #[arg(long)]
+    pub(crate) skip_unknown: bool,
 }
 
 /// `weft delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// Kind of the object
-    pub(crate) kind: String,
-    /// Its name
-    pub(crate) name: String,
+    /// Kind of the objects
+    #[arg(required_unless_present = "filename", requires = "name")]
+    pub(crate) kind: Option<String>,
+    /// Their names
+    pub(crate) name: Vec<String>,
+    /// Objects that a file, a folder of files or standard input (-) names
+    #[arg(short, long, value_name = "FILE", conflicts_with = "kind")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// What isn't there is no error
+    #[arg(long)]
+    pub(crate) ignore_not_found: bool,
     /// Don't ask
     #[arg(long)]
     pub(crate) yes: bool,

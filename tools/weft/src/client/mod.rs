@@ -219,6 +219,11 @@ impl Session {
         &self.namespace
     }
 
+    /// Whether destructive commands ask for the context's name.
+    pub(crate) const fn is_protected(&self) -> bool {
+        self.protected
+    }
+
     /// Name of the context.
     pub(crate) fn context_name(&self) -> &str {
         &self.name

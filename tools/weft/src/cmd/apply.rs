@@ -34,6 +34,9 @@ pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
         file: first.file,
         dry_run,
         more: files,
+        namespace: session.namespace().to_owned(),
+        skip_unknown: args.skip_unknown,
+        create: false,
     };
     let answer =
         session.call(request, |mut admin, request| async move { admin.apply(request).await }).await?;
@@ -70,7 +73,7 @@ pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
     if waited.is_none_or(|answer| answer.done) { Ok(()) } else { Err(Failure::Answer(ExitCode::Timeout)) }
 }
 
-fn row(applied: v1::AppliedObject) -> Outcome<Value> {
+pub(super) fn row(applied: v1::AppliedObject) -> Outcome<Value> {
     let result = match applied.change() {
         v1::Change::Created => "created",
         v1::Change::Changed => "changed",
@@ -86,7 +89,7 @@ fn row(applied: v1::AppliedObject) -> Outcome<Value> {
 }
 
 /// `fabric/main   changed   spec.ranges.pods: [...] -> [...]`, a line per object.
-fn rows(items: &[Value]) -> String {
+pub(super) fn rows(items: &[Value]) -> String {
     let columns = [
         column("OBJECT", crate::output::name),
         column("RESULT", |v| at(v, "/result")),
@@ -100,7 +103,7 @@ fn rows(items: &[Value]) -> String {
 }
 
 /// The texts of files, folders (their .yaml, .yml and .json files by name) and standard input; at least one.
-fn files(paths: &[PathBuf]) -> Outcome<Vec<v1::ApplyFile>> {
+pub(super) fn files(paths: &[PathBuf]) -> Outcome<Vec<v1::ApplyFile>> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {

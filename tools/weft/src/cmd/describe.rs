@@ -2,17 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::{Run, get::one, kinds::kind_of};
+use weft_model::Kind;
+
+use super::{Run, get::one, kinds::kind_of, service};
 use crate::{args::Describe, client::revision_reached, fail::Outcome, table::at};
 
 /// Runs the command.
 pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
     let kind = kind_of(&args.kind)?.object_kind(&args.kind)?;
     let session = run.session()?;
-    let (value, _) = one(&session, kind, &args.name).await?;
+    let (value, head) = if kind == Kind::Service {
+        let account = service::account(&session, &args.name, None).await?;
+        let text = service::screen(&account, true);
+        (account["service"].clone(), text)
+    } else {
+        let (value, _) = one(&session, kind, &args.name).await?;
+        let text = weft_yaml::to_yaml(&value);
+        (value, text)
+    };
     let status = session.status().await?;
     let revision: u64 = at(&value, "/metadata/resourceVersion").parse().unwrap_or(0);
-    let mut text = format!("{}\nApplied   revision {revision}\n", weft_yaml::to_yaml(&value).trim_end());
+    let mut text = format!("{}\nApplied   revision {revision}\n", head.trim_end());
     let mut applied: Vec<Value> = Vec::new();
     for node in &status.nodes {
         let reached = revision_reached(node, revision);

@@ -59,7 +59,7 @@ fn codes(run: &Run) {
 
 fn unknown(wanted: &str) -> Error {
     let error = Error::new(&NOT_FOUND, format!("{wanted:?} is no code, kind or field of this version"))
-        .try_this("list the codes; the kinds are Fabric, Node, Pod, Block and Member", "weft explain");
+        .try_this("list the codes; the kinds are those of weft get", "weft explain");
     let paths = KINDS.iter().flat_map(|kind| {
         kind.fields.iter().map(|field| format!("{}.{}", kind.name.to_lowercase(), field.path))
     });

@@ -6,8 +6,10 @@ use weft_model::{Item, Kind};
 use weft_proto::v1;
 
 use super::{
-    Run, did_you_mean,
-    kinds::{Shown, kind_of},
+    Run,
+    columns::columns,
+    did_you_mean, endpoints,
+    kinds::{Shown, has_namespace, kind_of, split_name},
     local,
 };
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     client::{Session, object},
     fail::{Failure, Outcome},
     output::items as items_of,
-    table::{Column, Table, age, at, column, count, joined, labels, wide},
+    table::{Table, at, count},
 };
 
 /// Runs the command.
@@ -36,7 +38,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     if let Some(name) = &args.name {
         let value = match shown {
             Shown::Object(kind) => one(&session, kind, name).await?.0,
-            Shown::Peers | Shown::Routes => derived_one(&session, shown, name).await?,
+            Shown::Endpoints | Shown::Peers | Shown::Routes => derived_one(&session, shown, name).await?,
         };
         run.printer.object(&value, &columns);
         return expect(args.expect, 1, shown, run);
@@ -45,7 +47,10 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
         Shown::Object(kind) => {
             objects(&session, kind, namespace(kind, args.all_namespaces, &session), &args.selector).await?
         }
-        Shown::Peers | Shown::Routes => derived(&session, shown).await?,
+        Shown::Endpoints | Shown::Peers | Shown::Routes => {
+            let namespace = if args.all_namespaces { "" } else { session.namespace() };
+            derived(&session, shown, namespace, "").await?
+        }
     };
     let number = items_of(&whole).len();
     if number == 0 {
@@ -77,14 +82,14 @@ pub(crate) async fn list(kind: Kind, all_namespaces: bool, selector: &str, run: 
 fn nothing(shown: Shown, all_namespaces: bool, selector: &str, session: &Session) -> String {
     let with = if selector.is_empty() { String::new() } else { format!(" with {selector}") };
     let place = match shown {
-        Shown::Object(Kind::Pod) if !all_namespaces => format!(" in namespace {}", session.namespace()),
-        Shown::Object(_) | Shown::Peers | Shown::Routes => String::new(),
+        shown if shown.has_namespace() && !all_namespaces => format!(" in namespace {}", session.namespace()),
+        Shown::Object(_) | Shown::Endpoints | Shown::Peers | Shown::Routes => String::new(),
     };
     format!("No {}{with}{place}.", shown.plural())
 }
 
 fn namespace(kind: Kind, all_namespaces: bool, session: &Session) -> &str {
-    if all_namespaces || kind != Kind::Pod { "" } else { session.namespace() }
+    if all_namespaces || !has_namespace(kind) { "" } else { session.namespace() }
 }
 
 fn expect(expected: Option<Expect>, number: usize, shown: Shown, run: &Run) -> Outcome {
@@ -121,13 +126,10 @@ pub(crate) async fn objects(
 
 /// One object and the revision it was read at; a missing one comes with the name that may have been meant.
 pub(crate) async fn one(session: &Session, kind: Kind, name: &str) -> Outcome<(Value, u64)> {
-    let (namespace, name) = match name.split_once('/') {
-        Some((namespace, name)) if kind == Kind::Pod => (namespace, name),
-        Some(_) | None => (session.namespace(), name),
-    };
+    let (namespace, name) = split_name(kind, name, session.namespace());
     let request = v1::GetRequest {
         kind: v1::Kind::from(kind).into(),
-        namespace: if kind == Kind::Pod { namespace.to_owned() } else { String::new() },
+        namespace: namespace.to_owned(),
         name: name.to_owned(),
         stale: session.stale(),
     };
@@ -157,22 +159,44 @@ pub(crate) async fn suggest(session: &Session, failure: Failure, kind: Kind, nam
     did_you_mean(error, name, known.iter().map(|(_, name)| name.as_str())).into()
 }
 
-/// Peers or routes as every agent holds them.
-async fn derived(session: &Session, shown: Shown) -> Outcome<Value> {
-    let request = v1::ItemsRequest { stale: session.stale() };
+/// Items of a kind as every agent holds them, with the revision they are of; an empty name means all.
+pub(crate) async fn items(
+    session: &Session,
+    kind: v1::ItemKind,
+    namespace: &str,
+    name: &str,
+) -> Outcome<(Vec<Item>, u64)> {
+    let request = v1::ItemsRequest {
+        stale: session.stale(),
+        kind: kind.into(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
     let answer =
         session.call(request, |mut admin, request| async move { admin.items(request).await }).await?;
     let part = answer.snapshot.unwrap_or_default();
-    let mut values = Vec::new();
-    for wire in part.items {
-        let item = Item::try_from(wire).map_err(|e| Failure::of(&e))?;
-        values.extend(item_value(shown, &item));
-    }
-    Ok(weft_yaml::list_value(values, part.revision))
+    let items = part.items.into_iter().map(|wire| Item::try_from(wire).map_err(|e| Failure::of(&e)));
+    Ok((items.collect::<Outcome<_>>()?, part.revision))
 }
 
-async fn derived_one(session: &Session, shown: Shown, name: &str) -> Outcome<Value> {
-    let whole = derived(session, shown).await?;
+/// Endpoints, peers or routes as every agent holds them.
+async fn derived(session: &Session, shown: Shown, namespace: &str, name: &str) -> Outcome<Value> {
+    let (kind, namespace) = match shown {
+        Shown::Endpoints => (v1::ItemKind::Service, namespace),
+        Shown::Peers => (v1::ItemKind::Peer, ""),
+        Shown::Routes | Shown::Object(_) => (v1::ItemKind::Route, ""),
+    };
+    let (items, revision) = items(session, kind, namespace, name).await?;
+    let values = items.iter().filter_map(|item| item_value(shown, item)).collect();
+    Ok(weft_yaml::list_value(values, revision))
+}
+
+async fn derived_one(session: &Session, shown: Shown, word: &str) -> Outcome<Value> {
+    let (namespace, name) = match word.split_once('/') {
+        Some((namespace, name)) if shown == Shown::Endpoints => (namespace, name),
+        Some(_) | None => (session.namespace(), word),
+    };
+    let whole = derived(session, shown, namespace, "").await?;
     let all = items_of(&whole);
     if let Some(value) = all.iter().find(|value| at(value, "/metadata/name") == name) {
         return Ok(value.clone());
@@ -187,6 +211,7 @@ async fn derived_one(session: &Session, shown: Shown, name: &str) -> Outcome<Val
 
 fn item_value(shown: Shown, item: &Item) -> Option<Value> {
     match (shown, item) {
+        (Shown::Endpoints, Item::Service(service)) => Some(endpoints::value(service)),
         (Shown::Peers, Item::Peer(peer)) => Some(json!({
             "kind": "Peer",
             "metadata": {"name": peer.node.as_str()},
@@ -195,6 +220,7 @@ fn item_value(shown: Shown, item: &Item) -> Option<Value> {
             "underlay": peer.underlay.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "allowed": peer.allowed.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "key": peer.wireguard_key.is_some(),
+            "zone": peer.zone,
         })),
         (Shown::Routes, Item::Route(route)) => Some(json!({
             "kind": "Route",
@@ -203,8 +229,13 @@ fn item_value(shown: Shown, item: &Item) -> Option<Value> {
             "epoch": route.epoch.0,
         })),
         (
-            Shown::Peers | Shown::Routes | Shown::Object(_),
-            Item::Fabric(_) | Item::Peer(_) | Item::Route(_),
+            Shown::Endpoints | Shown::Peers | Shown::Routes | Shown::Object(_),
+            Item::Fabric(_)
+            | Item::Peer(_)
+            | Item::Route(_)
+            | Item::Service(_)
+            | Item::Probe(_)
+            | Item::Owner(_),
         ) => None,
     }
 }
@@ -235,76 +266,4 @@ async fn watch(args: &Get, kind: Kind, session: &Session, run: &Run) -> Outcome 
         run.printer.change(&value, change.deleted, &mut table);
     }
     Ok(())
-}
-
-/// Columns of a kind; with `all` namespaces, the namespace comes first.
-pub(crate) fn columns(shown: Shown, all: bool) -> Vec<Column> {
-    let name = || column("NAME", |v| at(v, "/metadata/name"));
-    let since = || column("AGE", |v| age(v, "/metadata/creationTimestamp"));
-    match shown {
-        Shown::Object(Kind::Node) => vec![
-            name(),
-            column("STATE", |v| at(v, "/status/state")),
-            column("MESH", |v| joined(v, "/status/mesh")),
-            column("UNDERLAY", |v| joined(v, "/status/underlay")),
-            wide("ENDPOINT", |v| at(v, "/status/endpoint")),
-            wide("LABELS", labels),
-            since(),
-        ],
-        Shown::Object(Kind::Pod) => {
-            let of_namespace = |v: &Value| at(v, "/metadata/namespace");
-            let namespace =
-                if all { column("NAMESPACE", of_namespace) } else { wide("NAMESPACE", of_namespace) };
-            vec![
-                namespace,
-                name(),
-                column("READY", ready),
-                column("ADDRESSES", |v| joined(v, "/status/podIPs")),
-                column("NODE", |v| at(v, "/spec/nodeName")),
-                wide("PHASE", |v| at(v, "/status/phase")),
-                wide("LABELS", labels),
-                since(),
-            ]
-        }
-        Shown::Object(Kind::Lease) => vec![
-            column("BLOCK", |v| at(v, "/metadata/name")),
-            column("NODE", |v| at(v, "/status/node")),
-            column("EPOCH", |v| at(v, "/status/epoch")),
-            since(),
-        ],
-        Shown::Object(Kind::Member) => vec![
-            column("ID", |v| at(v, "/status/id")),
-            name(),
-            column("ADDRESS", |v| at(v, "/status/address")),
-            column("ROLE", |v| at(v, "/status/role")),
-        ],
-        Shown::Object(Kind::Fabric) => vec![
-            name(),
-            column("FAMILIES", |v| at(v, "/spec/families")),
-            column("OVERLAY", |v| at(v, "/spec/overlay")),
-            column("PODS", |v| joined(v, "/spec/ranges/pods")),
-            column("SERVICES", |v| joined(v, "/spec/ranges/services")),
-            column("NODES", |v| joined(v, "/spec/ranges/nodes")),
-        ],
-        Shown::Peers => vec![
-            name(),
-            column("ENDPOINT", |v| at(v, "/endpoint")),
-            column("MESH", |v| joined(v, "/mesh")),
-            wide("UNDERLAY", |v| joined(v, "/underlay")),
-            column("ALLOWED", |v| joined(v, "/allowed")),
-        ],
-        Shown::Routes => vec![
-            column("BLOCK", |v| at(v, "/metadata/name")),
-            column("NODE", |v| at(v, "/node")),
-            column("EPOCH", |v| at(v, "/epoch")),
-        ],
-    }
-}
-
-/// A pod whose name a younger one owns is never ready for anybody who asks by name.
-fn ready(pod: &Value) -> String {
-    match at(pod, "/status/phase").as_str() {
-        "Superseded" => "superseded".to_owned(),
-        _ => at(pod, "/status/ready"),
-    }
 }

@@ -147,7 +147,8 @@ async fn who(wanted: IpAddr, run: &Run) -> Outcome {
             at(pod, "/metadata/name"),
             at(pod, "/spec/nodeName")
         ),
-        (None, "") => "nobody".to_owned(),
+        (None, "") if answer.services.is_empty() => "nobody".to_owned(),
+        (None, "") => services(&answer.services, &answer.owner),
         (None, node) => format!("node {node}"),
     };
     let since = pod.as_ref().map_or(String::new(), |pod| age(pod, "/metadata/creationTimestamp"));
@@ -157,9 +158,17 @@ async fn who(wanted: IpAddr, run: &Run) -> Outcome {
         (None, "") => "   in no range of the fabric".to_owned(),
         (None, purpose) => format!("   in the {purpose} range"),
     };
-    let value = json!({"kind": "AddressOwner", "address": wanted.to_string(), "pod": pod, "lease": lease, "node": answer.node, "purpose": answer.purpose, "revision": answer.revision});
+    let value = json!({"kind": "AddressOwner", "address": wanted.to_string(), "pod": pod, "lease": lease, "node": answer.node, "services": answer.services, "owner": answer.owner, "purpose": answer.purpose, "revision": answer.revision});
     run.printer.value(&value, &format!("{wanted}   {holder}{}{purpose}{since}", block.unwrap_or_default()));
-    if pod.is_none() && answer.node.is_empty() { Err(Failure::Answer(ExitCode::NotFound)) } else { Ok(()) }
+    let held = pod.is_some() || !answer.node.is_empty() || !answer.services.is_empty();
+    if !held { Err(Failure::Answer(ExitCode::NotFound)) } else { Ok(()) }
+}
+
+/// `service shop/web`, `services shop/a and shop/b, answered by n1`.
+fn services(names: &[String], owner: &str) -> String {
+    let word = if names.len() == 1 { "service" } else { "services" };
+    let by = if owner.is_empty() { String::new() } else { format!(", answered by {owner}") };
+    format!("{word} {}{by}", names.join(" and "))
 }
 
 /// What one address is known as, by place.

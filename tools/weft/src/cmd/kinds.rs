@@ -11,6 +11,8 @@ use crate::fail::{Failure, Outcome};
 pub(crate) enum Shown {
     /// An object of the store.
     Object(Kind),
+    /// Services with their endpoints, as nodes hold them.
+    Endpoints,
     /// Derived peers.
     Peers,
     /// Derived routes.
@@ -24,6 +26,13 @@ const WORDS: &[(&[&str], Shown)] = &[
     (&["blocks", "block", "leases", "lease"], Shown::Object(Kind::Lease)),
     (&["members", "member", "replicas", "replica"], Shown::Object(Kind::Member)),
     (&["fabrics", "fabric", "fab"], Shown::Object(Kind::Fabric)),
+    (&["services", "service", "svc"], Shown::Object(Kind::Service)),
+    (&["endpoints", "endpoint", "ep"], Shown::Endpoints),
+    (&["endpointslices", "endpointslice", "eps"], Shown::Object(Kind::Slice)),
+    (&["namespaces", "namespace", "ns"], Shown::Object(Kind::Namespace)),
+    (&["loadbalancerpools", "loadbalancerpool", "lbpools", "lbpool"], Shown::Object(Kind::Pool)),
+    (&["podspecs", "podspec"], Shown::Object(Kind::PodSpec)),
+    (&["owners", "owner"], Shown::Object(Kind::Owner)),
     (&["peers", "peer"], Shown::Peers),
     (&["routes", "route"], Shown::Routes),
 ];
@@ -33,10 +42,20 @@ impl Shown {
     pub(crate) fn object_kind(self, word: &str) -> Outcome<Kind> {
         match self {
             Self::Object(kind) => Ok(kind),
-            Self::Peers | Self::Routes => {
-                let error = Error::new(&USAGE, format!("{word} are derived from nodes and blocks"));
+            Self::Endpoints | Self::Peers | Self::Routes => {
+                let from = if self == Self::Endpoints { "services and pods" } else { "nodes and blocks" };
+                let error = Error::new(&USAGE, format!("{word} are derived from {from}"));
                 Err(error.try_this("they can be listed", format!("weft get {}", self.plural())).into())
             }
+        }
+    }
+
+    /// Whether its objects are in namespaces.
+    pub(crate) const fn has_namespace(self) -> bool {
+        match self {
+            Self::Object(kind) => has_namespace(kind),
+            Self::Endpoints => true,
+            Self::Peers | Self::Routes => false,
         }
     }
 
@@ -44,6 +63,30 @@ impl Shown {
     pub(crate) fn plural(self) -> &'static str {
         let words = WORDS.iter().find(|(_, shown)| *shown == self);
         words.and_then(|(words, _)| words.first().copied()).unwrap_or_default()
+    }
+}
+
+/// Whether objects of a kind are in namespaces.
+pub(crate) const fn has_namespace(kind: Kind) -> bool {
+    match kind {
+        Kind::Pod | Kind::Service | Kind::Slice | Kind::PodSpec => true,
+        Kind::Fabric
+        | Kind::Node
+        | Kind::Lease
+        | Kind::Member
+        | Kind::Namespace
+        | Kind::Pool
+        | Kind::Owner => false,
+    }
+}
+
+/// Namespace and name of what was typed: `NAMESPACE/NAME`, or a bare name in the chosen namespace. Kinds without a
+/// namespace take the word as it is.
+pub(crate) fn split_name<'a>(kind: Kind, word: &'a str, chosen: &'a str) -> (&'a str, &'a str) {
+    match word.split_once('/') {
+        _ if !has_namespace(kind) => ("", word),
+        Some((namespace, name)) => (namespace, name),
+        None => (chosen, word),
     }
 }
 
@@ -66,16 +109,27 @@ mod tests {
 
     #[test]
     fn kinds_have_short_and_plural_words_and_unknown_ones_a_hint() {
-        for (word, kind) in
-            [("no", Kind::Node), ("Pods", Kind::Pod), ("po", Kind::Pod), ("fab", Kind::Fabric)]
-        {
+        for (word, kind) in [
+            ("no", Kind::Node),
+            ("Pods", Kind::Pod),
+            ("po", Kind::Pod),
+            ("fab", Kind::Fabric),
+            ("svc", Kind::Service),
+            ("eps", Kind::Slice),
+            ("ns", Kind::Namespace),
+            ("lbpool", Kind::Pool),
+        ] {
             assert!(kind_of(word).is_ok_and(|shown| shown == Shown::Object(kind)), "{word}");
         }
-        for (word, hint) in [("ndoe", "did you mean node?"), ("service", "the kinds are nodes, pods, blocks")]
+        for (word, hint) in [("ndoe", "did you mean node?"), ("ingress", "the kinds are nodes, pods, blocks")]
         {
             let Err(Failure::Error(error)) = kind_of(word) else { panic!("{word} is no kind") };
             assert!(error.remedy[0].text.starts_with(hint), "{error}");
         }
         assert_eq!(Shown::Object(Kind::Fabric).plural(), "fabrics");
+        assert_eq!(kind_of("ep").ok(), Some(Shown::Endpoints));
+        assert_eq!(split_name(Kind::Service, "shop/web", "default"), ("shop", "web"));
+        assert_eq!(split_name(Kind::Service, "web", "default"), ("default", "web"));
+        assert_eq!(split_name(Kind::Lease, "10.0.0.0/24", "default"), ("", "10.0.0.0/24"));
     }
 }

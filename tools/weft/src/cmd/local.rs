@@ -7,7 +7,7 @@ use weft_proto::v1;
 
 use super::{
     Run, check,
-    get::columns,
+    columns::columns,
     kinds::Shown,
     node::{account, blocks},
     status::troubles,

@@ -2,10 +2,13 @@
 
 mod apply;
 mod check;
+mod columns;
 mod completion;
 mod context;
+mod create;
 mod delete;
 mod describe;
+mod endpoints;
 mod explain;
 mod get;
 mod init;
@@ -17,6 +20,7 @@ mod ping;
 mod pod;
 mod reference;
 mod schema;
+mod service;
 mod status;
 mod token;
 mod version;
@@ -28,7 +32,7 @@ use tokio::time::Instant;
 use weft_errors::{CONFIRMATION_MISSING, Error, Remedy};
 
 use crate::{
-    args::{Command, ContextCommand, Global, Ipam, Node, Pod, Token},
+    args::{Command, ContextCommand, Global, Ipam, Node, Pod, Service, Token},
     client::Session,
     fail::Outcome,
     output::Printer,
@@ -59,6 +63,11 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Get(args) => get::run(&args, &run).await,
         Command::Apply(args) => apply::run(&args, &run).await,
         Command::Delete(args) => delete::run(&args, &run).await,
+        Command::Create { command } => create::run(command, &run).await,
+        Command::Service { command } => {
+            let list = Service::List { selector: String::new(), all_namespaces: false };
+            service::run(command.unwrap_or(list), &run).await
+        }
         Command::Describe(args) => describe::run(&args, &run).await,
         Command::Status => status::run(&run).await,
         Command::Check(args) => check::run(&args, &run).await,

@@ -28,6 +28,71 @@ const fn field(path: &'static str, form: &'static str, text: &'static str) -> Fi
 
 const PEOPLE: &str = "people write it: weft apply -f FILE";
 
+/// The largest of them stands alone.
+const SERVICE: KindHelp = KindHelp {
+    name: "Service",
+    summary: "a stable address in front of pods that come and go",
+    writer: PEOPLE,
+    fields: &[
+        field("spec.type", "ClusterIP | NodePort | LoadBalancer | ExternalName", "how it is reached"),
+        field("spec.selector", "map of texts", "labels of its pods; without one its endpoints are written"),
+        field("spec.clusterIP", "address | None", "its address; absent: one is given out; None: headless"),
+        field("spec.clusterIPs", "list of addresses", "one per family, the first is clusterIP"),
+        field("spec.ipFamilies", "list: IPv4, IPv6", "its families, preferred first; the first can't change"),
+        field(
+            "spec.ipFamilyPolicy",
+            "SingleStack | PreferDualStack | RequireDualStack",
+            "how many families it wants",
+        ),
+        field(
+            "spec.ports",
+            "list",
+            "name, protocol, port, targetPort (number or name), nodePort, appProtocol",
+        ),
+        field(
+            "spec.externalIPs",
+            "list of addresses",
+            "taken as this service's, within the Fabric's externalIPRanges",
+        ),
+        field("spec.externalName", "name", "what it is an alias of, for type ExternalName"),
+        field("spec.sessionAffinity", "None | ClientIP", "whether a client keeps its backend"),
+        field(
+            "spec.sessionAffinityConfig",
+            "clientIP.timeoutSeconds",
+            "for how long: 1 to 86400, default 10800",
+        ),
+        field(
+            "spec.externalTrafficPolicy",
+            "Cluster | Local",
+            "Local: backends of that node alone, which see the client",
+        ),
+        field("spec.internalTrafficPolicy", "Cluster | Local", "Local: backends of the client's node alone"),
+        field(
+            "spec.healthCheckNodePort",
+            "port",
+            "where nodes answer whether they have backends; with Local only",
+        ),
+        field(
+            "spec.publishNotReadyAddresses",
+            "true | false",
+            "endpoints count as ready whatever their pods say",
+        ),
+        field("spec.allocateLoadBalancerNodePorts", "true | false", "whether a LoadBalancer gets node ports"),
+        field(
+            "spec.loadBalancerIP",
+            "address",
+            "the address it wants; annotation weft.io/load-balancer-ips takes several",
+        ),
+        field("spec.loadBalancerClass", "text", "another class than weft.io/lb is left to others; set once"),
+        field(
+            "spec.loadBalancerSourceRanges",
+            "list of ranges",
+            "who may reach the load balancer's addresses",
+        ),
+        field("spec.trafficDistribution", "PreferSameZone | PreferSameNode", "which backends are preferred"),
+    ],
+};
+
 /// All kinds.
 pub(crate) const KINDS: &[KindHelp] = &[
     KindHelp {
@@ -47,6 +112,18 @@ pub(crate) const KINDS: &[KindHelp] = &[
                 "spec.masqueradeExceptions",
                 "list of ranges",
                 "destinations outside that pods reach with their own address",
+            ),
+            field(
+                "spec.nodePortAddresses",
+                "list of ranges",
+                "addresses of nodes that take node ports; empty: the primary one of each family",
+            ),
+            field("spec.nodePortRange", "FIRST-LAST", "ports that services get on nodes"),
+            field(
+                "spec.externalIPRanges",
+                "list of ranges",
+                "what services may name in externalIPs; empty: nothing, since whoever may write a service could take \
+                 foreign addresses",
             ),
             field("spec.ranges.pods", "list of ranges", "addresses of pods"),
             field("spec.ranges.services", "list of ranges", "virtual addresses of services"),
@@ -75,17 +152,83 @@ pub(crate) const KINDS: &[KindHelp] = &[
     KindHelp {
         name: "Pod",
         summary: "a network namespace with an address of its own",
-        writer: "its node publishes it: weft pod add, or CNI",
+        writer: "its node publishes it (weft pod add, or CNI); people may say more of it: weft apply -f FILE",
         fields: &[
             field("metadata.name", "name", "its name in its namespace"),
-            field("metadata.labels", "map of texts", "labels for selectors"),
+            field("metadata.labels", "map of texts", "labels for selectors, beside those it was made with"),
+            field(
+                "metadata.deletionTimestamp",
+                "time",
+                "it is about to end: it serves only where nobody else does",
+            ),
+            field("spec.containers.ports", "list", "named ports; in place of those it was made with"),
+            field("spec.containers.readinessProbe", "probe", "httpGet, tcpSocket or grpc; its node asks"),
+            field(
+                "spec.containers.startupProbe",
+                "probe",
+                "until it has succeeded once, the pod isn't ready",
+            ),
+            field("spec.hostname", "name", "its name within spec.subdomain, for DNS"),
+            field("spec.subdomain", "name", "name of a headless service"),
             field("spec.nodeName", "name", "the node it runs on"),
-            field("spec.ports", "list", "named ports"),
+            field("status.conditions", "list", "condition Ready: whether an orchestrator says it is ready"),
             field("status.phase", "Active | Superseded", "Superseded when a younger pod owns the name"),
             field("status.ready", "true | false", "whether it takes traffic"),
+            field("status.terminating", "true | false", "whether it is about to end"),
             field("status.podIPs", "list of addresses", "one of each family, the primary first"),
             field("status.containerID", "text", "the container of the runtime"),
             field("status.interface", "text", "its interface"),
+        ],
+    },
+    KindHelp {
+        name: "Namespace",
+        summary: "a place for objects; names are unique within it",
+        writer: PEOPLE,
+        fields: &[
+            field("metadata.name", "name", "its name"),
+            field("metadata.labels", "map of texts", "labels for selectors"),
+        ],
+    },
+    SERVICE,
+    KindHelp {
+        name: "EndpointSlice",
+        summary: "endpoints that people write, for a service without a selector or beside it",
+        writer: PEOPLE,
+        fields: &[
+            field(
+                "metadata.labels",
+                "map of texts",
+                "kubernetes.io/service-name says whose endpoints these are",
+            ),
+            field("addressType", "IPv4 | IPv6 | FQDN", "kind of the addresses; fixed once"),
+            field("ports", "list", "name, protocol, port, appProtocol; those of the service by name"),
+            field("endpoints.addresses", "list", "alike; the first counts"),
+            field("endpoints.conditions", "ready, serving, terminating", "its state; absent: ready"),
+            field("endpoints.nodeName", "name", "the node it is on"),
+            field("endpoints.zone", "text", "the zone it is in"),
+            field("endpoints.hostname", "name", "its name within the service, for DNS"),
+            field("endpoints.hints", "forZones, forNodes", "for whom it is meant"),
+            field("endpoints.targetRef", "reference", "the pod behind it"),
+        ],
+    },
+    KindHelp {
+        name: "LoadBalancerPool",
+        summary: "addresses for services of type LoadBalancer",
+        writer: PEOPLE,
+        fields: &[
+            field("spec.ranges", "list of ranges", "what it gives out, every address of each range"),
+            field(
+                "spec.automatic",
+                "true | false",
+                "whether services that ask for no address get one from here",
+            ),
+            field(
+                "spec.announce",
+                "true | false",
+                "whether one node at a time answers for its addresses on the link",
+            ),
+            field("spec.ipMode", "VIP | Proxy", "Proxy: nodes take no short cut to the address"),
+            field("spec.nodeSelector", "map of texts", "labels that a node needs to own an address"),
         ],
     },
     KindHelp {
@@ -118,28 +261,41 @@ mod tests {
     use super::*;
 
     /// Keys that the reader knows at a place, by its own refusal of another one.
-    fn known(kind: &str, at: &str) -> Vec<String> {
+    fn known(version: &str, kind: &str, at: &str) -> Vec<String> {
         let inner = match at {
             "spec" => "spec: {nonesuch: 1}",
             _ => "spec: {ranges: {nonesuch: []}}",
         };
-        let text = format!("apiVersion: weft.io/v1\nkind: {kind}\n{inner}\n");
-        let errors = weft_yaml::parse(&text, "f").expect_err("nonesuch is no field");
+        let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: main}}\n{inner}\n");
+        let errors = weft_yaml::parse(&text, "f", &weft_yaml::Options::default());
+        let errors = errors.expect_err("nonesuch is no field");
         let remedy = errors[0].envelope().remedy[0].text.clone();
         let list = remedy.rsplit_once(" are ").map(|(_, list)| list.to_owned()).unwrap_or_default();
         list.split(", ").map(|key| format!("{at}.{key}")).collect()
     }
 
+    fn told(kind: &str) -> Vec<String> {
+        let kind = KINDS.iter().find(|known| known.name == kind).expect("it is explained");
+        let mut told: Vec<String> = kind.fields.iter().map(|f| f.path.to_owned()).collect();
+        told.sort();
+        told
+    }
+
     #[test]
     fn the_fields_of_a_fabric_are_those_that_its_reader_knows() {
-        let fabric = &KINDS[0];
-        let told: Vec<&str> = fabric.fields.iter().map(|f| f.path).collect();
         let mut all: Vec<String> =
-            known("Fabric", "spec").into_iter().filter(|f| f != "spec.ranges").collect();
-        all.extend(known("Fabric", "spec.ranges"));
-        let mut told: Vec<String> = told.into_iter().map(str::to_owned).collect();
+            known("weft.io/v1", "Fabric", "spec").into_iter().filter(|f| f != "spec.ranges").collect();
+        all.extend(known("weft.io/v1", "Fabric", "spec.ranges"));
         all.sort();
-        told.sort();
-        assert_eq!(told, all);
+        assert_eq!(told("Fabric"), all);
+    }
+
+    #[test]
+    fn the_fields_of_services_and_pools_are_those_that_their_readers_know() {
+        for (version, kind) in [("v1", "Service"), ("weft.io/v1", "LoadBalancerPool")] {
+            let mut all = known(version, kind, "spec");
+            all.sort();
+            assert_eq!(told(kind), all, "{kind}");
+        }
     }
 }
