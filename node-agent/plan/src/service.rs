@@ -11,6 +11,8 @@ mod class;
 mod cleanup;
 mod compile;
 mod element;
+#[cfg(test)]
+mod fixture;
 mod ids;
 mod maglev;
 mod round;

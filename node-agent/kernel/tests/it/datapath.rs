@@ -19,10 +19,10 @@ use weft_view::View;
 
 use crate::world::{fabric, facts_of, in_namespace, ip, mesh, peer, pod_link, pod_namespace, pod_of, view};
 
-struct Node {
-    index: u8,
-    space: Namespace,
-    pods: Vec<(LocalPod, Namespace)>,
+pub(crate) struct Node {
+    pub(crate) index: u8,
+    pub(crate) space: Namespace,
+    pub(crate) pods: Vec<(LocalPod, Namespace)>,
 }
 
 impl Node {
@@ -40,7 +40,7 @@ impl Node {
         format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsFd::as_fd(&self.space).as_raw_fd())
     }
 
-    fn run(&self, commands: &str) {
+    pub(crate) fn run(&self, commands: &str) {
         self.space
             .run(|| commands.lines().map(str::trim).filter(|l| !l.is_empty()).for_each(|l| drop(ip(l))))
             .unwrap();
@@ -115,7 +115,7 @@ impl Node {
 }
 
 /// Two nodes on one link with a mesh between them, and the outside at .100.
-fn two_nodes(overlay: Overlay, rp_filter: u8) -> [Node; 2] {
+pub(crate) fn two_nodes(overlay: Overlay, rp_filter: u8) -> [Node; 2] {
     ip("link set lo up");
     ip("link add sw type bridge");
     ip("link set sw up");
@@ -145,7 +145,7 @@ fn two_nodes(overlay: Overlay, rp_filter: u8) -> [Node; 2] {
 }
 
 /// Whether a reply comes; the first packets of a link may wait for its carrier, so a good path may take a second.
-fn reaches(space: &Namespace, to: &str, patience: Duration) -> bool {
+pub(crate) fn reaches(space: &Namespace, to: &str, patience: Duration) -> bool {
     let to: IpAddr = to.parse().unwrap();
     space
         .run(|| {
@@ -155,13 +155,13 @@ fn reaches(space: &Namespace, to: &str, patience: Duration) -> bool {
         .unwrap()
 }
 
-fn open(space: &Namespace, what: &str, to: &[&str]) {
+pub(crate) fn open(space: &Namespace, what: &str, to: &[&str]) {
     for to in to {
         assert!((0..5).any(|_| reaches(space, to, Duration::from_millis(300))), "{what}: {to}");
     }
 }
 
-fn closed(space: &Namespace, what: &str, to: &[&str]) {
+pub(crate) fn closed(space: &Namespace, what: &str, to: &[&str]) {
     for to in to {
         assert!(!reaches(space, to, Duration::from_millis(120)), "{what} is closed: {to}");
     }

@@ -19,5 +19,7 @@ mod namespaces;
 mod nft;
 #[path = "service.rs"]
 mod service;
+#[path = "service_paths.rs"]
+mod service_paths;
 #[path = "world.rs"]
 mod world;

@@ -5,7 +5,7 @@
 
 use weft_model::{
     Overlay,
-    ownership::{CT_MARK, MARK_CHECKED, MARK_ROUTABLE},
+    ownership::{CT_MARK, CT_MARK_SOURCE, MARK_CHECKED, MARK_ROUTABLE},
 };
 use weft_nft::{
     ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Rule, Set, Statement, Table,
@@ -78,6 +78,9 @@ pub(super) fn table(overlay: Overlay) -> Table {
         base("sources", ChainKind::Nat, Hook::Postrouting, SOURCE_TRANSLATION, sources()),
         chain("from_pods", from_pods()),
     ];
+    if overlay == Overlay::Wireguard {
+        chains.push(base("translated", ChainKind::Filter, Hook::Postrouting, FILTER, translated()));
+    }
     chains.push(match overlay {
         Overlay::Wireguard => chain("from_mesh", from_mesh()),
         Overlay::Routed => chain("from_uplink", from_uplink()),
@@ -239,10 +242,25 @@ fn output(overlay: Overlay) -> Vec<Rule> {
     if overlay == Overlay::Wireguard {
         rules.extend(each(|side| {
             let to_fabric = Statement::within(&[side.destination], side.sources);
-            closed("never in clear", vec![to_outside(), to_fabric])
+            closed("never in clear", vec![to_outside(), translated_source(0), to_fabric])
         }));
     }
     rules
+}
+
+/// A process's packet to a service outside of the fabric's ranges is routed anew after its translation, but in the output hook the
+/// device is still the one of before (net/netfilter/nf_nat_proto.c, nf_nat_ipv4_local_fn).
+fn translated() -> Vec<Rule> {
+    let closed_to = |side: &Side| {
+        let to_fabric = Statement::within(&[side.destination], side.sources);
+        closed("never in clear", vec![translated_source(CT_MARK_SOURCE), to_outside(), to_fabric])
+    };
+    each(closed_to).collect()
+}
+
+/// Whether its connection is one whose sender a service translates.
+const fn translated_source(value: u32) -> Statement {
+    Statement::Bits { mark: Mark::Connection, mask: CT_MARK_SOURCE, value }
 }
 
 fn sources() -> Vec<Rule> {

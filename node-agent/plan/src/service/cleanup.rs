@@ -78,10 +78,10 @@ impl Targets {
         let new = item.map(targets_of).unwrap_or_default();
         let old = self.known.remove(name).unwrap_or_default();
         for (target, serving) in &old {
-            // An endpoint that is new to a target takes nothing from others; but the first one ends flows that led nowhere.
+            // An endpoint more takes nothing from the others; but the first one ends flows that led nowhere.
             let stays = new
                 .get(target)
-                .is_some_and(|now| now.is_superset(serving) && (!serving.is_empty() || now.is_empty()));
+                .is_some_and(|now| now == serving || (!serving.is_empty() && now.is_superset(serving)));
             if !stays {
                 self.due.insert(*target);
             }

@@ -132,7 +132,12 @@ mod tests {
     }
 
     /// Ports that all want to begin within a few numbers of each other.
-    fn crowd() -> Vec<PortName> {
+    fn crowd() -> &'static [PortName] {
+        static CROWD: std::sync::LazyLock<Vec<PortName>> = std::sync::LazyLock::new(find_crowd);
+        &CROWD
+    }
+
+    fn find_crowd() -> Vec<PortName> {
         let mut all: Vec<PortName> = (1..u16::MAX).map(port).collect();
         all.sort_by_key(|port| port.wish(0));
         let close = all.windows(3).filter(|w| w[2].wish(0) - w[0].wish(0) <= 1).take(8);
@@ -167,7 +172,7 @@ mod tests {
             let crowd = crowd();
             let (mut ids, mut there) = (Ids::default(), BTreeSet::new());
             for (which, comes) in steps {
-                let port = which.get(&crowd).clone();
+                let port = which.get(crowd).clone();
                 let before: BTreeMap<_, _> = there.iter().map(|p| (p, ids.of(p))).collect();
                 let changed = if comes { ids.clone().add(port.clone()) } else { ids.clone().remove(&port) };
                 let mut after = ids.clone();

@@ -31,6 +31,9 @@ pub struct Transaction {
     pub batch: Batch,
     /// Nothing of its round follows.
     pub(super) is_last: bool,
+    /// What it changes.
+    #[cfg(test)]
+    pub(super) units: Vec<Unit>,
 }
 
 /// A step that isn't split.
@@ -122,6 +125,8 @@ impl Round {
     /// The next transaction; `None` after the last.
     pub(super) fn next(&mut self) -> Option<Transaction> {
         let mut batch = Batch::new();
+        #[cfg(test)]
+        let mut taken = Vec::new();
         while let Some(step) = self.step() {
             let mut alone = Batch::new();
             self.put(&mut alone, &step);
@@ -130,12 +135,21 @@ impl Round {
                 break;
             }
             batch.append(alone);
+            #[cfg(test)]
+            if let Step::Units(units) = step {
+                taken.extend(units);
+            }
         }
         if batch.is_empty() {
             return None;
         }
         self.fill();
-        Some(Transaction { batch, is_last: self.steps.is_empty() })
+        Some(Transaction {
+            batch,
+            is_last: self.steps.is_empty(),
+            #[cfg(test)]
+            units: taken,
+        })
     }
 
     /// What is true after the last transaction.
