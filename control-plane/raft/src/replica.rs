@@ -32,6 +32,8 @@ struct Outstanding {
     writes: bool,
     /// Whether that draft holds entries or a snapshot.
     log: bool,
+    /// Whether that draft holds a new term or vote.
+    voted: bool,
     snapshot: bool,
     messages: Vec<Message>,
 }
@@ -378,9 +380,15 @@ impl Replica {
         draft.entries = entries.iter().map(crate::Entry::from).collect();
         self.raw.advance_append_async(ready);
 
-        let now = self.outgoing(now);
+        let mut now = self.outgoing(now);
+        let mut messages = self.outgoing(later);
+        if voted || self.outstanding.iter().any(|part| part.voted) {
+            // A sole voter leads before its term is durable. Were it to speak in that term and forget it, it could lead
+            // the same term again, with other entries at the same places.
+            now.append(&mut messages);
+            messages = std::mem::take(&mut now);
+        }
         effects.messages.extend(now);
-        let messages = self.outgoing(later);
         self.hold(draft, voted, messages, effects);
         for read in reads {
             self.reads.confirmed(&read.request_ctx, LogIndex(read.index));
@@ -403,7 +411,7 @@ impl Replica {
             self.raw.on_persist_ready(number);
             return;
         }
-        self.outstanding.push_back(Outstanding { number, writes, log, snapshot, messages });
+        self.outstanding.push_back(Outstanding { number, writes, log, voted, snapshot, messages });
     }
 
     /// Takes the state of a snapshot in place of ours.

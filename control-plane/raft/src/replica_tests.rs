@@ -1,5 +1,7 @@
 //! Replicas among themselves: what is answered when, who may lead, who takes part.
 
+use std::sync::Arc;
+
 use weft_model::{Action, LogIndex, ReplicaId};
 
 use crate::{
@@ -68,6 +70,30 @@ fn a_single_voter_acknowledges_only_what_is_on_its_disk() {
     assert_eq!((proposed.persist.len(), proposed.answers.len()), (1, 0));
     let done = alone.input(Input::Persisted(proposed.persist[0].number));
     assert_eq!(done.answers.len(), 1);
+}
+
+#[test]
+fn a_single_voter_says_nothing_in_a_term_that_it_may_forget() {
+    let mut restored = restored(1);
+    let snapshot = Arc::make_mut(restored.snapshot.as_mut().unwrap());
+    snapshot.conf.learners.push(ReplicaId(2));
+    let mut alone = Replica::new(config(1), restored, codec()).unwrap();
+    alone.input(Input::Start);
+    let mut begun = alone.input(Input::Tick);
+    for _ in 0..100 {
+        if !begun.persist.is_empty() {
+            break;
+        }
+        begun = alone.input(Input::Tick);
+    }
+    let [.., draft] = &begun.persist[..] else { panic!("it never campaigned") };
+    assert_eq!(alone.status().role.role, StateRole::Leader, "its own vote is enough");
+    for _ in 0..10 {
+        begun.messages.extend(alone.input(Input::Tick).messages);
+    }
+    assert_eq!(begun.messages, [], "neither entries nor heartbeats before the term is durable");
+    let spoken = alone.input(Input::Persisted(draft.number)).messages;
+    assert!(spoken.iter().any(|message| message.kind == MessageKind::Append), "{spoken:?}");
 }
 
 #[test]
