@@ -153,3 +153,36 @@ async fn node_port(channel: &Channel) -> u16 {
     let [Object::Service(web)] = services.as_slice() else { panic!("{services:?}") };
     web.spec.ports[0].node_port
 }
+
+const BALANCED: &str = "\
+apiVersion: weft.io/v1
+kind: LoadBalancerPool
+metadata: {name: lan}
+spec: {ranges: [192.168.66.240/28]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front, namespace: default}
+spec: {type: LoadBalancer, selector: {app: front}, ports: [{port: 80}]}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_living_node_answers_for_the_address_of_a_load_balancer() {
+    let world = World::new().await;
+    let admin = world.admin(&[1]);
+    let (n1, _) = world.join_node("n1").await;
+    let _stream = n1.sync().watch(v1::WatchRequest::default()).await.unwrap();
+    let report = v1::ReportRequest { status: Some(v1::NodeStatus::default()) };
+    n1.sync().report(with_deadline(report, CALL)).await.unwrap();
+    apply(&admin, 1, BALANCED, |_| {}).await.unwrap();
+    let deadline = tokio::time::Instant::now() + CALL;
+    let owner = loop {
+        let owners = list(&admin, v1::Kind::Owner, "").await;
+        if let Some(Object::Owner(owner)) = owners.into_iter().next() {
+            break owner;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nobody was made the owner");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!((owner.node.as_str(), owner.address.to_string().as_str()), ("n1", "192.168.66.240"));
+}

@@ -74,7 +74,8 @@ fn typed(word: &str, names: &[String], session: &Session) -> Outcome<Vec<v1::Obj
 /// What files name; their other fields don't matter.
 fn written(args: &Delete, session: &Session) -> Outcome<Vec<v1::ObjectRef>> {
     let mut wanted = Vec::new();
-    let options = Options { namespace: session.namespace(), skip_unknown: false };
+    // A kind that isn't served can't be here.
+    let options = Options { namespace: session.namespace(), skip_unknown: args.ignore_not_found };
     for file in apply::files(&args.filename)? {
         let named = weft_yaml::names(&file.text, &file.file, &options).map_err(first_of)?;
         wanted.extend(named.iter().map(|named| reference(named.kind, &named.namespace, &named.name)));

@@ -247,7 +247,7 @@ fn path(spec: &Value, endpoints: &Value) -> String {
     match (ready.first(), ending) {
         (Some(first), _) => {
             format!(
-                "{address} -> one of {} ready, as {} -> its pod sees the client",
+                "{address} -> one of {} ready, as {} -> which sees the client",
                 ready.len(),
                 endpoints::socket(first)
             )
@@ -318,7 +318,7 @@ mod tests {
             "Port        http 80/TCP -> http, node port 30080",
             "Selector    app=web",
             "Policy      internal Cluster · external Local",
-            "Path        10.112.0.9 -> one of 1 ready, as 10.128.0.2:8080 -> its pod sees the client",
+            "Path        10.112.0.9 -> one of 1 ready, as 10.128.0.2:8080 -> which sees the client",
             "Backends    1/2 ready",
             "web-0  10.128.0.3:8080  n1    -     not ready: its node says so",
         ] {
