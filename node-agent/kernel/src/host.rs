@@ -19,7 +19,9 @@ pub fn read_host() -> Result<Host, Error> {
     let foreign =
         |index: Option<u32>| !found.iter().any(|link| Some(link.index) == index && is_ours(&link.name));
     let addresses = netlink.dump(&Request::addresses())?;
-    let addresses = addresses.into_iter().filter_map(address_facts).filter(|a| foreign(Some(a.link)));
+    let addresses = addresses.into_iter().filter_map(address_facts);
+    // Held addresses are the fabric's, though they stand on a link of the host.
+    let addresses = addresses.filter(|a| foreign(Some(a.link)) && !a.ours);
     let addresses = addresses.map(crate::observe::AddressFacts::into_host).collect();
     let mut routes = Vec::new();
     for family in [Family::V4, Family::V6] {

@@ -4,8 +4,8 @@ use weft_model::ownership::{BRIDGE, BRIDGE_MAC, LINK_GROUP_DEAD, LINK_GROUP_PODS
 use weft_plan::{Executor, Step};
 
 use crate::{
-    attach::is_gone, error::Error, netlink::Netlink, observe::all_links, request::Request,
-    route::RouteExecutor,
+    attach::is_gone, error::Error, held::HeldAddresses, netlink::Netlink, observe::all_links,
+    request::Request, route::RouteExecutor,
 };
 
 /// Deletes routes, rules and links that bear our marks in the calling thread's namespace, and returns a line per object.
@@ -15,6 +15,9 @@ pub fn purge() -> (Vec<String>, Vec<Error>) {
     let mut done = Vec::new();
     let mut errors = Vec::new();
     if let Err(error) = purge_routes(&mut done, &mut errors) {
+        errors.push(error);
+    }
+    if let Err(error) = purge_held(&mut done) {
         errors.push(error);
     }
     if let Err(error) = purge_links(&mut done, &mut errors) {
@@ -37,6 +40,15 @@ fn purge_routes(done: &mut Vec<String>, errors: &mut Vec<Error>) -> Result<(), E
             .map(|(_, step)| step.to_string()),
     );
     errors.extend(failures.into_iter().map(|failure| failure.error));
+    Ok(())
+}
+
+fn purge_held(done: &mut Vec<String>) -> Result<(), Error> {
+    let mut held = HeldAddresses::open()?;
+    for address in held.read()? {
+        held.release(address)?;
+        done.push(format!("release address {address}"));
+    }
     Ok(())
 }
 

@@ -68,7 +68,9 @@ impl RouteExecutor {
         for family in [Family::V4, Family::V6] {
             let found = self.netlink.dump(&Request::routes_of_protocol(family, ROUTE_PROTOCOL))?;
             for route in found.into_iter().filter_map(|m| route_facts(family, m)) {
-                if route.protocol != RouteProtocol::Other(ROUTE_PROTOCOL) {
+                // Local ones are held addresses (held.rs), another subject's.
+                let ours = route.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
+                if !ours || route.kind == RouteType::Local {
                     continue;
                 }
                 match route_entry(route, &mut names) {

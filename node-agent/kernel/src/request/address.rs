@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope},
+    address::{
+        AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+        CacheInfo,
+    },
 };
 use weft_model::ownership::ROUTE_PROTOCOL;
 
@@ -30,6 +33,19 @@ impl Request {
         message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(ROUTE_PROTOCOL)));
         let what = format!("add address {address}/{prefix}");
         Self::new(RouteNetlinkMessage::NewAddress(message), Existing::Refuse.flags(), what)
+    }
+
+    /// Adds an address that the machine answers for and never sends from by itself: deprecated, without a route of its own.
+    pub(crate) fn put_held_address(index: u32, address: IpAddr) -> Self {
+        let mut message = address_message(index, address, 128, false);
+        let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+        message.attributes.push(AddressAttribute::Flags(flags));
+        message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(ROUTE_PROTOCOL)));
+        let mut life = CacheInfo::default();
+        life.ifa_valid = u32::MAX;
+        message.attributes.push(AddressAttribute::CacheInfo(life));
+        let what = format!("hold address {address}");
+        Self::new(RouteNetlinkMessage::NewAddress(message), Existing::Replace.flags(), what)
     }
 
     /// Removes an address.

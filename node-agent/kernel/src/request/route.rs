@@ -60,6 +60,22 @@ impl Request {
         Self::new(RouteNetlinkMessage::NewRoute(route_message(entry)), existing.flags(), what)
     }
 
+    /// Makes an address local to the machine, by a route of ours.
+    pub(crate) fn put_local_route(address: IpAddr, loopback: u32) -> Self {
+        let mut message = local_message(address);
+        message.header.scope = RouteScope::Host;
+        message.attributes.push(RouteAttribute::Oif(loopback));
+        let what = format!("hold address {address}");
+        Self::new(RouteNetlinkMessage::NewRoute(message), Existing::Replace.flags(), what)
+    }
+
+    /// Takes such a route away.
+    pub(crate) fn delete_local_route(address: IpAddr) -> Self {
+        let mut message = local_message(address);
+        message.header.scope = RouteScope::NoWhere;
+        Self::new(RouteNetlinkMessage::DelRoute(message), 0, format!("release address {address}"))
+    }
+
     /// Removes a route of ours: the protocol number must match.
     pub(crate) fn delete_route(table: u32, destination: AddressRange) -> Self {
         let mut message = bare_message(table, destination);
@@ -69,6 +85,13 @@ impl Request {
         let what = format!("delete route {destination} in table {table}");
         Self::new(RouteNetlinkMessage::DelRoute(message), 0, what)
     }
+}
+
+fn local_message(address: IpAddr) -> RouteMessage {
+    const LOCAL: u32 = 255; // RT_TABLE_LOCAL (linux/rtnetlink.h)
+    let mut message = bare_message(LOCAL, AddressRange::host(address));
+    message.header.kind = RouteType::Local;
+    message
 }
 
 fn bare_message(table: u32, destination: AddressRange) -> RouteMessage {
