@@ -54,3 +54,9 @@ pub const MAX_ENDPOINTS: usize = 100_000;
 pub const MAX_PROBE_HEADERS: usize = 32;
 /// Pools of load-balancer addresses; more are refused.
 pub const MAX_POOLS: usize = 1_000;
+/// Namespaces that are written; more are refused.
+pub const MAX_NAMESPACES: usize = 10_000;
+/// Services, and likewise slices and pods of which people say something; more are refused.
+pub const MAX_NAMESPACED: usize = 100_000;
+/// Owners that the leader changes by one command; the others follow with the next.
+pub const MAX_OWNERS_PER_COMMAND: usize = 1_000;

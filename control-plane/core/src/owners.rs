@@ -17,6 +17,7 @@ use crate::{
         owner::is_announced,
         service::{PoolRef, pool_of},
     },
+    limits,
 };
 
 /// What the leader knows of a node; one that isn't told is dead.
@@ -28,11 +29,12 @@ pub enum Liveness {
     Away,
 }
 
-/// Owners and successors that must change, in order of addresses; nothing when all is well. Epoch and revision of what
-/// comes out are made when the command is applied.
+/// Owners and successors that must change, in order of addresses and no more than one command takes; nothing when all is
+/// well. Epoch and revision of what comes out are made when the command is applied.
 pub fn decide(state: &State, alive: &BTreeMap<NodeName, Liveness>) -> Vec<AddressOwner> {
     let announced = state.balanced_addresses().filter(|address| is_announced(state, *address));
-    announced.filter_map(|address| decide_one(state, alive, address)).collect()
+    let changes = announced.filter_map(|address| decide_one(state, alive, address));
+    changes.take(limits::MAX_OWNERS_PER_COMMAND).collect()
 }
 
 fn decide_one(state: &State, alive: &BTreeMap<NodeName, Liveness>, address: IpAddr) -> Option<AddressOwner> {

@@ -10,9 +10,19 @@ use weft_model::{
 use super::service;
 use crate::{Error, ServiceError, admit, edit::Edit, limits, state::within};
 
+/// Refuses one more object of a kind of which there are enough.
+pub(crate) fn check_count(kind: &'static str, name: String, count: usize, limit: usize) -> Result<(), Error> {
+    if count < limit {
+        return Ok(());
+    }
+    Err(Error::TooLarge { kind, name, what: "objects of its kind beside it", limit })
+}
+
 pub(crate) fn write_namespace(edit: &mut Edit<'_>, wanted: &Namespace) -> Result<Written, Error> {
     let mut new = admit::complete_namespace(edit.state(), wanted.clone())?;
-    if !edit.state().namespaces().contains_key(&new.name) {
+    let namespaces = edit.state().namespaces();
+    if !namespaces.contains_key(&new.name) {
+        check_count("namespace", new.name.to_string(), namespaces.len(), limits::MAX_NAMESPACES)?;
         new.created = edit.time();
     }
     Ok(edit.put_object(Object::Namespace(new)))
@@ -24,6 +34,8 @@ pub(crate) fn write_slice(edit: &mut Edit<'_>, wanted: &EndpointSlice) -> Result
     match edit.state().slices().get(&new.name) {
         Some(old) => new.generation += u64::from(new != *old),
         None => {
+            let count = edit.state().slices().len();
+            check_count("endpointslice", new.name.to_string(), count, limits::MAX_NAMESPACED)?;
             let uid = ObjectUid(edit.chance(&format!("endpointslice/{}", new.name)).bytes());
             (new.uid, new.generation, new.created) = (uid, 1, edit.time());
         }
@@ -34,7 +46,11 @@ pub(crate) fn write_slice(edit: &mut Edit<'_>, wanted: &EndpointSlice) -> Result
 pub(crate) fn write_pod_spec(edit: &mut Edit<'_>, wanted: &PodSpec) -> Result<Written, Error> {
     admit::check_namespace(edit.state(), "podspec", &wanted.name)?;
     let mut new = admit::complete_pod_spec(edit.state(), wanted.clone())?;
-    let old = edit.state().pod_specs().get(&new.name);
+    let specs = edit.state().pod_specs();
+    let old = specs.get(&new.name);
+    if old.is_none() {
+        check_count("podspec", new.name.to_string(), specs.len(), limits::MAX_NAMESPACED)?;
+    }
     new.generation += u64::from(old.is_none_or(|old| new != *old));
     Ok(edit.put_object(Object::PodSpec(new)))
 }
@@ -137,4 +153,17 @@ fn delete_namespace(edit: &mut Edit<'_>, name: &NamespaceName) -> Result<(), Err
     rest.into_iter().for_each(|key| edit.delete_object(key));
     edit.delete_object(Key::Namespace(name.clone()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_errors::{Coded, TOO_LARGE};
+
+    use super::*;
+
+    #[test]
+    fn kinds_have_an_end() {
+        let check = |count| check_count("service", "default/web".to_owned(), count, 10).map_err(|e| e.code());
+        assert_eq!((check(9), check(10)), (Ok(()), Err(&TOO_LARGE)));
+    }
 }

@@ -12,7 +12,12 @@ use weft_model::{Key, Object, ObjectUid, Service, ServiceName, Written};
 
 pub(crate) use balancer::{PoolRef, follow_pools, pool_of, stranded, unfit};
 
-use crate::{Error, admit, apply::owner, edit::Edit};
+use crate::{
+    Error, admit,
+    apply::{object, owner},
+    edit::Edit,
+    limits,
+};
 
 /// Puts a service, with everything that it needs given out to it.
 pub(crate) fn write(edit: &mut Edit<'_>, wanted: &Service) -> Result<Written, Error> {
@@ -28,7 +33,11 @@ pub(crate) fn write(edit: &mut Edit<'_>, wanted: &Service) -> Result<Written, Er
     external::check(state, fabric, &new)?;
     balancer::allocate(state, &mut new)?;
     match old {
-        None => (new.uid, new.generation, new.created) = (uid, 1, edit.time()),
+        None => {
+            let (name, count) = (new.name.to_string(), state.services().len());
+            object::check_count("service", name, count, limits::MAX_NAMESPACED)?;
+            (new.uid, new.generation, new.created) = (uid, 1, edit.time());
+        }
         Some(old) => {
             let load_balancer = old.load_balancer.clone();
             let written = Service { load_balancer, ..new.clone() };
