@@ -7,6 +7,7 @@ use crate::v1::{self, watch_response::Frame as Wire};
 
 /// One frame of `Sync.Watch`, checked.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a frame is taken apart where it arrives; none is kept")]
 pub enum Frame {
     /// A part of the whole state; the first replaces the View.
     Snapshot {

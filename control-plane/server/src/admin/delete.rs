@@ -25,10 +25,8 @@ pub(crate) async fn delete(
     fresh(context, false, deadline).await?;
     let asked = wanted.clone();
     let chosen = context.handle.query(move |state| choose(state, asked, ignore_missing)).await?;
-    let (action, removed) = match chosen? {
-        Chosen::Nothing(revision) => return Ok(v1::DeleteResponse { revision, removed: Vec::new() }),
-        Chosen::Do(action, removed) => (action, removed),
-    };
+    let Chosen { revision, action, removed } = chosen?;
+    let Some(action) = action else { return Ok(v1::DeleteResponse { revision, removed }) };
     let applied = context.propose(mutation, action, deadline).await?;
     applied.answer?;
     Ok(v1::DeleteResponse { revision: applied.revision.0, removed })
@@ -36,11 +34,13 @@ pub(crate) async fn delete(
 
 /// What a request comes to.
 #[derive(Debug)]
-enum Chosen {
-    /// Everything had been missing; the present revision.
-    Nothing(u64),
-    /// The command, and what it removes.
-    Do(Action, Vec<v1::ObjectRef>),
+struct Chosen {
+    /// Revision of the state that was looked at.
+    revision: u64,
+    /// The command; `None` when everything had been missing.
+    action: Option<Action>,
+    /// What it removes.
+    removed: Vec<v1::ObjectRef>,
 }
 
 fn choose(state: &State, wanted: Vec<v1::ObjectRef>, ignore_missing: bool) -> Result<Chosen, Error> {
@@ -60,8 +60,8 @@ fn choose(state: &State, wanted: Vec<v1::ObjectRef>, ignore_missing: bool) -> Re
     // A namespace takes with it what is left in it: it goes last.
     keys.sort_by_key(|(key, _)| matches!(key, Key::Namespace(_)));
     let action = match keys.as_slice() {
-        [] => return Ok(Chosen::Nothing(state.meta().revision.0)),
-        [(Key::Node(name), _)] => Action::RemoveNode { name: name.clone() },
+        [] => None,
+        [(Key::Node(name), _)] => Some(Action::RemoveNode { name: name.clone() }),
         several => {
             if let Some((_, node)) = several.iter().find(|(key, _)| matches!(key, Key::Node(_))) {
                 let error = Error::new(&OBJECT_INVALID, "a node is removed alone, not together with others");
@@ -69,10 +69,11 @@ fn choose(state: &State, wanted: Vec<v1::ObjectRef>, ignore_missing: bool) -> Re
                     .object("node", "", &node.name)
                     .try_this("remove it by itself", format!("weft node remove {}", node.name)));
             }
-            Action::Delete { keys: several.iter().map(|(key, _)| key.clone()).collect() }
+            Some(Action::Delete { keys: several.iter().map(|(key, _)| key.clone()).collect() })
         }
     };
-    Ok(Chosen::Do(action, keys.into_iter().map(|(_, reference)| reference).collect()))
+    let removed = keys.into_iter().map(|(_, reference)| reference).collect();
+    Ok(Chosen { revision: state.meta().revision.0, action, removed })
 }
 
 /// The key of an object that is there and that people may delete.

@@ -105,11 +105,11 @@ fn endpoint(reader: &mut Reader<'_>, value: Placed, path: &str, kind: AddressTyp
     Some(SliceEndpoint {
         addresses: addresses?,
         fqdn: fqdn?,
-        conditions: conditions.map_or_else(|| Some(Conditions::default()), |read| read)?,
+        conditions: conditions.unwrap_or_else(|| Some(Conditions::default()))?,
         hostname: hostname?,
         node,
         zone: zone?,
-        hints: hints.map_or_else(|| Some(Hints::default()), |read| read)?,
+        hints: hints.unwrap_or_else(|| Some(Hints::default()))?,
         pod,
     })
 }

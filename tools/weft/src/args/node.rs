@@ -37,6 +37,7 @@ pub(crate) enum Node {
 
 /// `weft pod`.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one is made from the command line, once")]
 pub(crate) enum Pod {
     /// All pods of a namespace
     List {
