@@ -29,18 +29,18 @@ pub enum Term {
         seed: u32,
     },
     /// A number with only these bits kept.
-    Masked(Box<Term>, u32),
+    Masked(Box<Self>, u32),
     /// What a map gives for a key; a rule ends where the map has none.
     Mapped {
         /// The key.
-        key: Box<Term>,
+        key: Box<Self>,
         /// Name of the map, in the same table.
         map: &'static str,
         /// What the map gives.
         data: &'static [DataType],
     },
     /// Values side by side.
-    Joined(Vec<Term>),
+    Joined(Vec<Self>),
 }
 
 impl Term {

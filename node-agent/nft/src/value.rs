@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// Length of an interface name in the kernel, terminating zero included (`IFNAMSIZ`).
@@ -150,6 +150,28 @@ impl Value {
             | Self::U8(_)
             | Self::U16(_)
             | Self::U32(_) => self.first_bytes(),
+        }
+    }
+
+    /// An address.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.addresses().filter(|(first, last)| first == last).map(|(first, _)| first)
+    }
+
+    /// First and last of a range of addresses; of one address itself, twice.
+    pub const fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        match self {
+            Self::V4(a) => Some((IpAddr::V4(*a), IpAddr::V4(*a))),
+            Self::V6(a) => Some((IpAddr::V6(*a), IpAddr::V6(*a))),
+            Self::V4Range(a, b) => Some((IpAddr::V4(*a), IpAddr::V4(*b))),
+            Self::V6Range(a, b) => Some((IpAddr::V6(*a), IpAddr::V6(*b))),
+            Self::Name(_)
+            | Self::NamePrefix(_)
+            | Self::Mac(_)
+            | Self::Protocol(_)
+            | Self::U8(_)
+            | Self::U16(_)
+            | Self::U32(_) => None,
         }
     }
 

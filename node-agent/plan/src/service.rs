@@ -15,6 +15,7 @@ mod element;
 mod fixture;
 mod ids;
 mod maglev;
+mod reading;
 mod round;
 mod rules;
 mod serve;

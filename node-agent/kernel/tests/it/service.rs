@@ -1,6 +1,10 @@
 //! The service tables in a real kernel: loaded, read back, changed, as the `nft` program lists them, and how long that takes.
 
-use std::{net::IpAddr, process::Command};
+use std::{
+    net::IpAddr,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use weft_kernel::NftSocket;
 use weft_model::{
@@ -178,5 +182,62 @@ fn the_nft_program_lists_service_tables_as_our_text_says() {
         let differing = listed.lines().zip(ours.lines()).find(|(a, b)| a != b);
         assert_eq!(differing, None, "nft on the left, our text on the right");
         assert_eq!(listed.lines().count(), ours.lines().count());
+    });
+}
+
+/// So many services of two ports with three backends each.
+fn many(count: u32) -> Vec<ServiceItem> {
+    let one = |n: u32| {
+        let address = |high: u32| IpAddr::V4((high + n).into());
+        let backends: Vec<String> =
+            (0..3).map(|i| IpAddr::V4((0x0a01_0000 + n * 3 + i).into()).to_string()).collect();
+        let endpoints = backends.iter().map(|b| endpoint(b, 1, &[8080, 53])).collect();
+        let address = address(0x0a70_0100).to_string();
+        service(&format!("shop/s{n}"), &[&address], &[(Protocol::Tcp, 80), (Protocol::Udp, 53)], endpoints)
+    };
+    (1..=count).map(one).collect()
+}
+
+#[test]
+fn loading_and_changing_services_stay_quick() {
+    const SERVICES: u32 = 2000;
+    in_namespace(|| {
+        let mut socket = NftSocket::open().unwrap();
+        let facts = facts(&[pod(1)]);
+        let mut view = with_services(Overlay::Wireguard, many(SERVICES));
+        let mut services = Services::new();
+        let begin = Instant::now();
+        services.want(&view, &facts, Scope::All);
+        let planned = begin.elapsed();
+        let transactions = commit(&mut socket, &mut services);
+        let loaded = begin.elapsed();
+        let mut changes = Vec::new();
+        for n in 1..=100 {
+            let item = many(SERVICES + n).pop().unwrap();
+            let touched = view.fold(delta(8 + u64::from(n), vec![Item::Service(item)], Vec::new())).unwrap();
+            let begin = Instant::now();
+            services.want(&view, &facts, Scope::Items(&touched.keys));
+            let transaction = services.next(Sweep::Allowed).unwrap();
+            let planned = begin.elapsed();
+            socket.commit(&transaction.batch).unwrap();
+            services.committed(transaction);
+            changes.push((begin.elapsed() - planned, planned));
+            assert!(services.next(Sweep::Allowed).is_none());
+        }
+        changes.sort();
+        let (kernel, plan) = changes[50];
+        let begin = Instant::now();
+        services.observed(&socket.observe(&services.tables()).unwrap());
+        let looked = begin.elapsed();
+        assert!(services.is_settled());
+        println!(
+            "{SERVICES} services: planned {planned:?}, loaded {loaded:?} in {transactions} transactions; one more: \
+             planned {plan:?}, kernel {kernel:?}; looked at in {looked:?}"
+        );
+        // Far above what is measured: this finds work that grows with what is there, not a slow machine.
+        assert!(
+            kernel < Duration::from_millis(50) && loaded < Duration::from_secs(10),
+            "{kernel:?} {loaded:?}"
+        );
     });
 }

@@ -59,7 +59,7 @@ impl Cleanup {
         let left = exact.or_else(|| self.targets.get(&(flow.protocol, None, port)).filter(|_| is_node()));
         left.is_some_and(|left| {
             let untouched = flow.reply_source == flow.destination;
-            !left.serving.contains(&flow.reply_source) && !(left.is_gone && untouched)
+            !(left.serving.contains(&flow.reply_source) || left.is_gone && untouched)
         })
     }
 }
@@ -68,6 +68,8 @@ impl Cleanup {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Targets {
     known: BTreeMap<ServiceName, BTreeMap<Target, BTreeSet<SocketAddr>>>,
+    /// Who has a target: mostly one service.
+    holders: BTreeMap<Target, BTreeSet<ServiceName>>,
     due: BTreeSet<Target>,
     begun: bool,
 }
@@ -88,6 +90,17 @@ impl Targets {
         }
         if self.begun {
             self.due.extend(new.keys().filter(|target| !old.contains_key(target)));
+        }
+        for target in old.keys().filter(|target| !new.contains_key(target)) {
+            if let Some(holders) = self.holders.get_mut(target) {
+                holders.remove(name);
+                if holders.is_empty() {
+                    self.holders.remove(target);
+                }
+            }
+        }
+        for target in new.keys() {
+            self.holders.entry(*target).or_default().insert(name.clone());
         }
         if !new.is_empty() {
             self.known.insert(name.clone(), new);
@@ -110,20 +123,20 @@ impl Targets {
         if due.is_empty() {
             return Cleanup::default();
         }
-        let mut all = self.all(node_addresses);
-        all.targets.retain(|target, _| due.contains(target));
-        for target in due {
-            all.targets.entry(target).or_insert(Left { serving: BTreeSet::new(), is_gone: true });
-        }
-        all
+        let targets = due.into_iter().map(|target| (target, self.left(&target))).collect();
+        Cleanup { targets, node_addresses }
+    }
+
+    fn left(&self, target: &Target) -> Left {
+        let holders = self.holders.get(target);
+        let serving =
+            holders.into_iter().flatten().filter_map(|name| self.known.get(name)?.get(target)).flatten();
+        Left { serving: serving.copied().collect(), is_gone: holders.is_none() }
     }
 
     /// Everything that services have now.
     pub(super) fn all(&self, node_addresses: BTreeSet<IpAddr>) -> Cleanup {
-        let mut targets: BTreeMap<Target, Left> = BTreeMap::new();
-        for (target, serving) in self.known.values().flatten() {
-            targets.entry(*target).or_default().serving.extend(serving);
-        }
+        let targets = self.holders.keys().map(|target| (*target, self.left(target))).collect();
         Cleanup { targets, node_addresses }
     }
 }

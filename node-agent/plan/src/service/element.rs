@@ -162,17 +162,19 @@ pub(super) fn read(family: Family, set: &str, element: &Element) -> Option<Seen>
         ("picks", [Field::U32(group), Field::U32(_)], _) => Seen::Part(*group, "picks"),
         ("live", [Field::U32(group), Field::U32(_)], _) => Seen::Part(*group, "live"),
         ("sticky", [Field::U32(group)], _) => Seen::Part(*group, STICKY),
-        ("pingable", [address], []) => Seen::Entry(Key::Pingable(ip(address)?), Value::Present),
-        ("balanced", [address], []) => Seen::Entry(Key::Balanced(ip(address)?), Value::Present),
+        ("pingable", [address], []) => Seen::Entry(Key::Pingable(address.address()?), Value::Present),
+        ("balanced", [address], []) => Seen::Entry(Key::Balanced(address.address()?), Value::Present),
         ("restricted", [address, Field::Protocol(number), Field::U16(port)], []) => {
-            Seen::Entry(Key::Restricted(ip(address)?, protocol(*number)?, *port), Value::Present)
+            Seen::Entry(Key::Restricted(address.address()?, protocol(*number)?, *port), Value::Present)
         }
-        ("allowed", [address, Field::Protocol(number), Field::U16(port), sender], []) => {
-            Seen::Entry(Key::Allowed(ip(address)?, protocol(*number)?, *port, range(sender)?), Value::Present)
-        }
-        (_, [address, Field::Protocol(number), Field::U16(port)], [Field::U32(target)]) => {
-            Seen::Entry(Key::Front(kind?, ip(address)?, protocol(*number)?, *port), Value::Target(*target))
-        }
+        ("allowed", [address, Field::Protocol(number), Field::U16(port), sender], []) => Seen::Entry(
+            Key::Allowed(address.address()?, protocol(*number)?, *port, range(sender)?),
+            Value::Present,
+        ),
+        (_, [address, Field::Protocol(number), Field::U16(port)], [Field::U32(target)]) => Seen::Entry(
+            Key::Front(kind?, address.address()?, protocol(*number)?, *port),
+            Value::Target(*target),
+        ),
         (_, [Field::Protocol(number), Field::U16(port)], [Field::U32(target)]) => {
             Seen::Entry(Key::Port(kind?, family, protocol(*number)?, *port), Value::Target(*target))
         }
@@ -180,29 +182,9 @@ pub(super) fn read(family: Family, set: &str, element: &Element) -> Option<Seen>
     })
 }
 
-fn ip(field: &Field) -> Option<IpAddr> {
-    match field {
-        Field::V4(a) => Some(IpAddr::V4(*a)),
-        Field::V6(a) => Some(IpAddr::V6(*a)),
-        Field::Name(_)
-        | Field::NamePrefix(_)
-        | Field::Mac(_)
-        | Field::V4Range(..)
-        | Field::V6Range(..)
-        | Field::Protocol(_)
-        | Field::U8(_)
-        | Field::U16(_)
-        | Field::U32(_) => None,
-    }
-}
-
 /// Only ranges that are prefixes are ever ours.
 fn range(field: &Field) -> Option<AddressRange> {
-    let (first, last): (IpAddr, IpAddr) = match field {
-        Field::V4Range(a, b) => ((*a).into(), (*b).into()),
-        Field::V6Range(a, b) => ((*a).into(), (*b).into()),
-        single => (ip(single)?, ip(single)?),
-    };
+    let (first, last) = field.addresses()?;
     let of = |prefix| format!("{first}/{prefix}").parse::<AddressRange>().ok();
     (0..=Family::of(first).bits()).filter_map(of).find(|range| range.first() == first && range.last() == last)
 }

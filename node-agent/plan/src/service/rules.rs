@@ -122,13 +122,13 @@ pub(super) fn table(family: Family, sticks: &BTreeSet<Stick>) -> Table {
     let unknown = vec![Statement::Counter, Statement::goto(REFUSED)];
     let mut chains = vec![
         nat("arriving", Hook::Prerouting, DESTINATIONS, arriving()),
-        nat("sent_here", Hook::Output, DESTINATIONS, side.from_node()),
+        nat("sent_here", Hook::Output, DESTINATIONS, side.of_node()),
         nat("leaving", Hook::Postrouting, SOURCES, side.leaving()),
         filter("unserved_through", Hook::Forward, unserved_of_others()),
         filter("unserved_in", Hook::Input, side.unserved_in()),
         filter("unserved_here", Hook::Output, vec![rule("", vec![new(), Statement::goto("unserved")])]),
-        chain("from_pods", side.from_pods()),
-        chain("from_outside", side.from_outside()),
+        chain("from_pods", side.of_pods()),
+        chain("from_outside", side.of_outside()),
         chain("served", served(None)),
         chain("served_node", served(Some(FROM_NODE))),
         chain("served_outside", served(Some(FROM_OUTSIDE))),
@@ -358,17 +358,17 @@ impl Side {
         Statement::Translate { what, v4: self.is_v4(), to, random, mark: None }
     }
 
-    fn from_pods(self) -> Vec<Rule> {
+    fn of_pods(self) -> Vec<Rule> {
         let find = |front| self.find(front, "served");
         vec![self.restrict(), find(Front::Services), find(Front::NodePorts), self.echo()]
     }
 
-    fn from_node(self) -> Vec<Rule> {
+    fn of_node(self) -> Vec<Rule> {
         let find = |front| self.find(front, "served_node");
         vec![self.restrict(), find(Front::Services), find(Front::NodePorts), self.echo()]
     }
 
-    fn from_outside(self) -> Vec<Rule> {
+    fn of_outside(self) -> Vec<Rule> {
         let fronts = [Front::Outside, Front::OutsidePorts, Front::Services];
         let found = fronts.map(|front| self.find(front, "served_outside"));
         [self.restrict()].into_iter().chain(found).collect()

@@ -7,11 +7,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
 };
 
 use weft_model::{Family, ItemKey, ServiceName};
-use weft_nft::{Data, Element, Elements, Observed, SetRef, Table, Verdict, table_text};
+use weft_nft::{Data, Elements, Observed, SetRef, Table, Verdict, table_text};
 use weft_view::View;
 
 use super::{
@@ -19,8 +18,9 @@ use super::{
     choose::Here,
     cleanup::{Cleanup, Targets},
     compile::{Compiler, Entries, Group, Key, Value, ports},
-    element::{self, Seen},
+    element,
     ids::{Ids, PortName},
+    reading::Reading,
     round::{self, Round, Transaction},
     rules::{self, Stick},
 };
@@ -412,7 +412,7 @@ impl Services {
         self.sticks.remove(name);
     }
 
-    /// Chains of time-outs that elements in the kernel lead to.
+    /// Chains of time-outs that elements in the kernel lead to; not looked for while there is none that could go.
     fn led_to(&self) -> BTreeSet<Stick> {
         let of = |value: &Value| -> Option<Stick> {
             match value {
@@ -427,6 +427,11 @@ impl Services {
                 Value::Present | Value::Target(_) => None,
             }
         };
+        let wanted = self.wanted_sticks();
+        let is_old = |actual: &Actual| actual.sticks.iter().any(|stick| !wanted.contains(stick));
+        if !self.actual.as_ref().is_some_and(is_old) {
+            return BTreeSet::new();
+        }
         self.tracker.actual().values().filter_map(of).collect()
     }
 
@@ -474,47 +479,8 @@ fn group_of(value: &Value) -> Option<&Group> {
 }
 
 fn node_addresses(base: &Elements) -> BTreeSet<IpAddr> {
-    let of = |field: &weft_nft::Value| match field {
-        weft_nft::Value::V4(a) => Some(IpAddr::V4(*a)),
-        weft_nft::Value::V6(a) => Some(IpAddr::V6(*a)),
-        _ => None,
-    };
     let sets = base.iter().filter(|(set, _)| set.name == "node_addresses");
-    sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first().and_then(of)).collect()
-}
-
-/// Entries out of a dump, element by element.
-#[derive(Default)]
-struct Reading {
-    entries: BTreeMap<Key, Value>,
-    groups: BTreeMap<(Family, u32), BTreeSet<(&'static str, Element)>>,
-}
-
-impl Reading {
-    fn take(&mut self, family: Family, seen: Seen, element: Element) {
-        match seen {
-            Seen::Entry(key, value) => drop(self.entries.insert(key, value)),
-            Seen::Part(group, set) => {
-                self.groups.entry((family, group)).or_default().insert((set, element));
-            }
-        }
-    }
-
-    /// Groups that are as wanted share the wanted value: mostly all of them.
-    fn finish(self, tracker: &Tracker<Key, Value>) -> BTreeMap<Key, Value> {
-        let mut entries = self.entries;
-        for ((family, number), seen) in self.groups {
-            let key = Key::Group(family, number);
-            let value = match tracker.desired(&key) {
-                Some(Value::Group(group)) if element::group(number, group) == seen => {
-                    Value::Group(Arc::clone(group))
-                }
-                _ => Value::Seen(Arc::new(seen)),
-            };
-            entries.insert(key, value);
-        }
-        entries
-    }
+    sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first()?.address()).collect()
 }
 
 #[cfg(test)]
