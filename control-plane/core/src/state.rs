@@ -196,6 +196,16 @@ impl State {
         derive::all(self)
     }
 
+    /// Keys of the items there may be, in order.
+    pub fn item_keys(&self) -> impl Iterator<Item = weft_model::ItemKey> + '_ {
+        derive::keys(self)
+    }
+
+    /// One item; `None` when there is none.
+    pub fn item(&self, key: &weft_model::ItemKey) -> Option<Item> {
+        derive::item(self, key)
+    }
+
     /// Hash over every row: equal on replicas with equal states at one index. Reads the whole state.
     pub fn digest(&self) -> [u8; 32] {
         hash::digest(self.records())

@@ -70,11 +70,15 @@ pub(crate) fn item(state: &State, key: &ItemKey) -> Option<Item> {
 
 /// All items, in order of their keys.
 pub(crate) fn all(state: &State) -> Vec<Item> {
-    let keys = std::iter::once(ItemKey::Fabric)
+    keys(state).filter_map(|key| item(state, &key)).collect()
+}
+
+/// Keys of the items there may be, in order.
+pub(crate) fn keys(state: &State) -> impl Iterator<Item = ItemKey> {
+    std::iter::once(ItemKey::Fabric)
         .chain(state.nodes().keys().cloned().map(ItemKey::Peer))
         .chain(state.leases().keys().copied().map(ItemKey::Route))
         .chain(state.services().keys().cloned().map(ItemKey::Service))
         .chain(state.pod_specs().keys().cloned().map(ItemKey::Probe))
-        .chain(state.owners().keys().copied().map(ItemKey::Owner));
-    keys.filter_map(|key| item(state, &key)).collect()
+        .chain(state.owners().keys().copied().map(ItemKey::Owner))
 }

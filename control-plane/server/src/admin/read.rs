@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use weft_core::State;
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
 use weft_model::{
-    Item, Key, Kind, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod, ReplicaId,
+    Item, ItemKey, Key, Kind, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod, ReplicaId,
 };
 use weft_proto::{convert::kind_from_wire, v1};
 
@@ -54,10 +54,14 @@ pub(crate) async fn items(
     let kind = v1::ItemKind::try_from(wire.kind)
         .map_err(|_| Error::new(&OBJECT_INVALID, "no such kind of items").field("kind"))?;
     let stale = wire.stale;
-    let wanted = move |item: &Item| is_wanted(item, kind, &wire.namespace, &wire.name);
+    let wanted = move |key: &ItemKey| is_wanted(key, kind, &wire.namespace, &wire.name);
     fresh(context, stale, deadline).await?;
-    let (mut items, revision) = context.handle.query(|state| (state.items(), state.meta().revision)).await?;
-    items.retain(wanted);
+    let look = move |state: &State| {
+        let keys = state.item_keys().filter(wanted);
+        let items: Vec<Item> = keys.filter_map(|key| state.item(&key)).collect();
+        (items, state.meta().revision)
+    };
+    let (items, revision) = context.handle.query(look).await?;
     let snapshot = v1::SnapshotPart {
         revision: revision.0,
         first: true,
@@ -68,16 +72,14 @@ pub(crate) async fn items(
 }
 
 /// Whether an item is of a kind, a namespace and a name; those that are empty don't narrow.
-fn is_wanted(item: &Item, kind: v1::ItemKind, namespace: &str, name: &str) -> bool {
-    let (own, in_namespace, named) = match item {
-        Item::Fabric(_) => (v1::ItemKind::Fabric, None, "main".to_owned()),
-        Item::Peer(peer) => (v1::ItemKind::Peer, None, peer.node.to_string()),
-        Item::Route(route) => (v1::ItemKind::Route, None, route.block.to_string()),
-        Item::Service(service) => {
-            (v1::ItemKind::Service, Some(&service.name.namespace), service.name.name.to_string())
-        }
-        Item::Probe(probe) => (v1::ItemKind::Probe, Some(&probe.pod.namespace), probe.pod.name.to_string()),
-        Item::Owner(owner) => (v1::ItemKind::Owner, None, owner.address.to_string()),
+fn is_wanted(key: &ItemKey, kind: v1::ItemKind, namespace: &str, name: &str) -> bool {
+    let (own, in_namespace, named) = match key {
+        ItemKey::Fabric => (v1::ItemKind::Fabric, None, "main".to_owned()),
+        ItemKey::Peer(node) => (v1::ItemKind::Peer, None, node.to_string()),
+        ItemKey::Route(block) => (v1::ItemKind::Route, None, block.to_string()),
+        ItemKey::Service(name) => (v1::ItemKind::Service, Some(&name.namespace), name.name.to_string()),
+        ItemKey::Probe(pod) => (v1::ItemKind::Probe, Some(&pod.namespace), pod.name.to_string()),
+        ItemKey::Owner(address) => (v1::ItemKind::Owner, None, address.to_string()),
     };
     (kind == v1::ItemKind::Unspecified || kind == own)
         && (namespace.is_empty() || in_namespace.is_none_or(|own| own.as_str() == namespace))
