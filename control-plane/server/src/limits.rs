@@ -89,7 +89,7 @@ pub(crate) const LEADERLESS_CALL: Duration = Duration::from_millis(1_500);
 /// a node to reach everybody in 5 s.
 pub(crate) const LEADERLESS_STREAM: Duration = Duration::from_secs(3);
 /// How often a leader looks which nodes live, while a load balancer has an address.
-pub(crate) const OWNER_LOOK: Duration = Duration::from_millis(250);
+pub(crate) const OWNER_LOOK: Duration = Duration::from_millis(500);
 /// How often it looks whether there is one, and after a look that failed.
 pub(crate) const OWNER_REST: Duration = Duration::from_secs(1);
 /// A node that lost its stream keeps its addresses for so long: it may be on its way to another replica.

@@ -112,8 +112,11 @@ async fn a_shop_is_applied_changed_and_deleted_with_its_namespace() {
     assert_eq!(db.endpoints.iter().map(|e| e.address.to_string()).collect::<Vec<_>>(), ["192.0.2.7"]);
 
     // What is printed feeds back and changes nothing.
-    let printed = weft_yaml::to_yaml(&weft_yaml::object_value(&services[0]));
-    assert_eq!(changes(&apply(&admin, 2, &printed, |_| {}).await.unwrap()), [Unchanged]);
+    let mut printed = list(&admin, v1::Kind::Service, "").await;
+    printed.extend(list(&admin, v1::Kind::Slice, "").await);
+    let printed = printed.iter().map(weft_yaml::object_value).collect();
+    let printed = weft_yaml::to_yaml(&weft_yaml::list_value(printed, 1));
+    assert_eq!(changes(&apply(&admin, 2, &printed, |_| {}).await.unwrap()), [Unchanged; 3], "{printed}");
     let other = SHOP.replace("targetPort: http", "targetPort: 8080");
     let changed = apply(&admin, 3, &other, |_| {}).await.unwrap();
     let differences: Vec<&String> = changed.objects.iter().flat_map(|object| &object.differences).collect();
