@@ -133,7 +133,7 @@ impl Feed for Fabric {
         generation.feed(hasher);
         revision.feed(hasher);
         extra(hasher, 1, node_port_addresses, node_port_addresses.is_empty());
-        extra(hasher, 2, node_port_range, *node_port_range == crate::limits::DEFAULT_NODE_PORTS);
+        extra(hasher, 2, node_port_range, *node_port_range == weft_model::DEFAULT_NODE_PORT_RANGE);
         extra(hasher, 3, external_ip_ranges, external_ip_ranges.is_empty());
     }
 }

@@ -30,8 +30,6 @@ pub const TOKEN_KEPT_MILLIS: u64 = 24 * 60 * 60 * 1000;
 pub const MAX_DROPPED_TOKENS: usize = 32;
 /// Characters of names of people, token ids, container ids and interface names.
 pub const MAX_TEXT: usize = 253;
-/// First and last node port unless the fabric says otherwise, as Kubernetes has it.
-pub const DEFAULT_NODE_PORTS: (u16, u16) = (30_000, 32_767);
 /// Namespaces that always exist.
 pub const FIXED_NAMESPACES: [&str; 3] = ["default", "kube-system", "weft-system"];
 /// Ports of one service; more are refused.

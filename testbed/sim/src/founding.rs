@@ -27,7 +27,7 @@ pub(crate) fn first_snapshot() -> Seed {
         domain: "cluster.local".to_owned(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
-        node_port_range: weft_core::limits::DEFAULT_NODE_PORTS,
+        node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,
         external_ip_ranges: Vec::new(),
         generation: 1,
         revision: Revision(0),

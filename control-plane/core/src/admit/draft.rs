@@ -8,7 +8,7 @@ use weft_model::{
 };
 
 use super::fabric::check_fabric;
-use crate::{Error, limits};
+use crate::Error;
 
 /// What `weft init` was told of the fabric; `None` or no range of a family means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl FabricDraft {
             domain: self.domain.unwrap_or_else(|| DEFAULT_DOMAIN.to_owned()),
             masquerade_exceptions: self.masquerade_exceptions,
             node_port_addresses: self.node_port_addresses,
-            node_port_range: self.node_port_range.unwrap_or(limits::DEFAULT_NODE_PORTS),
+            node_port_range: self.node_port_range.unwrap_or(weft_model::DEFAULT_NODE_PORT_RANGE),
             external_ip_ranges: self.external_ip_ranges,
             generation: 1,
             revision: Revision(0),

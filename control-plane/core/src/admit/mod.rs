@@ -32,7 +32,7 @@ pub(crate) use namespace::{
 pub(crate) use pod_spec::complete as complete_pod_spec;
 pub(crate) use problems::Problems;
 pub(crate) use service::{complete as complete_service, has_health_check};
-pub(crate) use slice::complete as complete_slice;
+pub(crate) use slice::{check_foreign, complete as complete_slice};
 
 use crate::{Error, State, apply, limits};
 

@@ -43,6 +43,23 @@ pub(crate) fn complete(state: &State, wanted: EndpointSlice) -> Result<EndpointS
     Ok(new)
 }
 
+/// Refuses addresses that pods of another namespace have: who may write in one namespace could lead others' clients to
+/// pods that were never meant for them (CVE-2021-25740).
+pub(crate) fn check_foreign(state: &State, slice: &EndpointSlice) -> Result<(), Error> {
+    let mut problems = Problems::new("endpointslice", &slice.name);
+    for (index, endpoint) in slice.endpoints.iter().enumerate() {
+        for (position, address) in endpoint.addresses.iter().enumerate() {
+            let holder = state.pod_at(*address).map(|pod| &pod.name);
+            if let Some(pod) = holder.filter(|pod| pod.namespace != slice.name.namespace) {
+                let field = format!("endpoints[{index}].addresses[{position}]");
+                let why = format!("is held by pod {pod}, which is of another namespace (CVE-2021-25740)");
+                problems.invalid(field, address.to_string(), &why);
+            }
+        }
+    }
+    problems.finish()
+}
+
 const fn type_name(kind: AddressType) -> &'static str {
     match kind {
         AddressType::V4 => "IPv4",

@@ -2,7 +2,7 @@
 
 use weft_model::{Answer, ClusterId, Fabric, Member, MemberRole, Object, ReplicaId};
 
-use crate::{Error, admit, edit::Edit, limits};
+use crate::{Error, admit, edit::Edit};
 
 /// Founds the cluster: identity, fabric, first replica.
 pub(crate) fn found(
@@ -16,7 +16,7 @@ pub(crate) fn found(
     }
     let mut fabric = fabric.clone();
     if fabric.node_port_range == (0, 0) {
-        fabric.node_port_range = limits::DEFAULT_NODE_PORTS;
+        fabric.node_port_range = weft_model::DEFAULT_NODE_PORT_RANGE;
     }
     admit::check_fabric(&fabric)?;
     admit::check_replica_address(&fabric, member)?;

@@ -31,6 +31,7 @@ pub(crate) fn write_namespace(edit: &mut Edit<'_>, wanted: &Namespace) -> Result
 pub(crate) fn write_slice(edit: &mut Edit<'_>, wanted: &EndpointSlice) -> Result<Written, Error> {
     admit::check_namespace(edit.state(), "endpointslice", &wanted.name)?;
     let mut new = admit::complete_slice(edit.state(), wanted.clone())?;
+    admit::check_foreign(edit.state(), &new)?;
     match edit.state().slices().get(&new.name) {
         Some(old) => new.generation += u64::from(new != *old),
         None => {

@@ -281,6 +281,19 @@ fn a_slice_is_refused_for_what_no_packet_may_reach() {
 }
 
 #[test]
+fn a_slice_leads_nobody_to_pods_of_another_namespace() {
+    let mut world = world();
+    world.publish("n1", vec![backend(&world, 3, "n1", "app=web")]);
+    let other = Pod { name: "shop/db".parse().unwrap(), ..backend(&world, 4, "n1", "app=db") };
+    world.publish("n1", vec![other]);
+    world.put(Object::Slice(slice("default/own", "web", "10.0.0.3")));
+    let foreign = slice("default/foreign", "web", "10.0.0.3 10.0.0.4");
+    let shown = world.refused(write(Object::Slice(foreign)), &codes::OBJECT_INVALID);
+    let words = "endpoints[1].addresses[0]: Invalid value: \"10.0.0.4\": is held by pod shop/db, which is of another namespace";
+    assert!(shown.contains(words), "{shown}");
+}
+
+#[test]
 fn slices_hold_a_hundred_thousand_endpoints_and_no_more() {
     let mut world = World::small(Families::V4);
     // Straight into the rows: only the count matters here.
