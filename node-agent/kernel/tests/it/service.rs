@@ -8,15 +8,16 @@ use std::{
 
 use weft_kernel::NftSocket;
 use weft_model::{
-    ClientAffinity, Conditions, EndpointItem, Hints, IpMode, Item, ItemKey, LoadBalancerAddress, ObjectUid,
-    Overlay, Protocol, Revision, ServiceItem, ServicePortItem, ServiceType, TrafficPolicy,
+    ClientAffinity, Conditions, EndpointItem, FabricItem, Families, Family, Hints, IpMode, Item, ItemKey,
+    LoadBalancerAddress, ObjectUid, Overlay, Protocol, Revision, ServiceItem, ServicePortItem, ServiceType,
+    TrafficPolicy,
 };
 use weft_plan::{Scope, Services, Sweep, remove_service_tables};
 use weft_view::{Update, View};
 
 use crate::{
     nft::normal,
-    world::{facts, in_namespace, node, pod, view},
+    world::{fabric, facts, in_namespace, node, pod, view},
 };
 
 pub(crate) fn ip(text: &str) -> IpAddr {
@@ -124,42 +125,73 @@ pub(crate) fn with_services(overlay: Overlay, services: impl IntoIterator<Item =
 
 #[test]
 fn service_tables_are_read_back_as_they_were_loaded_and_changed() {
-    in_namespace(|| {
-        let mut socket = NftSocket::open().unwrap();
-        let facts = facts(&[pod(1)]);
-        let mut view = with_services(Overlay::Wireguard, kinds());
-        let mut services = Services::new();
-        services.want(&view, &facts, Scope::All);
-        services.observed(&socket.observe(&services.tables()).unwrap());
-        assert!(commit(&mut socket, &mut services) > 0);
-        // Another agent finds nothing to do.
-        let mut other = Services::new();
-        other.want(&view, &facts, Scope::All);
-        other.observed(&socket.observe(&other.tables()).unwrap());
-        assert!(other.is_settled());
-        assert!(other.next(Sweep::Allowed).is_none());
+    in_namespace(|| Families::ALL.into_iter().for_each(read_back));
+}
 
-        // Backends come and go, kinds change, a service goes, a time-out changes.
-        let mut after = kinds();
-        after.remove(0);
-        after[0].endpoints.remove(0);
-        after[1].source_ranges.clear();
-        after[1].external_policy = TrafficPolicy::Local;
-        after[2].affinity = Some(ClientAffinity { timeout_seconds: 60 });
-        after[4].endpoints.truncate(17);
-        let gone = ItemKey::Service("shop/plain".parse().unwrap());
-        let touched =
-            view.fold(delta(9, after.into_iter().map(Item::Service).collect(), vec![gone])).unwrap();
-        services.want(&view, &facts, Scope::Items(&touched.keys));
-        // One transaction for all changes, and one for the chain that nothing leads to any more.
-        assert_eq!(commit(&mut socket, &mut services), 2);
+fn read_back(families: Families) {
+    let mut socket = NftSocket::open().unwrap();
+    let facts = facts(&[pod(1)]);
+    let mut view = with_services(Overlay::Wireguard, kinds());
+    let fabric = FabricItem { families, ..fabric(Overlay::Wireguard) };
+    view.fold(delta(9, vec![Item::Fabric(fabric)], Vec::new())).unwrap();
+    let mut services = Services::new();
+    services.want(&view, &facts, Scope::All);
+    services.observed(&socket.observe(&services.tables()).unwrap());
+    assert!(commit(&mut socket, &mut services) > 0);
+    let differs = |socket: &mut NftSocket, view: &View| {
+        // Another agent that knows nothing yet.
         let mut other = Services::new();
-        other.want(&view, &facts, Scope::All);
+        other.want(view, &facts, Scope::All);
         other.observed(&socket.observe(&other.tables()).unwrap());
-        assert!(other.is_settled());
-        assert!(other.next(Sweep::Allowed).is_none());
-        socket.commit(&remove_service_tables()).unwrap();
-    });
+        let next = other.next(Sweep::Allowed);
+        assert_eq!(next.is_none(), other.is_settled());
+        next.map(|transaction| transaction.batch.to_string())
+    };
+    assert_eq!(differs(&mut socket, &view), None, "{families}");
+
+    // Backends come and go, kinds change, a service goes, a time-out changes.
+    let mut after = kinds();
+    after.remove(0);
+    after[0].endpoints.remove(0);
+    after[1].source_ranges.clear();
+    after[1].external_policy = TrafficPolicy::Local;
+    after[2].affinity = Some(ClientAffinity { timeout_seconds: 60 });
+    after[4].endpoints.truncate(17);
+    let gone = ItemKey::Service("shop/plain".parse().unwrap());
+    let touched = view.fold(delta(10, after.into_iter().map(Item::Service).collect(), vec![gone])).unwrap();
+    assert!(differs(&mut socket, &view).is_some());
+    services.want(&view, &facts, Scope::Items(&touched.keys));
+    // One transaction for all changes, and one for the chain that nothing leads to any more.
+    assert_eq!(commit(&mut socket, &mut services), 2);
+    assert_eq!(differs(&mut socket, &view), None, "{families}");
+
+    // What somebody takes away or adds is found and mended, without touching the rest.
+    let (set, lost, stray) = match families.primary() {
+        Family::V4 => (
+            "ip weft node_ports",
+            "tcp . 30080",
+            "ip weft backends { 0x00000100 . 0x00000000 : 10.9.9.9 . 9 }",
+        ),
+        Family::V6 => (
+            "ip6 weft node_ports",
+            "tcp . 30080",
+            "ip6 weft backends { 0x00000100 . 0x00000000 : fd09::9 . 9 }",
+        ),
+    };
+    if Command::new("nft").arg("--version").output().is_ok() {
+        for command in [format!("delete element {set} {{ {lost} }}"), format!("add element {stray}")] {
+            let output = Command::new("nft").arg(command).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        services.observed(&socket.observe(&services.tables()).unwrap());
+        let transaction = services.next(Sweep::Forbidden).unwrap();
+        assert_eq!(transaction.batch.len(), 1, "a stray stays until the View is complete");
+        socket.commit(&transaction.batch).unwrap();
+        services.committed(transaction);
+        assert_eq!(commit(&mut socket, &mut services), 1);
+        assert_eq!(differs(&mut socket, &view), None, "{families}");
+    }
+    socket.commit(&remove_service_tables()).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     io::{self, Read, Write},
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,15 +16,17 @@ use std::{
 };
 
 use nix::sys::{
-    socket::{setsockopt, sockopt::ReceiveTimeout},
+    socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, sockopt::ReceiveTimeout,
+    },
     time::{TimeVal, TimeValLike},
 };
-use weft_kernel::{Namespace, NftSocket};
+use weft_kernel::{ConnFilter, Connection, Conntrack, Namespace, NftSocket};
 use weft_model::{
-    ClientAffinity, Conditions, IpMode, Item, LoadBalancerAddress, Overlay, Protocol, Revision, ServiceItem,
-    ServiceType, TrafficPolicy,
+    ClientAffinity, Conditions, Family, IpMode, Item, LoadBalancerAddress, Overlay, Protocol, Revision,
+    ServiceItem, ServiceType, TrafficPolicy,
 };
-use weft_plan::{Facts, LocalPod, Scope, Services};
+use weft_plan::{Facts, Flow, LocalPod, Scope, Services};
 use weft_view::{Update, View};
 
 use crate::{
@@ -215,6 +218,7 @@ fn inside(overlay: Overlay) {
         vec![far, local, of_pods("near", 3, &[2]), of_pods("own", 4, &[1]), here, of_pods("empty", 6, &[])],
     );
     let (pod, node) = (world.pod(1), &world.nodes[0].space);
+    let link = Watch::new();
     let (kept, mesh) = (["10.1.1.1", "fd00:0:0:1::1"], ["10.111.0.1", "fd11::1"]);
     let from = |name: &str, source: [&str; 2]| source.map(|source| format!("{name} {source}"));
     let check = |who: &str, space: &Namespace, protocol, to: [&str; 2], expected: [String; 2]| {
@@ -249,6 +253,54 @@ fn inside(overlay: Overlay) {
         check(who, space, TCP, ["10.112.0.1:81", "[fd12::1]:81"], ["refused", "refused"].map(str::to_owned));
         open(space, who, &["10.112.0.1", "fd12::1"]);
         closed(space, who, &["10.112.0.6", "fd12::6"]);
+    }
+    link.saw_no_service();
+}
+
+/// Hears every frame on the link between the nodes.
+struct Watch {
+    ends: Arc<AtomicBool>,
+    heard: thread::JoinHandle<(usize, BTreeSet<IpAddr>)>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        let kind = (AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll);
+        let socket = nix::sys::socket::socket(kind.0, kind.1, kind.2, kind.3).unwrap();
+        setsockopt(&socket, ReceiveTimeout, &TimeVal::milliseconds(50)).unwrap();
+        let ends = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ends);
+        let hear = move || {
+            let (mut frame, mut frames, mut to) = ([0; 2048], 0, BTreeSet::new());
+            while !end.load(Ordering::Relaxed) {
+                let Ok(len) = recv(socket.as_raw_fd(), &mut frame, MsgFlags::empty()) else { continue };
+                frames += 1;
+                to.extend(destination(&frame[..len]));
+            }
+            (frames, to)
+        };
+        Self { ends, heard: thread::spawn(hear) }
+    }
+
+    /// Nothing that bears an address of a service range.
+    fn saw_no_service(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        let (frames, to) = self.heard.join().unwrap();
+        assert!(frames > 0, "it heard the link");
+        let of_services = |to: &&IpAddr| match to {
+            IpAddr::V4(a) => a.octets()[..2] == [10, 112],
+            IpAddr::V6(a) => a.segments()[0] == 0xfd12,
+        };
+        assert_eq!(to.iter().find(of_services), None);
+    }
+}
+
+/// Where an IP packet in an Ethernet frame goes.
+fn destination(frame: &[u8]) -> Option<IpAddr> {
+    match frame.get(12..14)? {
+        [8, 0] => Some(IpAddr::from(<[u8; 4]>::try_from(frame.get(30..34)?).ok()?)),
+        [0x86, 0xdd] => Some(IpAddr::from(<[u8; 16]>::try_from(frame.get(38..54)?).ok()?)),
+        _ => None,
     }
 }
 
@@ -297,9 +349,77 @@ fn outside(overlay: Overlay) {
         assert!(["p1 fd11::1", "p3 fd11::1"].contains(&heard.as_str()), "load balancer: {heard}");
         check("not in the ranges", &here, protocol, &format!("10.99.0.2:{port}"), "silence");
         check("a pod in the ranges", world.pod(1), protocol, &format!("10.99.0.2:{port}"), "p3 10.1.1.1");
-        let cluster = format!("10.112.0.1:{port}");
-        check("from outside to a cluster address", &here, protocol, &cluster, "p3 10.111.0.1");
+        let cluster = |n: u8| format!("10.112.0.{n}:{port}");
+        check("from outside to a cluster address", &here, protocol, &cluster(1), "p3 10.111.0.1");
+        check("from outside, no endpoint", &here, protocol, &cluster(5), "refused");
     }
+}
+
+#[test]
+fn flows_to_an_endpoint_that_went_move_to_another_and_others_stay() {
+    in_namespace(|| {
+        let mut world =
+            World::new(Overlay::Wireguard, vec![of_pods("one", 1, &[2]), of_pods("other", 2, &[3])]);
+        let socket = |to: &str| {
+            let to: SocketAddr = to.parse().unwrap();
+            let open = || {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                socket.connect(to).unwrap();
+                socket
+            };
+            world.pod(1).run(open).unwrap()
+        };
+        let (one, other) = (socket("10.112.0.1:53"), socket("10.112.0.2:53"));
+        let asks = |socket: &UdpSocket| {
+            let mut answer = [0; 64];
+            for _ in 0..5 {
+                let heard = socket.send(b"?").and_then(|_| socket.recv(&mut answer));
+                if let Ok(len) = heard {
+                    return String::from_utf8_lossy(&answer[..len]).into_owned();
+                }
+            }
+            "silence".to_owned()
+        };
+        assert_eq!((asks(&one).as_str(), asks(&other).as_str()), ("p2 10.1.1.1", "p3 10.1.1.1"));
+        world.change(vec![of_pods("one", 1, &[3])]);
+        assert_eq!(asks(&one), "p2 10.1.1.1", "the flow is held by connection tracking");
+        let cleanup = world.services[0].take_cleanup();
+        let clean = || {
+            let condemned = |c: &Connection| {
+                let protocol = if c.protocol == 17 { UDP } else { TCP };
+                let destination = SocketAddr::new(c.original.destination, c.original.destination_port);
+                let reply_source = SocketAddr::new(c.reply.source, c.reply.source_port);
+                cleanup.condemns(&Flow { protocol, destination, reply_source })
+            };
+            Conntrack::open().unwrap().remove_where(&ConnFilter::all(Family::V4), condemned).unwrap()
+        };
+        assert_eq!(world.nodes[0].space.run(clean).unwrap(), 1, "{cleanup:?}");
+        assert_eq!((asks(&one).as_str(), asks(&other).as_str()), ("p3 10.1.1.1", "p3 10.1.1.1"));
+        assert!(world.services[0].take_cleanup().is_empty());
+    });
+}
+
+#[test]
+fn connections_spread_evenly() {
+    in_namespace(|| {
+        const ASKED: u32 = 900;
+        let world = World::new(Overlay::Wireguard, vec![of_pods("spread", 1, &[1, 2, 3])]);
+        let count = || {
+            let mut counts = std::collections::BTreeMap::<String, u32>::new();
+            for _ in 0..ASKED {
+                let name = ask_once(UDP, "10.112.0.1:53".parse().unwrap()).unwrap_or_default();
+                *counts.entry(name.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
+            }
+            counts
+        };
+        let counts = world.nodes[0].space.run(count).unwrap();
+        assert_eq!(counts.len(), 3, "{counts:?}");
+        let expected = f64::from(ASKED) / 3.0;
+        let chi: f64 = counts.values().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
+        // Two degrees of freedom: above 18.4 once in ten thousand runs.
+        assert!(chi < 18.4, "{chi}: {counts:?}");
+    });
 }
 
 #[test]

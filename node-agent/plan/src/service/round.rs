@@ -4,7 +4,10 @@
 //! nothing leads to any more; last the ranges in which the unknown is refused, so that a whole load never refuses what is still to
 //! come: a sender tries again, and finds it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use weft_model::Family;
 use weft_nft::{Batch, Chain, Element, SetChange, SetRef, Table, limits};
@@ -107,12 +110,13 @@ impl Round {
             let new = target.sticks.difference(&from.sticks);
             steps.extend(new.map(|stick| Step::Chain(*family, rules::stick_chain(*family, *stick))));
         }
-        let (last, base): (Vec<_>, Vec<_>) =
-            target.base.changes_from(&from.base).into_iter().partition(|change| change.set.name == LAST);
+        let is_same = Arc::ptr_eq(&target.base, &from.base);
+        let base = if is_same { Vec::new() } else { target.base.changes_from(&from.base) };
+        let (last, base): (Vec<_>, Vec<_>) = base.into_iter().partition(|change| change.set.name == LAST);
         steps.extend(base.into_iter().flat_map(split).map(Step::Base));
         let sets: Vec<Table> =
             target.families.iter().map(|family| rules::table(*family, &BTreeSet::new())).collect();
-        // Who may not send is known before who may.
+        // Ranges that go make room for those that come.
         changes.sort_by_key(|(key, _, new)| (matches!(key, Key::Allowed(..)) && new.is_some(), key.clone()));
         if steps.is_empty() && last.is_empty() && changes.is_empty() {
             return None;

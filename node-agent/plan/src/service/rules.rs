@@ -228,9 +228,12 @@ fn served(flag: Option<u32>) -> Vec<Rule> {
     });
     let key = Term::Mark.masked(CLASS_BITS);
     let dispatch = rule("", vec![Statement::Dispatch { key, map: CLASSES.to_owned() }]);
-    let unserved =
-        rule("nobody serves: refused where that may be said", vec![Statement::MarkIs(MARK_ROUTABLE)]);
-    flagged.into_iter().chain([dispatch, unserved]).collect()
+    flagged.into_iter().chain([dispatch, unserved()]).collect()
+}
+
+/// The mark is no target any more: the packet goes to where services are routed, and is refused there.
+fn unserved() -> Rule {
+    rule("nobody serves: refused where that may be said", vec![Statement::MarkIs(MARK_ROUTABLE)])
 }
 
 /// The group that the mark names.
@@ -393,13 +396,11 @@ impl Side {
     }
 
     fn unserved_in(self) -> Vec<Rule> {
-        let mut rules = unserved_of_others();
+        let unknown = Statement::State(&[CtState::Invalid, CtState::New]);
         let balanced = Statement::within(&[self.destination()], "balanced");
-        rules.insert(
-            0,
-            rule("nothing of this node answers there", vec![balanced, Statement::goto("unserved_balanced")]),
-        );
-        rules
+        let goto = Statement::goto("unserved_balanced");
+        let first = rule("nothing of this node answers there", vec![unknown, balanced, goto]);
+        [first].into_iter().chain(unserved_of_others()).collect()
     }
 
     /// What came for a load-balancer address and wasn't translated.
@@ -425,11 +426,12 @@ impl Side {
                 seed: FLOW_SEED,
             },
             Class::Affinity => {
-                return vec![rule("", vec![Statement::Dispatch { key: group(), map: "sticky".to_owned() }])];
+                let dispatch = Statement::Dispatch { key: group(), map: "sticky".to_owned() };
+                return vec![rule("", vec![dispatch]), unserved()];
             }
             Class::Silent | Class::Refused => return Vec::new(),
         };
-        vec![rule("", vec![mark_connection(CT_MARK), self.to_backend(slot, "backends")])]
+        vec![rule("", vec![mark_connection(CT_MARK), self.to_backend(slot, "backends")]), unserved()]
     }
 
     /// To what a map has for the group and this number; the packet is routable, and its mark no longer a target.
@@ -456,6 +458,7 @@ impl Side {
             rule("", vec![ours(), before, refresh, to()]),
             rule("", anew),
             rule("no room to remember", vec![ours(), first, to()]),
+            unserved(),
         ];
         chain(&stick.chain(), rules)
     }

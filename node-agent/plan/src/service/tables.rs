@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use weft_model::{Family, ItemKey, ServiceName};
@@ -30,6 +31,8 @@ use crate::{Facts, Scope, Source, Sweep, Tracker};
 pub const MOST_ELEMENTS: usize = 1_000_000;
 /// Most distinct time-outs of client affinity.
 pub const MOST_TIMEOUTS: usize = 64;
+/// The set of nodes' addresses.
+const NODE_ADDRESSES: &str = "node_addresses";
 /// Services named in a complaint.
 const NAMED: usize = 5;
 
@@ -85,7 +88,7 @@ pub struct Services {
     total: usize,
     /// Chains of time-outs that must be there.
     sticks: BTreeMap<ServiceName, BTreeSet<Stick>>,
-    base: Elements,
+    base: Arc<Elements>,
     node_addresses: BTreeSet<IpAddr>,
     /// What the kernel has beside the entries; `None`: nothing that can be built upon.
     actual: Option<Actual>,
@@ -96,7 +99,7 @@ pub struct Services {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Actual {
     pub(super) families: Vec<Family>,
-    pub(super) base: Elements,
+    pub(super) base: Arc<Elements>,
     pub(super) sticks: BTreeSet<Stick>,
 }
 
@@ -132,8 +135,17 @@ impl Services {
         }
         self.limit(view, facts);
         self.targets.begin();
-        self.base = base::elements(view, facts, fabric);
-        self.node_addresses = node_addresses(&self.base);
+        let is_about_nodes = match scope {
+            Scope::All | Scope::Pods(_) => true,
+            Scope::Items(keys) => keys.iter().any(|key| matches!(key, ItemKey::Fabric | ItemKey::Peer(_))),
+        };
+        if is_about_nodes || self.base.is_empty() {
+            let base = base::elements(view, facts, fabric);
+            if base != *self.base {
+                self.node_addresses = node_addresses(&base);
+                self.base = Arc::new(base);
+            }
+        }
     }
 
     /// The tables whose dump [`Services::observed`] takes.
@@ -173,6 +185,7 @@ impl Services {
         }
         let entries = entries.finish(&self.tracker);
         self.tracker.observed(entries);
+        let base = if base == *self.base { Arc::clone(&self.base) } else { Arc::new(base) };
         self.actual = Some(Actual { families, base, sticks });
     }
 
@@ -189,18 +202,11 @@ impl Services {
             self.round = None;
         }
         if self.round.is_none() {
-            let kept = |set: &SetRef| sweep == Sweep::Forbidden && set.name == "node_addresses";
-            let actual = self.actual.clone().unwrap_or_default();
-            let base = actual.base.clone();
-            let mut wanted = self.base.clone();
-            for (set, elements) in base.iter().filter(|(set, _)| kept(set)) {
-                elements.iter().for_each(|element| wanted.insert(set.clone(), element.clone()));
-            }
             let changes = self.tracker.pending();
             let changes = changes.into_iter().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
             let changes = changes.map(|p| (p.key.clone(), p.actual.cloned(), p.desired.cloned())).collect();
-            let target =
-                Actual { families: self.around.families.clone(), base: wanted, sticks: self.wanted_sticks() };
+            let families = self.around.families.clone();
+            let target = Actual { families, base: self.base_for(sweep), sticks: self.wanted_sticks() };
             self.round = Round::new(self.actual.as_ref(), target, changes, &self.led_to());
         }
         let transaction = self.round.as_mut()?.next();
@@ -208,6 +214,20 @@ impl Services {
             self.finish_round();
         }
         transaction
+    }
+
+    /// Before the View is complete, what it doesn't know of other nodes stays.
+    fn base_for(&self, sweep: Sweep) -> Arc<Elements> {
+        match &self.actual {
+            Some(actual) if sweep == Sweep::Forbidden && !Arc::ptr_eq(&actual.base, &self.base) => {
+                let mut base = (*self.base).clone();
+                for (set, elements) in actual.base.iter().filter(|(set, _)| set.name == NODE_ADDRESSES) {
+                    elements.iter().for_each(|element| base.insert(set.clone(), element.clone()));
+                }
+                Arc::new(base)
+            }
+            Some(_) | None => Arc::clone(&self.base),
+        }
     }
 
     /// The kernel took the transaction.
@@ -267,7 +287,7 @@ impl Services {
 
     /// The tables with everything that is wanted in them, as `nft list table` shows them.
     pub fn text(&self) -> String {
-        let mut all = self.base.clone();
+        let mut all = (*self.base).clone();
         for key in self.tracker.wanted() {
             let value = self.tracker.desired(key).cloned();
             for unit in round::units(&(key.clone(), None, value)) {
@@ -290,7 +310,7 @@ impl Services {
     #[cfg(test)]
     pub(super) fn wanted(&self) -> (BTreeMap<Key, Value>, Elements) {
         let of = |key: &Key| self.tracker.desired(key).cloned().map(|value| (key.clone(), value));
-        (self.tracker.wanted().filter_map(of).collect(), self.base.clone())
+        (self.tracker.wanted().filter_map(of).collect(), (*self.base).clone())
     }
 
     /// What must be known of services before any is compiled.
@@ -479,7 +499,7 @@ fn group_of(value: &Value) -> Option<&Group> {
 }
 
 fn node_addresses(base: &Elements) -> BTreeSet<IpAddr> {
-    let sets = base.iter().filter(|(set, _)| set.name == "node_addresses");
+    let sets = base.iter().filter(|(set, _)| set.name == NODE_ADDRESSES);
     sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first()?.address()).collect()
 }
 
