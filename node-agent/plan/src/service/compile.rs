@@ -261,6 +261,8 @@ impl Port<'_, '_> {
             let nobody = self.chosen.cluster.is_empty();
             return if nobody { Class::Refused.code() } else { Class::Silent.code() };
         }
+        // Where there is no choice every node chooses alike.
+        let moves = moves && endpoints.len() > 1;
         let stick = self.item.affinity.map(|affinity| Stick {
             timeout: self.compiler.timeout(affinity.timeout_seconds),
             size: hashed_size(endpoints.len()),

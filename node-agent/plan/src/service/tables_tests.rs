@@ -290,6 +290,46 @@ fn the_largest_services_are_closed_when_all_need_too_much() {
 }
 
 #[test]
+fn an_address_behind_a_proxy_is_nobodys_short_cut() {
+    let mut view = world::view(Families::V4, Overlay::Wireguard);
+    let mut item = service(1, &[1]);
+    item.kind = ServiceType::LoadBalancer;
+    let give = |address: &str, mode| LoadBalancerAddress { address: address.parse().unwrap(), mode };
+    item.load_balancer = vec![give("10.99.0.1", IpMode::Proxy), give("10.99.0.2", IpMode::Vip)];
+    view.fold(world::delta(2, vec![Item::Service(item)], Vec::new())).unwrap();
+    let mut services = Services::new();
+    services.want(&view, &world::facts(), Scope::All);
+    let (wanted, _) = services.wanted();
+    for (address, keys) in [("10.99.0.1", 0), ("10.99.0.2", 5)] {
+        let address: IpAddr = address.parse().unwrap();
+        let is_of = |key: &&Key| match key {
+            Key::Front(_, of, ..) | Key::Balanced(of) => *of == address,
+            Key::Group(..) | Key::Port(..) | Key::Pingable(_) | Key::Restricted(..) | Key::Allowed(..) => {
+                false
+            }
+        };
+        assert_eq!(wanted.keys().filter(is_of).count(), keys, "{address}");
+    }
+}
+
+#[test]
+fn topology_and_headless_services_are_as_the_item_says() {
+    let mut view = world::view(Families::V4, Overlay::Wireguard);
+    let mut near = service(1, &[1, 2]);
+    near.endpoints[0].hints.nodes = vec![world::node(2)];
+    near.endpoints[1].hints.nodes = vec![world::node(1)];
+    let mut headless = service(2, &[1]);
+    headless.addresses.clear();
+    view.fold(world::delta(2, vec![Item::Service(near), Item::Service(headless)], Vec::new())).unwrap();
+    let mut services = Services::new();
+    services.want(&view, &world::facts(), Scope::All);
+    let (wanted, _) = services.wanted();
+    let front = Key::Front(Front::Services, "10.112.0.1".parse().unwrap(), Protocol::Tcp, 80);
+    assert_eq!(reached(&wanted, &front), Some(Ok(["10.1.1.2:8080".parse().unwrap()].into())));
+    assert_eq!(services.sizes().1.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [7, 0]);
+}
+
+#[test]
 fn more_time_outs_than_there_may_be_are_lengthened() {
     let mut view = world::view(Families::V4, Overlay::Wireguard);
     let items = (1..=70_u8).map(|n| {
