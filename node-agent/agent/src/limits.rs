@@ -100,6 +100,9 @@ pub(crate) const PORTS_REST: Duration = Duration::from_millis(50);
 /// A health port that somebody else has is tried again after this.
 pub(crate) const PORT_AGAIN: Duration = Duration::from_secs(2);
 
+/// Load-balancer addresses that can't be held yet are tried again after this.
+pub(crate) const ANNOUNCE_AGAIN: Duration = Duration::from_millis(500);
+
 /// A path is probed again this often.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);
 /// A peer that didn't answer a probe is probed again after this, doubling.

@@ -3,6 +3,7 @@
 //! In: the command line. Not here: what the commands do (a file each).
 
 mod addresses;
+mod announce;
 mod ask;
 mod attach;
 mod backoff;

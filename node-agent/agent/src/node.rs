@@ -41,6 +41,8 @@ pub(crate) struct Inboxes {
     pub(crate) services: Inbox,
     /// Flows of pods that are gone.
     pub(crate) flows: Inbox,
+    /// Load-balancer addresses.
+    pub(crate) announce: Inbox,
     /// What the host is.
     pub(crate) host: Inbox,
     /// Path MTU.
@@ -60,7 +62,8 @@ impl Inboxes {
 
     /// Ends every loop.
     pub(crate) fn stop(&self) {
-        let others = [&self.flows, &self.host, &self.probe, &self.reap, &self.collect, &self.spool];
+        let others =
+            [&self.announce, &self.flows, &self.host, &self.probe, &self.reap, &self.collect, &self.spool];
         self.loops().into_iter().chain(others).for_each(Inbox::stop);
     }
 }
@@ -193,6 +196,9 @@ impl Node {
         if wide || touched.keys.iter().any(|key| matches!(key, ItemKey::Service(_))) {
             self.wakes.ports.notify_one();
         }
+        if touched.became_in_sync || touched.keys.iter().any(|key| matches!(key, ItemKey::Owner(_))) {
+            self.inboxes.announce.poke(Wish::default());
+        }
         if wide {
             self.announce_facts();
             self.inboxes.host.poke(Wish::observe());
@@ -214,6 +220,7 @@ impl Node {
         if changed {
             self.announce_facts();
             self.wakes.ports.notify_one();
+            self.inboxes.announce.poke(Wish::default());
             for inbox in self.inboxes.loops() {
                 inbox.poke(Wish::all());
             }

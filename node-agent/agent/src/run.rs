@@ -24,7 +24,7 @@ use weft_view::View;
 
 use crate::{
     addresses::{Addresses, JournalFile, Opened},
-    ask,
+    announce, ask,
     attach::{self, Engine},
     clock,
     config::Config,
@@ -157,6 +157,8 @@ fn start_loops(
     let (served, socket) = (shared(), guard.socket()?);
     tasks.spawn_thread("nft", move || guard.run())?;
     tasks.spawn_thread("services", move || ServiceLoop::new(served, socket).run())?;
+    let announcing = shared();
+    tasks.spawn_thread("announce", move || announce::run(&announcing))?;
     let forgetting = shared();
     tasks.spawn_thread("flows", move || flows::forget_addresses(&forgetting))?;
     let meshed = shared();

@@ -43,6 +43,8 @@ pub(crate) async fn ask(
     }
     let answer = answer_of(context, &node, &wire, deadline).await?;
     if let Some(v1::ask::What::PodRemove(gone)) = wire.ask.as_ref().and_then(|ask| ask.what.as_ref())
+        // One that ends after a grace stays until then.
+        && gone.grace_ms == 0
         && answer.answer.as_ref().is_some_and(|answer| answer.error.is_none())
     {
         forgotten(context, &gone.namespace, &gone.name, &node, deadline).await?;
