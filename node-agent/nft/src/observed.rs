@@ -135,7 +135,7 @@ impl Observed {
     }
 
     /// The elements seen of one set, read by its type.
-    pub fn elements_of(&self, id: &SetRef, set: &Set) -> Vec<Element> {
+    pub fn elements_of<'a>(&'a self, id: &SetRef, set: &'a Set) -> impl Iterator<Item = Element> + 'a {
         read_elements(set, self.elements.get(id).map_or(&[][..], Vec::as_slice))
     }
 
@@ -224,9 +224,9 @@ fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
 }
 
 /// Elements of a set; what its type can't explain is left out and so shows up as missing.
-fn read_elements(set: &Set, there: &[ObservedElement]) -> Vec<Element> {
+fn read_elements<'a>(set: &'a Set, there: &'a [ObservedElement]) -> Box<dyn Iterator<Item = Element> + 'a> {
     if set.interval && !set.is_concatenation() {
-        return read_ranges(set, there);
+        return Box::new(read_ranges(set, there).into_iter());
     }
     let read = |e: &ObservedElement| {
         let first = read_key(set, &e.key)?;
@@ -234,7 +234,7 @@ fn read_elements(set: &Set, there: &[ObservedElement]) -> Vec<Element> {
         let key = first.into_iter().zip(last).map(|(a, b)| Value::between(a, b)).collect::<Option<_>>()?;
         Some(element(set, e, key))
     };
-    there.iter().filter_map(read).collect()
+    Box::new(there.iter().filter_map(read))
 }
 
 /// Pairs the ends of ranges: each begins with a key and reaches to the next end, or to the last key of all.

@@ -11,7 +11,8 @@ use crate::{Executor, Failure, Pending, Scope, Source, Subject, Sweep, Wanted};
 pub struct Tracker<K, V> {
     /// Per key what each source wants; the first source in order wins.
     desired: BTreeMap<K, Vec<(Source, V)>>,
-    by_source: BTreeMap<Source, BTreeSet<K>>,
+    /// Keys of each source, in order: lists, since a service more is three keys more.
+    by_source: BTreeMap<Source, Vec<K>>,
     actual: BTreeMap<K, V>,
     pending: BTreeSet<K>,
 }
@@ -130,16 +131,19 @@ impl<K: Ord + Clone, V: Eq + Clone> Tracker<K, V> {
         if wishes.is_empty() {
             return;
         }
-        let mut keys = BTreeSet::new();
+        let mut keys = Vec::with_capacity(wishes.len());
         for (key, value) in wishes {
-            let list = self.desired.entry(key.clone()).or_default();
+            // Mostly one source wants a key.
+            let list = self.desired.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
             match list.binary_search_by(|(s, _)| s.cmp(&source)) {
                 Ok(place) => list[place].1 = value,
                 Err(place) => list.insert(place, (source.clone(), value)),
             }
             self.judge(&key);
-            keys.insert(key);
+            keys.push(key);
         }
+        keys.sort_unstable();
+        keys.dedup();
         self.by_source.insert(source, keys);
     }
 

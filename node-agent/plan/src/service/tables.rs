@@ -11,7 +11,7 @@ use std::{
 };
 
 use weft_model::{Family, ItemKey, ServiceName};
-use weft_nft::{Data, Elements, Observed, SetRef, Table, Verdict, table_text};
+use weft_nft::{Data, Element, Elements, Observed, Set, SetRef, Table, Verdict, table_text};
 use weft_view::View;
 
 use super::{
@@ -26,10 +26,12 @@ use super::{
     round::{self, Round, Transaction},
     rules::{self, Stick},
 };
-use crate::{Facts, Scope, Source, Sweep, Tracker};
+use crate::{Facts, Scope, Source, Sweep, Tracker, Wanted};
 
 /// The set of nodes' addresses.
 const NODE_ADDRESSES: &str = "node_addresses";
+/// Services whose entries are taken at a time: all of them at once would need all the memory twice.
+const CHUNK: usize = 256;
 /// Services named in a complaint.
 const NAMED: usize = 5;
 
@@ -138,20 +140,21 @@ impl Services {
             self.tracker.observed([]);
             return;
         }
-        let (mut base, mut entries) = (Elements::default(), Reading::default());
-        for table in &tables {
-            let family = if table.id == rules::table_ref(Family::V4) { Family::V4 } else { Family::V6 };
-            for set in table.sets.iter().filter(|set| !set.dynamic) {
-                let id = SetRef { table: table.id.clone(), name: set.name.clone() };
-                for element in observed.elements_of(&id, set) {
-                    match element::read(family, &set.name, &element) {
-                        Some(seen) => entries.take(family, seen, element),
-                        None => base.insert(id.clone(), element),
-                    }
+        let (mut base, mut entries) = (Elements::default(), Reading::new(&self.tracker));
+        for (family, id, set) in sets(&tables) {
+            for element in observed.elements_of(&id, set) {
+                match element::read(family, &set.name, &element) {
+                    Some(seen) => entries.take(family, seen, &element),
+                    None => base.insert(id.clone(), element),
                 }
             }
         }
-        let entries = entries.finish(&self.tracker);
+        let again = |wanted: &mut dyn FnMut(Family, &str, Element)| {
+            for (family, id, set) in sets(&tables) {
+                observed.elements_of(&id, set).for_each(|element| wanted(family, &set.name, element));
+            }
+        };
+        let entries = entries.finish(again);
         self.tracker.observed(entries);
         let base = if base == *self.base { Arc::clone(&self.base) } else { Arc::new(base) };
         self.actual = Some(Actual { families, base, sticks });
@@ -342,34 +345,40 @@ impl Services {
         moved.into_iter().map(|port| port.service).filter(|name| !touched.contains(name)).collect()
     }
 
-    fn compile(&mut self, view: &View, facts: &Facts, names: BTreeSet<ServiceName>, all: bool) {
+    fn compile(&mut self, view: &View, facts: &Facts, mut names: BTreeSet<ServiceName>, all: bool) {
         if all {
             let gone: BTreeSet<ServiceName> =
                 self.sizes.keys().filter(|name| !names.contains(*name)).cloned().collect();
             let both: BTreeSet<ServiceName> = names.union(&gone).cloned().collect();
             self.renumber(view, &both);
-            gone.iter().for_each(|name| self.forget(name));
+            names = both;
         }
-        let mut wanted = Vec::with_capacity(names.len());
+        let mut wanted = Vec::new();
         for name in names {
             let source = Source::Item(ItemKey::Service(name.clone()));
-            match view.service(&name) {
+            let entries = match view.service(&name) {
                 Some(item) => {
                     let compiler = self.compiler(facts);
                     let entries = compiler.service(item);
                     let closed = self.around.closed.contains(&name).then(|| compiler.closed(item));
                     self.measure(&name, &entries);
-                    wanted.push((source, closed.unwrap_or(entries).into_iter().collect()));
+                    closed.unwrap_or(entries)
                 }
                 None => {
                     self.forget(&name);
-                    wanted.push((source, Vec::new()));
+                    Entries::new()
                 }
+            };
+            wanted.push((source, entries.into_iter().collect()));
+            if wanted.len() == CHUNK {
+                self.take(&mut wanted);
             }
         }
-        let none = BTreeSet::new();
-        let scope = if all { Scope::All } else { Scope::Items(&none) };
-        self.tracker.want(scope, wanted);
+        self.take(&mut wanted);
+    }
+
+    fn take(&mut self, wanted: &mut Wanted<Key, Value>) {
+        self.tracker.want(Scope::Items(&BTreeSet::new()), std::mem::take(wanted));
     }
 
     fn compiler<'a>(&'a self, facts: &'a Facts) -> Compiler<'a> {
@@ -448,6 +457,15 @@ impl Services {
             self.compile(view, facts, changed, false);
         }
     }
+}
+
+/// The sets that only we change.
+fn sets(tables: &[Table]) -> impl Iterator<Item = (Family, SetRef, &Set)> {
+    tables.iter().flat_map(|table| {
+        let family = if table.id == rules::table_ref(Family::V4) { Family::V4 } else { Family::V6 };
+        let sets = table.sets.iter().filter(|set| !set.dynamic);
+        sets.map(move |set| (family, SetRef { table: table.id.clone(), name: set.name.clone() }, set))
+    })
 }
 
 fn service_of(key: &ItemKey) -> Option<ServiceName> {
