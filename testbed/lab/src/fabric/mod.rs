@@ -157,8 +157,7 @@ impl Fabric {
         let argv = [program.as_str(), "apply", "-f", "-", "--wait"];
         let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
         let limit = COMMAND + Duration::from_secs(5);
-        let output =
-            self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
+        let output = self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
         output.success("weft apply").map(drop)
     }
 

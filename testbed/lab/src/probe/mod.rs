@@ -4,9 +4,11 @@
 
 mod attach;
 mod bulk;
+mod connects;
 mod ping;
 mod serve;
 mod stream;
+mod tables;
 mod talk;
 mod watch;
 
@@ -76,6 +78,27 @@ pub enum Probe {
         #[arg(long, default_value_t = 200)]
         rate: u32,
     },
+    /// Times TCP connections.
+    Connects {
+        /// Whom.
+        #[command(flatten)]
+        target: Target,
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        count: u32,
+    },
+    /// Loads the tables of many services into this machine's kernel and connects through them.
+    Tables {
+        /// Whose tables.
+        #[arg(value_enum)]
+        system: tables::System,
+        /// How many services, of two ports each.
+        #[arg(long)]
+        services: u32,
+        /// The server behind one of them.
+        #[arg(long)]
+        backend: std::net::SocketAddr,
+    },
     /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
     Watch,
     /// ICMP redirects received here.
@@ -122,6 +145,8 @@ pub fn run(probe: &Probe) -> Result {
         }
         Probe::Put { target, bytes } => bulk::put(target, *bytes),
         Probe::Stream { target, rate } => stream::run(target, *rate, &stop),
+        Probe::Connects { target, count } => connects::run(target, *count),
+        Probe::Tables { system, services, backend } => tables::run(*system, *services, *backend),
         Probe::Watch => watch::run(&stop),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),

@@ -86,7 +86,9 @@ impl<'a> Stage<'a> {
         let node = self.fabric.weft_json(&["get", "node", node])?;
         let all = node["status"]["mesh"].as_array().cloned().unwrap_or_default();
         let mut addresses = all.iter().filter_map(|a| a.as_str()?.parse::<IpAddr>().ok());
-        addresses.find(|a| a.is_ipv4() == like.is_ipv4()).with_context(|| format!("no mesh address in {node}"))
+        addresses
+            .find(|a| a.is_ipv4() == like.is_ipv4())
+            .with_context(|| format!("no mesh address in {node}"))
     }
 
     /// Asks over HTTP: which pod answered, and which client it saw.

@@ -61,7 +61,10 @@ fn from_outside(stage: &Stage<'_>, address: IpAddr) -> Result<usize> {
     let (Some(via), Subnets::Shared) = (via, stage.fabric.topology().underlay.subnets) else { return Ok(0) };
     let outside = on(&stage.fabric.outside());
     let (target, via) = (address.to_string(), via.to_string());
-    stage.fabric.on(outside.clone(), &["ip", "route", "replace", &target, "via", &via])?.success("ip route")?;
+    stage
+        .fabric
+        .on(outside.clone(), &["ip", "route", "replace", &target, "via", &via])?
+        .success("ip route")?;
     let mesh = stage.mesh(stage.cast.a.node(), address)?;
     let seen = cell(stage, &outside, address, PORTS, Expect::Seen(mesh));
     stage.fabric.on(outside, &["ip", "route", "delete", &target])?.success("ip route")?;
@@ -98,7 +101,13 @@ fn cluster_policy(stage: &Stage<'_>, node: &str, address: IpAddr) -> Result<usiz
     let mut cells = 0;
     let ports = node_ports_of(stage, "both")?;
     let mesh = stage.mesh(node, address)?;
-    cells += cell(stage, &on(&stage.fabric.outside()), address, [&ports[0], &ports[1], &ports[2]], Expect::Seen(mesh))?;
+    cells += cell(
+        stage,
+        &on(&stage.fabric.outside()),
+        address,
+        [&ports[0], &ports[1], &ports[2]],
+        Expect::Seen(mesh),
+    )?;
     for pod in [&stage.cast.a, &stage.cast.c] {
         let own = same_family(pod, address)?;
         cells += cell(stage, &pod.place(), address, [&ports[0], &ports[1], &ports[2]], Expect::Seen(own))?;

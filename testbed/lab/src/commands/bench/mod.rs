@@ -1,6 +1,7 @@
 //! `bench`: measurements against a comparison row from the same run, as JSON or a table.
 
 mod fabric;
+mod services;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ const ATTACHMENTS: &str = "40";
 /// `cargo lab bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which: fabric, tunnel or cni
+    /// Which: fabric, tunnel, services or cni
     name: Option<String>,
     /// What is measured, against whom
     #[arg(long)]
@@ -40,7 +41,7 @@ pub(crate) struct Bench {
 type Measure = fn(&Fabric, Duration) -> Result<Vec<Row>>;
 
 /// Name, what is measured, nodes, replicas, the measurement.
-const ALL: [(&str, &str, u16, u16, Measure); 3] = [
+const ALL: [(&str, &str, u16, u16, Measure); 4] = [
     (
         "fabric",
         "start, a change's way into every kernel, memory and idle time, against the same command without a change",
@@ -54,6 +55,14 @@ const ALL: [(&str, &str, u16, u16, Measure); 3] = [
         2,
         1,
         tunnel,
+    ),
+    (
+        "services",
+        "loading, changing and passing the tables of many services, against kube-proxy's nftables layout; processor time through a \
+         service, against straight to the pod",
+        2,
+        1,
+        services::measure,
     ),
     ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", 2, 1, cni),
 ];
