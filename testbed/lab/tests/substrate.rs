@@ -243,6 +243,36 @@ fn two_labs_run_side_by_side_and_end_one_by_one() {
 }
 
 #[test]
+fn labs_of_one_name_start_and_end_one_after_the_other() {
+    launch::use_program(env!("CARGO_BIN_EXE_weft-lab").into());
+    let layout = Layout::of("test-up-down").unwrap();
+    substrate::stop(&layout).unwrap();
+    for round in 0..4 {
+        let start = std::thread::spawn({
+            let layout = layout.clone();
+            move || substrate::start(&layout, Topology::of_nodes(1).checked().unwrap(), None)
+        });
+        let end = || {
+            let mut ends = 0;
+            while !start.is_finished() || ends == 0 {
+                assert_eq!(substrate::stop(&layout).unwrap(), Vec::<String>::new(), "round {round}");
+                ends += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(end);
+            end();
+            other.join().unwrap();
+        });
+        // It may have been ended before its own call came back; nothing else may go wrong.
+        let missing = start.join().unwrap().err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(missing.is_empty() || missing.contains("no lab"), "round {round}: {missing}");
+        assert_eq!(substrate::stop(&layout).unwrap(), Vec::<String>::new(), "round {round}");
+        assert!(Client::open(layout.clone()).is_err() && Record::read(&layout).is_err(), "round {round}");
+    }
+}
+
+#[test]
 fn commands_pass_exit_statuses_on_and_say_what_is_missing() {
     let lab = Lab::start("test-commands", Topology::of_nodes(1));
     let run = |line: &str| {
