@@ -59,7 +59,7 @@ fn the_checks_hold_on_plain_routes_and_the_judge_sees_clear_traffic() -> Result 
 #[test]
 fn a_lab_that_is_ended_while_it_comes_up_is_gone_and_only_its_start_fails() -> Result {
     let layout = Layout::of("test-ended")?;
-    let start = std::thread::spawn(|| fabric("test-ended").map(|fabric| drop(fabric)));
+    let start = std::thread::spawn(|| fabric("test-ended").map(drop));
     let up = wait::until(SOON, Duration::from_millis(1), || Client::open(layout.clone()).ok());
     assert!(up.is_some(), "the lab's machines don't come up");
     // Both ends at once: this one, and that of the start that finds its lab gone.
