@@ -17,7 +17,7 @@ use crate::{
     limits,
     node::{Node, published},
     ping, pods,
-    status::status,
+    status::account,
 };
 
 /// Longest time that an asker may want.
@@ -86,7 +86,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
             pods::remove(engine, &pod_name(&request.namespace, &request.name)?, deadline)?;
             Ok(Answer::Removed(true))
         }
-        Some(What::Inspect(_)) => Ok(Answer::Inspect(status(node))),
+        Some(What::Inspect(inspect)) => Ok(Answer::Inspect(account(node, inspect.check))),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),
     }

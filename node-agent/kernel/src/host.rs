@@ -69,16 +69,46 @@ pub fn remove_mesh_device(name: &str) -> Result<bool, Error> {
     }
 }
 
-/// Whether a UDP socket of this thread's namespace has the port, on any address. Sockets of the kernel aren't listed.
-pub fn is_udp_port_bound(port: u16) -> bool {
-    // `proc_net(5)`: a header, then lines "sl local_address ..." with the address and the port in hexadecimal digits.
+/// Who has a UDP port of this thread's namespace, on any address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortHolder {
+    /// The process and its program's name, where they can be found: another user's may not be looked at.
+    pub process: Option<(u32, String)>,
+}
+
+impl std::fmt::Display for PortHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.process {
+            Some((pid, name)) => write!(f, "process {pid} ({name})"),
+            None => write!(f, "another program"),
+        }
+    }
+}
+
+/// Finds who has a UDP port; `None`: nobody. Sockets of the kernel aren't listed.
+pub fn udp_port_holder(port: u16) -> Option<PortHolder> {
+    // `proc_net(5)`: a header, then lines "sl local_address ..." with the address and the port in hexadecimal digits; the
+    // tenth field is the socket's inode.
     let wanted = format!(":{port:04X}");
-    ["udp", "udp6"].into_iter().any(|file| {
+    let inode = ["udp", "udp6"].into_iter().find_map(|file| {
         let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        text.lines()
-            .skip(1)
-            .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&wanted)))
-    })
+        let fields = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut held = fields.filter(|fields| fields.get(1).is_some_and(|local| local.ends_with(&wanted)));
+        held.next().map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]")))
+    })?;
+    Some(PortHolder { process: inode.and_then(|inode| process_with(&inode)) })
+}
+
+/// The process that has a file open, by what its entry points to.
+fn process_with(target: &str) -> Option<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = numbers.find(|pid| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|link| link.as_os_str() == target)
+    })?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some((pid, name.trim().to_owned()))
 }
 
 fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
@@ -94,4 +124,22 @@ fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
         master: link.master,
         accept_ra: accept_ra.and_then(|text| text.parse().ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_port_is_named_with_its_process() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
+        let holder = udp_port_holder(port).unwrap();
+        assert_eq!(holder.process, Some((std::process::id(), name.clone())));
+        assert_eq!(holder.to_string(), format!("process {} ({name})", std::process::id()));
+        drop(socket);
+        assert_eq!(udp_port_holder(port), None);
+        assert_eq!(PortHolder::default().to_string(), "another program");
+    }
 }

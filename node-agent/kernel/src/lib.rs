@@ -24,7 +24,9 @@ pub use environment::set_environment;
 pub use error::{Area, Error, Refusal};
 pub use fake::{FakeKernel, Op};
 pub use features::detect_features;
-pub use host::{configure_mesh_device, is_udp_port_bound, read_host, read_mesh_devices, remove_mesh_device};
+pub use host::{
+    PortHolder, configure_mesh_device, read_host, read_mesh_devices, remove_mesh_device, udp_port_holder,
+};
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;
 pub use monitor::{Look, Monitor};

@@ -23,7 +23,7 @@ pub use facts::{
     Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,
     pod_link_name,
 };
-pub use findings::{Finding, Surroundings, findings};
+pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use peer::{

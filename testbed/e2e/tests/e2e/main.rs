@@ -2,6 +2,7 @@
 
 mod alone;
 mod bad_input;
+mod check;
 mod cli;
 mod failures;
 mod m1;
@@ -13,3 +14,4 @@ mod m5;
 mod m6;
 mod m7;
 mod nodes;
+mod vm;

@@ -22,7 +22,7 @@ use crate::{
 /// Runs the command: every node is asked now; one that doesn't answer is a finding.
 pub(crate) async fn run(args: &Check, run: &Run) -> Outcome {
     if args.node.is_none()
-        && let Some(here) = local::answer(run).await?
+        && let Some(here) = local::answer(true, run).await?
     {
         return local::findings(&here, run);
     }
@@ -75,7 +75,7 @@ fn screen(verdict: &str, shown: &[Value], run: &Run) -> String {
 }
 
 async fn findings(session: &Session, node: &str) -> Outcome<Vec<Value>> {
-    match ask_node(session, node, ask::What::Inspect(v1::Inspect {}), None).await {
+    match ask_node(session, node, ask::What::Inspect(v1::Inspect { check: true }), None).await {
         Ok(answer_request::What::Inspect(status)) => {
             Ok(status.findings.iter().map(|finding| of_node(node, finding_value(finding))).collect())
         }
