@@ -96,7 +96,7 @@ pub fn findings(view: &View, facts: &Facts, around: &Surroundings) -> Vec<Findin
     found
 }
 
-/// The same of a machine that is to become a node, before there is a fabric.
+/// The same of a machine that is to become a node, before there is a fabric. What an agent sets is no finding.
 pub fn preflight(facts: &Facts, around: &Surroundings, intent: Intent<'_>) -> Vec<Finding> {
     let mut found = features(facts);
     found.extend(engine(facts, around).filter(|_| intent.overlay == Overlay::Wireguard));
@@ -105,7 +105,6 @@ pub fn preflight(facts: &Facts, around: &Surroundings, intent: Intent<'_>) -> Ve
     found.push(host_routes(intent.ranges, facts));
     found.extend(mesh_ports(intent.overlay, around));
     found.extend(firewalls(&around.firewalls));
-    found.push(bridge_netfilter(&around.bridge_netfilter));
     found
 }
 

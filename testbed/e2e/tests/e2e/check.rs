@@ -1,6 +1,6 @@
 //! `weft check` sees what stands in the way of a node, names it, and is content again when it is gone.
 
-use std::time::Duration;
+use std::{net::TcpListener, time::Duration};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -8,6 +8,8 @@ use weft_e2e::in_family;
 use weft_lab::fabric::on;
 use weft_lab::topology::Family;
 use weft_lab::{Fabric, Result, wait::until};
+
+use crate::alone::Alone;
 
 /// How long a node has to see what is wrong, and what is right again.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -106,6 +108,66 @@ fn nobody_to_ask_is_no_success() -> Result {
         let words = words?;
         ensure!(words.status == 7 && words.stdout.contains("no node is reachable"), "{words:?}");
         fabric.settle()
+    })
+}
+
+#[test]
+fn a_machine_is_looked_at_before_a_cluster_is_made_on_it() -> Result {
+    let mut alone = Alone::empty()?;
+    // Somebody serves where the replica is to: nothing is made.
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let (address, data) = (taken.local_addr()?.to_string(), alone.path("data"));
+    let data = data.to_string_lossy().into_owned();
+    let init = ["init", "--name", "cp-1", "--listen", &address, "--data-dir", &data];
+    let said = alone.weft(&init)?;
+    ensure!(said.status == 2 && said.err.contains(&address) && said.err.contains("in use"), "{said:?}");
+    ensure!(!alone.path("data").exists() && !alone.path("contexts.toml").exists(), "something was made");
+    // Where nothing is to be started that is worth a warning.
+    let said = alone.weft(&[&init[..], &["--no-start"]].concat())?.success()?;
+    let warns =
+        said.out.starts_with("Preflight ") && said.out.contains(&format!("{address} can't be listened on"));
+    ensure!(warns, "{said:?}");
+    drop(taken);
+    alone.serve("data")?;
+    let listen = alone.listen().to_owned();
+    let planned = alone.json(&["init", "--name", "cp-2", "--listen", &listen, "--dry-run"])?;
+    let found = planned["preflight"].as_array().context("no preflight")?;
+    for check in ["kernel", "kernel: nf_tables", "host routes", "UDP 51820", "firewalls", "listen"] {
+        ensure!(found.iter().any(|item| item["check"] == check), "{check} isn't looked at: {planned}");
+    }
+    Ok(())
+}
+
+#[test]
+fn ranges_that_the_machine_has_a_route_to_are_refused_with_both_named() -> Result {
+    in_family("small", Family::Dual, |fabric, _| {
+        let gateway = fabric.machine(&fabric.outside())?.addresses();
+        let gateway = gateway.iter().find(|a| a.is_ipv4()).context("no IPv4 outside")?.to_string();
+        let weft = fabric.weft_program();
+        let on_node = |line: &str| {
+            let argv: Vec<&str> = std::iter::once(weft.as_str()).chain(line.split(' ')).collect();
+            fabric.on(on("n2"), &argv)
+        };
+        let init = "init --dry-run --family v4 --name x --pods 10.128.0.0/14 --listen 127.0.0.1:7444";
+        let free = on_node(init)?;
+        ensure!(free.status == 0 && free.stdout.starts_with("Preflight "), "{free:?}");
+        let route = |what: &str| {
+            let argv = ["ip", "route", what, "10.129.0.0/16", "via", &gateway];
+            fabric.on(on("n2"), &argv)?.success("ip route").map(drop)
+        };
+        route("add")?;
+        let refused = on_node(init);
+        route("delete")?;
+        let refused = refused?;
+        ensure!(refused.status == 3 && refused.stderr.contains("W2203"), "{refused:?}");
+        for range in ["10.128.0.0/14", "10.129.0.0/16"] {
+            ensure!(refused.stderr.contains(range), "{range} isn't named: {refused:?}");
+        }
+        // A node of ours that is looked at this way has its ports.
+        let found: Value = serde_json::from_str(&on_node("check --pre -o json")?.stdout)?;
+        let port = found["items"].as_array().into_iter().flatten().find(|item| item["check"] == "UDP 51820");
+        ensure!(port.is_some_and(|item| item["ok"] == true), "{found}");
+        Ok(())
     })
 }
 

@@ -15,6 +15,7 @@ mod local;
 mod node;
 mod ping;
 mod pod;
+mod preflight;
 mod reference;
 mod schema;
 mod status;
