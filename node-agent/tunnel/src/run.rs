@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use weft_kernel::{Tun, TunError};
@@ -114,9 +114,11 @@ impl Tunnel {
         watch: &mut LinkWatch,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
+        let mut look = interval(limits::FILE_LOOK);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
+                _ = look.tick() => self.keep_file().await,
                 gone = watch.gone() => return Err(gone),
                 () = self.engine.failed() => return Err(watch.why_failed()),
                 call = inbox.recv() => {
@@ -155,6 +157,19 @@ impl Tunnel {
             Err(error) => {
                 tracing::error!(%error, "the configuration can't be stored");
                 errno_text(rustix::io::Errno::IO)
+            }
+        }
+    }
+
+    /// Stores the configuration anew when somebody deleted the file: without it a restart would wait for the agent.
+    async fn keep_file(&self) {
+        let gone = matches!(tokio::fs::try_exists(&self.options.config_path).await, Ok(false));
+        if gone && self.table != Table::default() {
+            match self.save().await {
+                Ok(()) => tracing::warn!("the stored configuration was gone and has been stored again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the stored configuration is gone and can't be stored yet")
+                }
             }
         }
     }

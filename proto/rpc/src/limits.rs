@@ -23,9 +23,9 @@ pub(crate) const SERVER_WAITS: Duration = Duration::from_secs(3);
 /// something comes each second, needs no such question.
 pub(crate) const CLIENT_ASKS_EVERY: Duration = Duration::from_millis(1250);
 
-/// How long the answer may take: then the client goes to another replica. Together less than 3 s; HTTP/2 answers by itself
+/// How long the answer may take: then the client goes to another replica. Together 2.5 s; HTTP/2 answers by itself
 /// even when the replica behind it is busy.
-pub(crate) const CLIENT_WAITS: Duration = Duration::from_millis(1500);
+pub(crate) const CLIENT_WAITS: Duration = Duration::from_millis(1250);
 
 /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT): then the connection is closed.
 pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(8);

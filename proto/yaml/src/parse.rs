@@ -1,6 +1,6 @@
 //! Texts of one or more documents into drafts: all or nothing, with every problem at once.
 
-use serde_saphyr::{DuplicateKeyPolicy, Options};
+use serde_saphyr::{DuplicateKeyPolicy, Options, budget::BudgetBreach};
 
 use crate::{
     Draft, Error, FabricDraft, NodeDraft, Place,
@@ -12,8 +12,13 @@ use crate::{
 const MOST_BYTES: usize = 1_572_864;
 /// Most objects of a request.
 const MOST_OBJECTS: usize = 1_000;
+/// Most values in a text: keys, lists and scalars.
+const MOST_VALUES: usize = 250_000;
 /// Deepest nesting: no kind needs 12, and an unoptimised parser takes some 30 KiB of stack a level.
 const MOST_DEPTH: usize = 24;
+
+/// Said of aliases that stand for more than may be written out.
+const TOO_MANY_ALIASES: &str = "anchors and aliases (& and *) make too much of the text";
 
 /// Version of our own kinds.
 const WEFT: &str = "weft.io/v1";
@@ -52,7 +57,7 @@ pub fn parse(text: &str, file: &str) -> Result<Parsed, Vec<Error>> {
 
 fn options() -> Options {
     serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, flow_nesting_limit: MOST_DEPTH, max_documents: MOST_OBJECTS, max_nodes: 250_000 },
+        budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, flow_nesting_limit: MOST_DEPTH, max_documents: MOST_OBJECTS, max_nodes: MOST_VALUES },
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,
         with_snippet: false,
@@ -60,13 +65,45 @@ fn options() -> Options {
 }
 
 fn malformed(error: &serde_saphyr::Error, file: &str) -> Error {
+    if let serde_saphyr::Error::Budget { breach, location } = error {
+        let place = Place { file: file.to_owned(), line: location.line(), column: location.column() };
+        return Error::Malformed { place, what: too_much(breach) };
+    }
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let said = error.render();
     let said = said.lines().next().unwrap_or("not well-formed");
+    if said.starts_with("budget breached") {
+        // The library wraps it, as a text, where an alias is what went beyond a limit.
+        let what = TOO_MANY_ALIASES.to_owned();
+        return Error::Malformed { place: Place { file: file.to_owned(), line, column }, what };
+    }
     // The place is named by us, and nobody here can set the parser's options.
     let said = said.rsplit_once(" at line ").map_or(said, |(words, _)| words);
     let what = said.split_once(", set ").map_or(said, |(words, _)| words).to_owned();
     Error::Malformed { place: Place { file: file.to_owned(), line, column }, what }
+}
+
+/// What of a text is more than anybody writes by hand; the library shows it as a value of its own.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of limits is open: all others are of the same kind"
+)]
+fn too_much(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => format!("values are nested more than {MOST_DEPTH} deep"),
+        BudgetBreach::Documents { .. } => format!("there are more than {MOST_OBJECTS} documents"),
+        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
+            format!("there are too many values: at most {MOST_VALUES} are read")
+        }
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::AliasAnchorRatio { .. }
+        | BudgetBreach::RecordedAnchorEvents { .. }
+        | BudgetBreach::RecordedAnchorBytes { .. } => {
+            TOO_MANY_ALIASES.to_owned()
+        }
+        _ => "the text takes more work to read than any set of objects needs".to_owned(),
+    }
 }
 
 fn object(reader: &mut Reader<'_>, document: Placed, parsed: &mut Parsed) {

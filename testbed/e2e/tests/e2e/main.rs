@@ -1,6 +1,7 @@
 //! The end-to-end suite: a module per requirement of the mission, and one for what survives which failure.
 
 mod alone;
+mod attacks;
 mod bad_input;
 mod check;
 mod cli;
