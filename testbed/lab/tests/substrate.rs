@@ -293,11 +293,19 @@ fn commands_pass_exit_statuses_on_and_say_what_is_missing() {
     assert_eq!(run("fail cut n1").0, 0);
     assert!(run("ls").1.contains("cut n1"));
     assert_eq!(run("heal").0, 2);
-    assert_eq!(run("heal --all").0, 0);
+    assert_eq!(run("heal --all"), (0, "cut n1: healed\n".to_owned(), String::new()));
+    assert_eq!(run("heal --all").1, "no fault is in force\n");
+    let cut = run("fail cut n1").1;
+    let undo = cut.trim().strip_prefix("cut n1: in force; undo it with: cargo lab ").unwrap();
+    assert_eq!(run(undo).1, "cut n1: healed\n", "the hint can be pasted");
     assert_eq!(run("capture n1 --for 50ms -- port x").0, 2);
     assert_eq!(run("capture n1 --for 50ms").0, 0);
     assert_eq!(run("ctl status").0, 1, "a lab of machines only has no weft");
     drop(lab);
     assert_eq!(run("exec n1 -- true").0, 4);
-    assert_eq!(run("down").0, 0, "a lab that isn't there is down");
+    let down = |name: &str| run(&format!("down {name}"));
+    assert_eq!(down("test-commands"), (0, "there is no lab test-commands\n".to_owned(), String::new()));
+    let lab = Lab::start("test-commands", Topology::of_nodes(1));
+    assert!(down("test-commands").1.starts_with("lab test-commands is down: nothing of it remains"));
+    drop(lab);
 }

@@ -79,6 +79,11 @@ impl Capture {
     /// Where to capture: place, interface, and the machine at the other end of a path.
     fn target(&self, description: &Description) -> Result<(Place, String, Option<Machine>)> {
         if let Ok(place) = find(description, &self.place) {
+            let own = description.machines.iter().find(|m| place == Place::Machine(m.machine.name.clone()));
+            // What a virtual machine's link carries is seen at its other end, the switch.
+            if self.interface.is_none() && own.is_some_and(|m| m.is_virtual) {
+                return Ok((Place::Switch, self.place.trim_start_matches("node/").to_owned(), None));
+            }
             let interface = self.interface.clone().unwrap_or_else(|| "eth0".to_owned());
             return Ok((place, interface, None));
         }
