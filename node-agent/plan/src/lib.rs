@@ -30,7 +30,9 @@ pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
-pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
+pub use route::{
+    ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
+};
 pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;

@@ -91,6 +91,7 @@ impl Kernel for Linux {
             RouteKey::Route { table, destination } => {
                 drop(ip(&format!("route del {destination} table {table}")));
             }
+            RouteKey::Foreign(_) => panic!("no test removes {key}"),
             RouteKey::Rule(rule) => {
                 let family = if rule.family == weft_model::Family::V4 { 4 } else { 6 };
                 drop(ip(&format!("-{family} rule del pref {}", rule.priority)));
@@ -257,6 +258,24 @@ fn foreign_things_stay(kernel: &mut dyn Kernel, routes: &mut Tracker<RouteKey, R
     // Its owner takes it away again.
     kernel.tamper_route(&taken);
     assert_eq!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed), 1);
+
+    // A table of ours is ours as a whole: what others put there goes once it may, and never keeps a place of ours.
+    let stray = route(TABLE_FABRIC, "10.78.0.0/16");
+    kernel.add_foreign_route(&stray);
+    assert_eq!(
+        settle::<Route>(routes, kernel.routes(), Sweep::Forbidden),
+        0,
+        "nothing is taken away while removal is held"
+    );
+    assert!(kernel.has_foreign_route(&stray));
+    assert_eq!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed), 1);
+    assert!(!kernel.has_foreign_route(&stray));
+    let own = route(TABLE_FABRIC, "10.1.3.0/24");
+    kernel.tamper_route(&own);
+    kernel.add_foreign_route(&own);
+    assert!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed) >= 1);
+    assert!(!kernel.has_foreign_route(&own) && routes.actual().contains_key(&own));
+    assert!(kernel.has_foreign_route(&beside), "what isn't ours isn't swept");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::errno::Errno;
-use weft_kernel::{NftError, NftSocket, Notice, is_udp_port_bound};
+use weft_kernel::{NftError, NftSocket, Notice, udp_port_holder};
 use weft_model::{AddressRange, FabricRanges, Families, Overlay};
 use weft_nft::{Batch, Element, Elements, Set, SetRef, Value};
 use weft_plan::{GuardInput, GuardPod, Ruleset};
@@ -381,13 +381,13 @@ fn firewalls_of_others_are_read_and_left_alone() {
 fn bound_udp_ports_are_seen() {
     in_namespace(|| {
         ip("link set lo up");
-        assert!(!is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_none());
         let socket = std::net::UdpSocket::bind("127.0.0.1:51820").unwrap();
-        assert!(is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_some());
         drop(socket);
         let socket = std::net::UdpSocket::bind("[::]:51820").unwrap();
-        assert!(is_udp_port_bound(51820) && !is_udp_port_bound(5182));
+        assert!(udp_port_holder(51820).is_some() && udp_port_holder(5182).is_none());
         drop(socket);
-        assert!(!is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_none());
     });
 }
