@@ -99,9 +99,7 @@ fn too_much(breach: &BudgetBreach) -> String {
         | BudgetBreach::Anchors { .. }
         | BudgetBreach::AliasAnchorRatio { .. }
         | BudgetBreach::RecordedAnchorEvents { .. }
-        | BudgetBreach::RecordedAnchorBytes { .. } => {
-            TOO_MANY_ALIASES.to_owned()
-        }
+        | BudgetBreach::RecordedAnchorBytes { .. } => TOO_MANY_ALIASES.to_owned(),
         _ => "the text takes more work to read than any set of objects needs".to_owned(),
     }
 }
