@@ -1,6 +1,6 @@
 //! A network namespace with a device in it.
 
-use std::{collections::BTreeSet, io::Write, process::Command, thread};
+use std::{collections::BTreeSet, process::Command, thread};
 
 use nix::sched::{CloneFlags, unshare};
 use weft_mesh::{BackendChoice, Mesh, MeshOptions};
@@ -23,7 +23,7 @@ pub(crate) fn with_wireguard(test: fn()) {
         } else {
             let needs = std::env::var("WEFT_NEEDS").unwrap_or_default();
             assert!(needs != "kernel-wireguard", "this kernel has no WireGuard");
-            writeln!(std::io::stderr(), "not run: {name}, which needs WireGuard in the kernel").unwrap();
+            eprintln!("not run: {name}, which needs WireGuard in the kernel");
         }
     };
     // A panic of the test is the test's.
@@ -59,7 +59,7 @@ pub(crate) fn key(i: u16) -> WireguardKey {
 pub(crate) fn change(i: u16) -> PeerChange {
     PeerChange {
         key: key(i),
-        node: NodeName::new(&format!("n{i}")).unwrap(),
+        node: NodeName::new(format!("n{i}")).unwrap(),
         endpoint: None,
         keepalive_secs: None,
         clear_preshared: false,
