@@ -84,7 +84,8 @@ impl FakeKernel {
             | LinkKey::Address(..)
             | LinkKey::Port(_)
             | LinkKey::Forwarding(_)
-            | LinkKey::Neighbour(_) => {
+            | LinkKey::Neighbour(_)
+            | LinkKey::Renamed(_) => {
                 self.remove_link(key);
             }
         }
@@ -155,7 +156,7 @@ impl FakeKernel {
                 }
             }
             (LinkKey::Forwarding(_), LinkValue::Forwarding { port }) => self.is_port(port)?,
-            (LinkKey::Bridge | LinkKey::Setting(_) | LinkKey::Forwarding(_), _) => {}
+            (LinkKey::Bridge | LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Renamed(_), _) => {}
         }
         self.links.insert(key.clone(), value.clone());
         Ok(())
@@ -191,7 +192,7 @@ impl FakeKernel {
                 // IPv4 routes lose their life with their source, IPv6 routes only the source; both are to be repaired.
                 self.routes.retain(|_, value| source_of(value) != Some(*address));
             }
-            LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Neighbour(_) => {}
+            LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Neighbour(_) | LinkKey::Renamed(_) => {}
         }
     }
 

@@ -24,6 +24,8 @@ use weft_plan::{OWN_TABLES, is_ours};
 use crate::{
     attach::index_of,
     error::{Area, Error},
+    host::renamed_from,
+    link::is_our_bridge,
     netlink::{Attributes, Messages},
     observe::{address_facts, link_facts},
 };
@@ -123,10 +125,10 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
         M::DelLink(link) if is_port_notice(&link) => port_concern(link, true),
         M::NewLink(_) => {
             let link = link_facts(message)?;
-            if MESH_DEVICES.contains(&link.name.as_str()) {
+            if MESH_DEVICES.contains(&link.name.as_str()) || renamed_from(&link).is_some() {
                 return Some(Look::Mesh);
             }
-            if link.name == BRIDGE {
+            if link.name == BRIDGE || is_our_bridge(&link) {
                 return Some(Look::Links);
             }
             if is_ours(&link.name) {

@@ -138,6 +138,10 @@ impl MeshLoop {
         let devices = weft_kernel::read_mesh_devices().map_err(|e| e.envelope())?;
         let ready = devices.iter().any(|device| device.name == name && device.up && device.mtu == mtu);
         if self.backend.is_none() || !ready {
+            // One under another name has the port still.
+            for renamed in weft_kernel::remove_renamed_mesh_devices().map_err(|e| e.envelope())? {
+                tracing::warn!(device = name, renamed, "a mesh device that somebody renamed was removed");
+            }
             self.backend = Some(self.prepare(&name)?);
             weft_kernel::configure_mesh_device(&name, mtu).map_err(|e| e.envelope())?;
         }

@@ -82,7 +82,7 @@ impl Kernel for Linux {
                 drop(ip(&format!("addr del {address}/{prefix} dev weftbr0")))
             }
             LinkKey::Port(name) => drop(ip(&format!("link del {name}"))),
-            LinkKey::Forwarding(_) => panic!("no test removes {key}"),
+            LinkKey::Forwarding(_) | LinkKey::Renamed(_) => panic!("no test removes {key}"),
             LinkKey::Neighbour(address) => drop(ip(&format!("neigh del {address} dev weftbr0"))),
         }
     }
@@ -298,6 +298,48 @@ fn linux_keeps_the_contract() {
         let links = LinkExecutor::open().unwrap();
         let routes = RouteExecutor::open().unwrap();
         contract(&mut Linux { links, routes });
+    });
+}
+
+#[test]
+fn devices_that_somebody_renamed_leave_no_duplicates() {
+    use weft_model::ownership::BRIDGE;
+    in_namespace(|| {
+        ip("link set lo up");
+        let mut links = Tracker::new();
+        let facts = facts(&[]);
+        links.want(Scope::All, Link::desired(&view(Overlay::Wireguard), &facts, Scope::All));
+        let mut executor = LinkExecutor::open().unwrap();
+        ip("link add weft0 type bridge");
+        settle::<Link>(&mut links, &mut executor, Sweep::Allowed);
+        for command in [
+            "link set weftbr0 down",
+            "link set weftbr0 name mine",
+            "link set mine up",
+            "link add theirs type bridge",
+        ] {
+            ip(command);
+        }
+        settle::<Link>(&mut links, &mut executor, Sweep::Forbidden);
+        assert!(
+            ip("-br link show type bridge").contains("mine"),
+            "nothing is taken away while removal is held"
+        );
+        settle::<Link>(&mut links, &mut executor, Sweep::Allowed);
+        let left = ip("-br link show type bridge");
+        let names: Vec<_> = left.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(names.contains(&BRIDGE) && names.contains(&"theirs") && !names.contains(&"mine"), "{left}");
+
+        ip("link del weft0");
+        weft_kernel::ensure_tun("weft0", None).unwrap();
+        weft_kernel::configure_mesh_device("weft0", 1400).unwrap();
+        assert_eq!(weft_kernel::remove_renamed_mesh_devices().unwrap(), Vec::<String>::new());
+        for command in ["link set weft0 down", "link set weft0 name mesh7", "tuntap add dev theirs1 mode tun"]
+        {
+            ip(command);
+        }
+        assert_eq!(weft_kernel::remove_renamed_mesh_devices().unwrap(), ["mesh7"]);
+        assert!(ip("-br link show").contains("theirs1"));
     });
 }
 

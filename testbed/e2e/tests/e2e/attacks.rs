@@ -42,6 +42,34 @@ fn what_somebody_deleted_under_run_is_made_again() -> Result {
 }
 
 #[test]
+fn renamed_devices_and_foreign_routes_do_no_lasting_harm() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let shell = |script: &str| fabric.on(on("n1"), &["sh", "-c", script])?.success(script);
+        let gone = |what: &str, script: &str| {
+            let looked = until(SOON, LOOK, || shell(script).ok()).map(drop);
+            looked.with_context(|| format!("{what} is there after {SOON:?}"))
+        };
+        shell(
+            "ip route add blackhole 10.99.0.0/16 table 8701; ip -6 route add blackhole fd99:99::/64 table 8702",
+        )?;
+        gone("a route in table 8701", "! ip route show table 8701 | grep -q blackhole")?;
+        gone("a route in table 8702", "! ip -6 route show table 8702 | grep -q blackhole")?;
+        for device in ["weftbr0", "weft0"] {
+            // It may be gone before the last command.
+            shell(&format!(
+                "ip link set {device} down && ip link set {device} name taken0 && (ip link set taken0 up || true)"
+            ))?;
+            gone("the renamed device", "! ip link show taken0 2>/dev/null")?;
+            let began = Instant::now();
+            let well = until(2 * SOON, LOOK, || weft_lab::checks::paths::every_pair(fabric, cast).ok());
+            well.with_context(|| format!("packets don't pass after {device} was renamed"))?;
+            println!("{device} renamed: all pairs again after {} ms", began.elapsed().as_millis());
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn nodes_leave_a_replica_whose_machine_died_within_moments() -> Result {
     in_family("three-nodes", Family::V4, |fabric, _| {
         let replicas = fabric.replicas()?;
