@@ -26,7 +26,7 @@ pub use fake::{FakeKernel, Op};
 pub use features::detect_features;
 pub use host::{
     PortHolder, configure_mesh_device, read_host, read_mesh_devices, remove_mesh_device,
-    remove_renamed_mesh_devices, udp_port_holder,
+    remove_renamed_mesh_devices, tcp_port_holder, udp_port_holder,
 };
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;

@@ -121,6 +121,8 @@ fn a_machine_is_looked_at_before_a_cluster_is_made_on_it() -> Result {
     let init = ["init", "--name", "cp-1", "--listen", &address, "--data-dir", &data];
     let said = alone.weft(&init)?;
     ensure!(said.status == 2 && said.err.contains(&address) && said.err.contains("in use"), "{said:?}");
+    let holder = format!("held by process {} (", std::process::id());
+    ensure!(said.err.contains(&holder), "who serves there: {said:?}");
     ensure!(!alone.path("data").exists() && !alone.path("contexts.toml").exists(), "something was made");
     // Where nothing is to be started that is worth a warning.
     let said = alone.weft(&[&init[..], &["--no-start"]].concat())?.success()?;

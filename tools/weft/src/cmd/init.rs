@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
     let start = Instant::now();
     let listen = args.listen.map_or_else(own_address, Ok)?;
     let planned = weftd_init(args, listen, true)?;
-    let preflight = preflight(args, &planned)?;
+    let preflight = preflight(args, listen, &planned)?;
     if args.dry_run {
         let text = format!("{}{}\nnothing was made: dry run", preflight.text(), ranges(&planned));
         let mut value = planned;
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
 
 /// Looks at this machine. What makes a fabric or a start here impossible ends the command; the rest are warnings, for this
 /// machine needn't be a node.
-fn preflight(args: &Init, planned: &Value) -> Outcome<Preflight> {
+fn preflight(args: &Init, listen: SocketAddr, planned: &Value) -> Outcome<Preflight> {
     let ranges = preflight::ranges(planned);
     let intent = Intent { overlay: args.overlay, families: args.family, ranges: &ranges };
     let mut preflight = Preflight::look(intent)?;
@@ -86,7 +86,11 @@ fn preflight(args: &Init, planned: &Value) -> Outcome<Preflight> {
         return Err(overlap.into());
     }
     match preflight.wrong("listen") {
-        Some(error) if !args.no_start && !args.dry_run => Err(error.into()),
+        Some(error) if !args.no_start && !args.dry_run => {
+            let holder = weft_kernel::tcp_port_holder(listen.port());
+            let held = holder.map(|holder| format!("TCP port {} is held by {holder}", listen.port()));
+            Err(held.into_iter().fold(error, Error::because).into())
+        }
         _ => Ok(preflight),
     }
 }
