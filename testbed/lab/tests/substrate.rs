@@ -243,6 +243,23 @@ fn two_labs_run_side_by_side_and_end_one_by_one() {
 }
 
 #[test]
+fn a_capture_ends_with_its_lab() {
+    let lab = Lab::start("test-captured", Topology::of_nodes(1));
+    let mut capture = std::process::Command::new(env!("CARGO_BIN_EXE_weft-lab"))
+        .args(["capture", "n1", "--name", "test-captured", "--for", "60s"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let space = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let inside = || (space(capture.id())? != space(std::process::id())?).then_some(());
+    assert!(wait::until(SOON, Duration::from_millis(5), inside).is_some(), "it doesn't capture");
+    drop(lab);
+    let ended = wait::until(SOON, Duration::from_millis(5), || capture.try_wait().ok().flatten());
+    capture.kill().ok();
+    assert!(ended.is_some_and(|status| status.success()), "it holds the namespaces of a lab that is down");
+}
+
+#[test]
 fn labs_of_one_name_start_and_end_one_after_the_other() {
     launch::use_program(env!("CARGO_BIN_EXE_weft-lab").into());
     let layout = Layout::of("test-up-down").unwrap();

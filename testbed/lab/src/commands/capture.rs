@@ -47,13 +47,15 @@ impl Capture {
     pub(crate) fn run(self) -> Result {
         let filter = Filter::parse(&self.filter)?;
         let layout = self.which.layout()?;
-        let description = Client::open(layout.clone())?.describe()?;
+        let client = Client::open(layout.clone())?;
+        let (description, lifeline) = (client.describe()?, client.lifeline()?);
         let (place, interface, partner) = self.target(&description)?;
         let mut file = self.write.as_ref().map(|path| Writer::create(path, &interface)).transpose()?;
         enter(&Record::read(&layout)?, &description, &place, Depth::Links)?;
         let tap = Tap::open(&interface)?;
         let end = self.span.map(|span| Instant::now() + span);
-        let over = || end.is_some_and(|end| Instant::now() >= end);
+        // What captures keeps the lab's namespaces alive: it must end with the lab.
+        let over = || end.is_some_and(|end| Instant::now() >= end) || lifeline.is_cut();
         let mut frames = 0;
         let missed = tap.run(&over, |at, bytes| {
             let Some(seen) = frame(bytes) else { return Ok(!over()) };
@@ -69,10 +71,9 @@ impl Capture {
             }
             Ok(!over() && self.count.is_none_or(|count| frames < count))
         })?;
-        progress(&format!(
-            "{frames} frames{}",
-            if missed > 0 { format!(", {missed} missed") } else { String::new() }
-        ));
+        let missed = if missed > 0 { format!(", {missed} missed") } else { String::new() };
+        let ended = if lifeline.is_cut() { "; the lab has ended" } else { "" };
+        progress(&format!("{frames} frames{missed}{ended}"));
         Ok(())
     }
 
