@@ -96,11 +96,11 @@ fn nobody_to_ask_is_no_success() -> Result {
         fabric.hold("n1", "agent")?;
         fabric.hold("n2", "agent")?;
         let seen = until(PATIENCE, LOOK, || {
-            let said = fabric.weft(&["wait", "--timeout", "300ms", "-o", "json"]).ok()?;
+            let said = fabric.weft(&["wait", "--timeout", "2s", "-o", "json"]).ok()?;
             let answer: Value = serde_json::from_str(&said.stdout).ok()?;
             (answer["unreachable"].as_array()?.len() == 2).then_some((said.status, answer))
         });
-        let words = fabric.weft(&["wait", "--timeout", "300ms"]);
+        let words = fabric.weft(&["wait", "--timeout", "2s"]);
         fabric.release("n1", "agent")?;
         fabric.release("n2", "agent")?;
         let (status, answer) = seen.context("the nodes are never unreachable")?;
