@@ -17,6 +17,11 @@ fn pods_reach_each_other_over_the_kernels_wireguard_and_nothing_is_in_clear() ->
 }
 
 #[test]
+fn a_tunnel_process_beside_the_kernels_device_waits() -> Result {
+    on_virtual_nodes(|fabric, cast| mesh::tunnel_waits(fabric, cast).map(drop))
+}
+
+#[test]
 fn a_kernel_device_that_somebody_deleted_is_made_again() -> Result {
     on_virtual_nodes(|fabric, cast| mesh::device_deleted(fabric, cast).map(drop))
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Cast, SERVERS, TCP, eventually, same_family, works, works_as};
 use crate::fabric::{COMMAND, on};
+use crate::protocol::JobSpec;
 use crate::{Fabric, Result};
 
 /// Longest time for a slow node to be what it was.
@@ -25,6 +26,26 @@ pub fn in_kernel(fabric: &Fabric) -> Result<String> {
     }
     let pairs = nodes.len() * nodes.len().saturating_sub(1);
     Ok(format!("{} nodes with weft0 of kind wireguard, {pairs} peers, no tunnel process", nodes.len()))
+}
+
+/// A tunnel process beside the kernel's device, as the shipped units start it on every node, waits and harms nothing.
+pub fn tunnel_waits(fabric: &Fabric, cast: &Cast) -> Result<String> {
+    let node = cast.a.node();
+    let job = fabric.client().spawn(JobSpec {
+        place: on(node),
+        argv: vec![fabric.agent_program(), "tunnel".to_owned(), "--device".to_owned(), "weft0".to_owned()],
+        env: Default::default(),
+        stdin: None,
+    })?;
+    eventually(AGAIN, || {
+        let said = job.output()?.stderr;
+        ensure!(said.contains("waiting for the device"), "it says {said:?}");
+        Ok(())
+    })?;
+    both_ways(fabric, cast)?;
+    let ended = job.stop()?;
+    ensure!(ended.status == 0, "the tunnel process ended with {}: {}", ended.status, ended.stderr);
+    Ok(format!("a tunnel process beside the kernel's weft0 on {node} waits"))
 }
 
 fn kind_of_device(fabric: &Fabric, node: &str) -> Result<String> {

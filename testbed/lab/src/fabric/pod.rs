@@ -146,6 +146,11 @@ impl Fabric {
         self.product.weft.to_string_lossy().into_owned()
     }
 
+    /// File of the agent.
+    pub fn agent_program(&self) -> String {
+        self.product.agent.to_string_lossy().into_owned()
+    }
+
     /// File of the plugin.
     pub fn cni_program(&self) -> String {
         self.product.cni.to_string_lossy().into_owned()

@@ -9,9 +9,9 @@ use super::machine::{Body, raw};
 use super::{State, Supervisor, no_machine};
 use crate::fault::{Fault, Link};
 use crate::launch::own_program;
-use crate::netfilter::{Direction, Loss, Sender, set_losses};
+use crate::netfilter::{Direction, Loss, Sender, flush_ruleset, set_losses};
 use crate::plan::Machine;
-use crate::protocol::{Act, Response};
+use crate::protocol::{Act, Place, Response};
 use crate::topology::Subnets;
 use crate::{Refusal, Result, ip};
 
@@ -32,10 +32,11 @@ impl Supervisor {
                 let line = |end| format!("link set dev {end} mtu {bytes}");
                 ip::batch(&link.ends().map(line).collect::<Vec<_>>())?;
             }
-            Fault::FlushNft(name) => {
+            Fault::FlushNft(name) if self.is_virtual(name) => {
                 let program = own_program()?;
                 self.run_on(name, &[&program.to_string_lossy(), "inside", "flush-nft"])?;
             }
+            Fault::FlushNft(name) => self.within(&Place::Machine(name.clone()), flush_ruleset)?,
             Fault::DeleteLink(name, link) => self.run_on(name, &["ip", "link", "delete", "dev", link])?,
             Fault::Partition { .. } | Fault::Cut(_) | Fault::Drop(..) => {}
         }

@@ -49,6 +49,12 @@ impl Supervisor {
         Ok((child, Body::Virtual(vm)))
     }
 
+    pub(crate) fn is_virtual(&self, machine: &str) -> bool {
+        let state = self.state();
+        let body = state.machines.get(machine).map(super::Machine::body);
+        matches!(body, Some(Ok(Body::Virtual(_))))
+    }
+
     /// Runs a program on the machine to its end, which must be a success; its output is in the lab's own log.
     pub(crate) fn run_on(&self, machine: &str, argv: &[&str]) -> Result {
         let log = self.layout.log("lab", "supervisor");
