@@ -235,8 +235,7 @@ fn serve(
 ) -> Result {
     let mut argv = vec![program.to_string_lossy().into_owned()];
     argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-    let env: BTreeMap<String, String> =
-        env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let spec = ServiceSpec { machine: machine.to_owned(), name: name.to_owned(), argv, env };
     fabric.client.call(&Request::Services(vec![spec])).map(drop)
 }

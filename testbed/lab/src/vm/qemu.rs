@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::image::LIBRARIES;
 use super::kernel::Kernel;
+use super::module::Modules;
 use super::order::{LAB, PORT, ROOT};
 
 const QEMU: &str = "qemu-system-x86_64";
@@ -90,7 +91,7 @@ pub fn missing() -> Vec<String> {
     if !version.is_ok_and(|status| status.success()) {
         missing.push(format!("The program {QEMU} is missing: install qemu-system-x86."));
     }
-    if let Err(error) = Kernel::find() {
+    if let Err(error) = Kernel::find().and_then(|kernel| Modules::of(&kernel.modules)?.in_order()) {
         missing.push(format!("{error}."));
     }
     missing
