@@ -14,7 +14,7 @@ use crate::Result;
 
 /// The second request waits this long for the answer to the first. Until a flow's first packet has passed, connection tracking
 /// drops further ICMP packets of it that a slow machine receives in the same batch (insert_failed in /proc/net/stat/nf_conntrack).
-const FIRST: Duration = Duration::from_millis(300);
+const FIRST: Duration = Duration::from_secs(1);
 
 /// How to ping.
 pub(super) struct Plan {
