@@ -3,9 +3,10 @@
 use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use weft_core::FabricDraft;
 use weft_model::{
-    Action, ClientId, ClusterId, Command, Fabric, FabricRanges, Families, LogIndex, Member, MemberRole,
-    NodeName, Overlay, Record, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
+    Action, ClientId, ClusterId, Command, Families, LogIndex, Member, MemberRole, NodeName, Record,
+    ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
 };
 
 use crate::{
@@ -71,25 +72,7 @@ pub(crate) fn filler(sequence: u64) -> Box<Command> {
 }
 
 pub(crate) fn seed() -> Seed {
-    let range = |text: &str| text.parse().unwrap();
-    let fabric = Fabric {
-        families: Families::V4,
-        ranges: FabricRanges {
-            pods: vec![range("10.128.0.0/16")],
-            services: vec![range("10.96.0.0/20")],
-            nodes: vec![range("10.64.0.0/24")],
-            load_balancers: Vec::new(),
-        },
-        block_prefix_v4: 24,
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        masquerade_exceptions: Vec::new(),
-        node_port_addresses: Vec::new(),
-        node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,
-        external_ip_ranges: Vec::new(),
-        generation: 1,
-        revision: Revision(0),
-    };
+    let fabric = FabricDraft { families: Some(Families::V4), ..FabricDraft::default() }.complete().unwrap();
     let action = Action::Found { cluster: CLUSTER, fabric, member: member(1) };
     found(&command(1, action), &codec()).unwrap()
 }

@@ -14,7 +14,7 @@ use weft_model::{ClusterId, ReplicaId, ReplicaName};
 use weft_process::{MODE_PRIVATE, durable_remove, durable_replace};
 use weft_raft::{Draft, Seed};
 
-use crate::{EngineLog, Error, LogStore, Reserve, SledState, StateHealth};
+use crate::{EngineLog, Error, LogStore, Owner, Reserve, SledState, StateHealth};
 
 /// Format of the directory that this release writes.
 const FORMAT: u32 = 1;
@@ -72,7 +72,7 @@ impl DataDir {
         durable_remove(&path.join("snapshot"))?;
         durable_remove(&path.join("acknowledged"))?;
         if let Some(seed) = seed {
-            let log = EngineLog::open(path)?;
+            let log = EngineLog::open(path, identity.owner())?;
             let snapshot = Some(seed.snapshot.clone().into());
             let hard_state = Some(seed.hard_state);
             log.write(&[Draft { number: 1, snapshot, entries: Vec::new(), hard_state }])?;
@@ -112,9 +112,9 @@ impl DataDir {
         &self.path
     }
 
-    /// Opens the log.
+    /// Opens the log. Fails with `OtherOwner` when it is another's.
     pub fn open_log(&self) -> Result<EngineLog, Error> {
-        EngineLog::open(&self.path)
+        EngineLog::open(&self.path, self.identity.owner())
     }
 
     /// Opens the applied state, or begins it anew when it is damaged.
@@ -141,6 +141,11 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 impl Identity {
+    /// Whose log a log of this replica is.
+    const fn owner(&self) -> Owner {
+        Owner { cluster: self.cluster, replica: self.id }
+    }
+
     fn to_text(&self) -> String {
         let Self { cluster, id, name, listen, peers } = self;
         let mut text = format!("format={FORMAT}\ncluster={cluster}\nid={id}\nname={name}\nlisten={listen}\n");

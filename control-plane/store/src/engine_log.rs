@@ -1,8 +1,9 @@
 //! The log on raft-engine, the snapshot and the mark as files beside it.
 //!
 //! Each life of the log (it begins anew when a snapshot of the leader is installed) is a group of the engine with a
-//! number of its own, never reused; which one lives stands under a key beside the hard state. rust-protobuf only
-//! parses entries that this process wrote, under the engine's checksums.
+//! number of its own, never reused; which one lives stands under a key beside the hard state, and so does whose log it is:
+//! votes and entries count only for the replica that gave them. rust-protobuf only parses entries that this process
+//! wrote, under the engine's checksums.
 
 use std::{
     path::Path,
@@ -11,7 +12,7 @@ use std::{
 
 use raft::eraftpb;
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
-use weft_model::{LogIndex, ReplicaId, Term};
+use weft_model::{ClusterId, LogIndex, ReplicaId, Term};
 use weft_raft::{Compaction, Draft, Entry, HardState};
 
 use crate::{
@@ -27,8 +28,18 @@ const HEAD: u64 = 1;
 const FIRST_LIFE: u64 = 16;
 const KEY_HARD_STATE: &[u8] = b"hard-state";
 const KEY_LIFE: &[u8] = b"life";
+const KEY_OWNER: &[u8] = b"owner";
 /// Bytes of one batch: the engine refuses more than 1 GiB.
 const MAX_BATCH: usize = 256 << 20;
+
+/// Whose log it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its Raft id.
+    pub replica: ReplicaId,
+}
 
 /// How the engine finds the index of an entry.
 struct Entries;
@@ -56,10 +67,11 @@ struct Inner {
 }
 
 impl EngineLog {
-    /// Opens or makes a log: `log/`, `snapshot` and `acknowledged` in `directory`.
+    /// Opens or makes the log of `owner`: `log/`, `snapshot` and `acknowledged` in `directory`.
     ///
-    /// Fails with `Log` when the engine finds damage other than a torn tail, or panics over it.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
+    /// Fails with `Log` when the engine finds damage other than a torn tail, or panics over it; with `OtherOwner` when the
+    /// log is another replica's or another cluster's, with `Damaged` when it holds something and doesn't say whose.
+    pub fn open(directory: &Path, owner: Owner) -> Result<Self, Error> {
         let log = directory.join("log");
         weft_process::private_dir(&log)?;
         let config = Config {
@@ -79,6 +91,7 @@ impl EngineLog {
                 return Err(Error::Log { what: "opened", why: "the engine panicked over it".to_owned() });
             }
         };
+        own(&engine, &log, owner)?;
         let mark = Mark::open(&directory.join("acknowledged"))?;
         let head = |key| engine.get(HEAD, key);
         let life = head(KEY_LIFE).and_then(|bytes| Reader::new(&bytes).number()).unwrap_or(FIRST_LIFE);
@@ -192,6 +205,32 @@ impl LogStore for EngineLog {
         let (last, term) = (self.last(&inner)?, inner.hard_state.term);
         inner.mark.set(last, term)
     }
+}
+
+/// Checks whose log it is; one that holds nothing yet becomes the owner's.
+fn own(engine: &Engine, path: &Path, owner: Owner) -> Result<(), Error> {
+    if let Some(bytes) = engine.get(HEAD, KEY_OWNER) {
+        let mut reader = Reader::new(&bytes);
+        let found = reader.raw().zip(reader.number());
+        let (cluster, replica) = found.ok_or_else(|| Error::Damaged {
+            what: "the log",
+            why: format!("{}: its owner is malformed", path.display()),
+        })?;
+        let found = Owner { cluster: ClusterId(cluster), replica: ReplicaId(replica) };
+        if found != owner {
+            return Err(Error::OtherOwner { path: path.to_owned(), found, expected: owner });
+        }
+        return Ok(());
+    }
+    if !engine.is_empty() {
+        let why = format!("{}: it doesn't say whose it is", path.display());
+        return Err(Error::Damaged { what: "the log", why });
+    }
+    let mut batch = LogBatch::default();
+    let bytes = Writer::default().raw(&owner.cluster.0).number(owner.replica.0).done();
+    batch.put(HEAD, KEY_OWNER.to_vec(), bytes).map_err(Error::log("written"))?;
+    engine.write(&mut batch, true).map_err(Error::log("written"))?;
+    Ok(())
 }
 
 fn read_hard_state(bytes: &[u8]) -> Option<HardState> {

@@ -25,8 +25,14 @@ fn snapshot(index: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot { index: LogIndex(index), term: Term(2), conf, data, digest })
 }
 
+const OWNER: Owner = Owner { cluster: ClusterId([7; 16]), replica: ReplicaId(3) };
+
+fn open(path: &Path) -> EngineLog {
+    EngineLog::open(path, OWNER).unwrap()
+}
+
 fn load(path: &Path) -> StoredLog {
-    EngineLog::open(path).unwrap().load().unwrap()
+    open(path).load().unwrap()
 }
 
 fn span(stored: &StoredLog) -> Option<(u64, u64)> {
@@ -36,7 +42,7 @@ fn span(stored: &StoredLog) -> Option<(u64, u64)> {
 #[test]
 fn what_was_written_comes_back_whole() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     let drafts = [draft(1..4, 1), draft(4..10, 2)];
     log.write(&drafts).unwrap();
     drop(log);
@@ -50,7 +56,7 @@ fn what_was_written_comes_back_whole() {
 #[test]
 fn an_overwritten_tail_is_gone_also_within_one_group() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     log.write(&[draft(1..20, 1), draft(10..12, 2)]).unwrap();
     log.write(&[draft(11..13, 3)]).unwrap();
     drop(log);
@@ -63,7 +69,7 @@ fn an_overwritten_tail_is_gone_also_within_one_group() {
 #[test]
 fn the_mark_never_claims_more_than_the_log_has() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     log.write(&[draft(1..600, 1)]).unwrap();
     assert_eq!(log.inner().mark.index, LogIndex(599));
     log.write(&[draft(300..310, 1)]).unwrap();
@@ -78,7 +84,7 @@ fn the_mark_never_claims_more_than_the_log_has() {
 #[test]
 fn a_snapshot_of_the_leader_begins_the_log_anew() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     log.write(&[draft(1..700, 1)]).unwrap();
     log.write(&[Draft { snapshot: Some(snapshot(500)), ..draft(501..505, 2) }]).unwrap();
     log.write(&[draft(505..507, 2)]).unwrap();
@@ -113,7 +119,7 @@ fn a_crash_at_any_step_of_a_snapshot_leaves_a_log_that_holds_what_was_acknowledg
     for (refused, holds_snapshot) in [(Some("acknowledged"), false), (Some("snapshot"), false), (None, true)]
     {
         let dir = TempDir::new().unwrap();
-        let log = EngineLog::open(dir.path()).unwrap();
+        let log = open(dir.path());
         log.write(&[draft(1..700, 1)]).unwrap();
         drop(log);
         let before = TempDir::new().unwrap();
@@ -122,7 +128,7 @@ fn a_crash_at_any_step_of_a_snapshot_leaves_a_log_that_holds_what_was_acknowledg
             // No file replaces a directory with something in it.
             let path = dir.path().join(name);
             let kept = fs::read(&path).ok();
-            let log = EngineLog::open(dir.path()).unwrap();
+            let log = open(dir.path());
             let _gone = fs::remove_file(&path);
             fs::create_dir_all(path.join("in the way")).unwrap();
             assert!(log.write(&[Draft { snapshot: Some(snapshot(500)), ..draft(501..505, 2) }]).is_err());
@@ -132,7 +138,7 @@ fn a_crash_at_any_step_of_a_snapshot_leaves_a_log_that_holds_what_was_acknowledg
                 fs::write(&path, kept).unwrap();
             }
         } else {
-            let log = EngineLog::open(dir.path()).unwrap();
+            let log = open(dir.path());
             log.write(&[Draft { snapshot: Some(snapshot(500)), ..Draft::default() }]).unwrap();
             drop(log);
             // The last step undone: the log as it was.
@@ -150,7 +156,7 @@ fn a_crash_at_any_step_of_a_snapshot_leaves_a_log_that_holds_what_was_acknowledg
 #[test]
 fn shortening_keeps_the_snapshot_that_the_log_stands_on() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     log.write(&[draft(1..100, 2)]).unwrap();
     log.compact(&Compaction { snapshot: snapshot(80), first: LogIndex(60) }).unwrap();
     // An older one, overtaken by a snapshot of the leader, must not come back.
@@ -163,7 +169,7 @@ fn shortening_keeps_the_snapshot_that_the_log_stands_on() {
 #[test]
 fn a_log_that_lost_its_tail_shows_by_the_mark_and_a_whole_one_does_not() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     for start in (1..1001).step_by(100) {
         log.write(&[draft(start..start + 100, 1)]).unwrap();
     }
@@ -183,7 +189,7 @@ fn a_log_that_lost_its_tail_shows_by_the_mark_and_a_whole_one_does_not() {
 #[test]
 fn a_damaged_snapshot_is_told_and_not_used() {
     let dir = TempDir::new().unwrap();
-    let log = EngineLog::open(dir.path()).unwrap();
+    let log = open(dir.path());
     log.write(&[Draft { snapshot: Some(snapshot(5)), ..draft(6..7, 2) }]).unwrap();
     drop(log);
     let path = dir.path().join("snapshot");
@@ -192,10 +198,47 @@ fn a_damaged_snapshot_is_told_and_not_used() {
         let mut damaged = whole.clone();
         damaged[position] ^= 1;
         fs::write(&path, damaged).unwrap();
-        assert!(matches!(EngineLog::open(dir.path()), Err(Error::Damaged { .. })), "byte {position}");
+        assert!(matches!(EngineLog::open(dir.path(), OWNER), Err(Error::Damaged { .. })), "byte {position}");
     }
     fs::write(&path, &whole[..20]).unwrap();
-    assert!(EngineLog::open(dir.path()).is_err());
+    assert!(EngineLog::open(dir.path(), OWNER).is_err());
     fs::write(&path, whole).unwrap();
-    assert!(EngineLog::open(dir.path()).is_ok());
+    assert!(EngineLog::open(dir.path(), OWNER).is_ok());
+}
+
+/// A log of `written`, opened as `opened`: refused with both named, or taken when it is the same; nothing is lost by it.
+fn check_owner(written: Owner, opened: Owner) {
+    let dir = TempDir::new().unwrap();
+    let log = EngineLog::open(dir.path(), written).unwrap();
+    log.write(&[draft(1..9, 1)]).unwrap();
+    drop(log);
+    match EngineLog::open(dir.path(), opened).map(|_| ()) {
+        Ok(()) => assert_eq!(written, opened),
+        Err(Error::OtherOwner { path, found, expected }) => {
+            assert_eq!((path, found, expected), (dir.path().join("log"), written, opened));
+            assert_ne!(found, expected);
+        }
+        Err(other) => panic!("{other}"),
+    }
+    let stored = EngineLog::open(dir.path(), written).unwrap().load().unwrap();
+    assert_eq!(span(&stored), Some((1, 8)));
+}
+
+#[test]
+fn a_log_of_another_cluster_or_replica_is_refused_and_left_alone() {
+    check_owner(OWNER, OWNER);
+    check_owner(OWNER, Owner { cluster: ClusterId([8; 16]), ..OWNER });
+    check_owner(OWNER, Owner { replica: ReplicaId(4), ..OWNER });
+}
+
+#[test]
+fn a_log_that_does_not_say_whose_it_is_is_not_taken() {
+    let dir = TempDir::new().unwrap();
+    let log = open(dir.path());
+    log.write(&[draft(1..9, 1)]).unwrap();
+    let mut batch = LogBatch::default();
+    batch.delete(HEAD, KEY_OWNER.to_vec());
+    log.engine.write(&mut batch, true).unwrap();
+    drop(log);
+    assert!(matches!(EngineLog::open(dir.path(), OWNER), Err(Error::Damaged { what: "the log", .. })));
 }

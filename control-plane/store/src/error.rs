@@ -4,6 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use weft_errors::{Code, Coded};
 
+use crate::Owner;
+
 /// An error of the stores.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +58,19 @@ pub enum Error {
         path: PathBuf,
         /// Its mode.
         mode: u32,
+    },
+    /// The log is another's.
+    #[error(
+        "{} is the log of replica {} of cluster {}, not of replica {} of cluster {}",
+        .path.display(), .found.replica, .found.cluster, .expected.replica, .expected.cluster
+    )]
+    OtherOwner {
+        /// The log.
+        path: PathBuf,
+        /// Theirs.
+        found: Owner,
+        /// Ours.
+        expected: Owner,
     },
     /// What is stored can't be understood.
     #[error("{what} is damaged: {why}")]
@@ -119,6 +134,7 @@ impl Coded for Error {
             Self::AlreadyInitialized { .. } => &weft_errors::ALREADY_INITIALIZED,
             Self::Format { .. } => &weft_errors::VERSION_SKEW,
             Self::Exposed { .. } => &weft_errors::KEY_EXPOSED,
+            Self::OtherOwner { .. } => &weft_errors::OTHER_CLUSTER,
             Self::Damaged { .. } | Self::Log { .. } | Self::State { .. } => &weft_errors::STORE_CORRUPT,
             Self::Slow { .. } | Self::Stuck { .. } => &weft_errors::BUSY,
         }

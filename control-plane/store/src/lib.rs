@@ -21,7 +21,7 @@ mod restart_tests;
 
 pub use directory::{DataDir, Identity, ReplicaAddress};
 pub use disk::{Disk, Done, Work};
-pub use engine_log::EngineLog;
+pub use engine_log::{EngineLog, Owner};
 pub use error::Error;
 pub use reserve::{Reserve, Space};
 pub use sled_state::{SledState, StateHealth};

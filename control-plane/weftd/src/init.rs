@@ -16,7 +16,7 @@ use weft_server::{codec, identity_files};
 use weft_store::{DataDir, Identity};
 use weft_trust::Authority;
 
-use crate::{args::Init, context_file::ContextFile, output::print};
+use crate::{args::Init, context_file::ContextFile, listen::Listen, output::print};
 
 /// The first replica's Raft id.
 const FIRST: ReplicaId = ReplicaId(1);
@@ -25,9 +25,11 @@ const FIRST: ReplicaId = ReplicaId(1);
 pub(crate) fn run(args: &Init) -> Result<(), Error> {
     let fabric = fabric(args)?;
     let name = replica_name(&args.name)?;
+    let listen = Listen::look(args.listen);
     if args.dry_run {
-        let value = json!({"kind": "Init", "dryRun": true, "ranges": ranges_value(&fabric), "listen": args.listen.to_string()});
-        print(args.output, &value, &format!("{}\nnothing was made: dry run", ranges_text(&fabric)));
+        let value = json!({"kind": "Init", "dryRun": true, "ranges": ranges_value(&fabric), "listen": args.listen.to_string(), "preflight": [listen.value()]});
+        let text = format!("{}{}\nnothing was made: dry run", listen.text(), ranges_text(&fabric));
+        print(args.output, &value, &text);
         return Ok(());
     }
     must_be_new(&args.data_dir)?;
@@ -70,9 +72,11 @@ pub(crate) fn run(args: &Init) -> Result<(), Error> {
         "cluster": cluster.to_string(),
         "listen": args.listen.to_string(),
         "ranges": ranges_value(&fabric),
+        "preflight": [listen.value()],
     });
     let text = format!(
-        "Authority   {}\nCluster     {cluster}\n{}\nContext     {:?} in {}\n\nStart it:\n  weftd run --data-dir {}",
+        "{}Authority   {}\nCluster     {cluster}\n{}\nContext     {:?} in {}\n\nStart it:\n  weftd run --data-dir {}",
+        listen.text(),
         authority.hash(),
         ranges_text(&fabric),
         args.context_name,

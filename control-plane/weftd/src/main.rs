@@ -7,6 +7,7 @@ mod config;
 mod context_file;
 mod init;
 mod join;
+mod listen;
 mod output;
 mod run;
 

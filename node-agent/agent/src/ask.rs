@@ -17,7 +17,7 @@ use crate::{
     drain, limits,
     node::{Node, published},
     ping, pods,
-    status::status,
+    status::account,
 };
 
 /// Longest time that an asker may want.
@@ -87,7 +87,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
             drain::remove(engine, &request, deadline)?;
             Ok(Answer::Removed(true))
         }
-        Some(What::Inspect(_)) => Ok(Answer::Inspect(status(node))),
+        Some(What::Inspect(inspect)) => Ok(Answer::Inspect(account(node, inspect.check))),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),
     }

@@ -14,6 +14,8 @@ pub(crate) const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
 /// The longest pause before the CNI socket is tried again.
 pub(crate) const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// The CNI socket is looked for under its name this often.
+pub(crate) const SOCKET_LOOK: Duration = Duration::from_secs(1);
 /// Largest CNI request, bytes (configuration and environment).
 pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
 /// Dead links are deleted this long after the last DEL, in one request.
@@ -113,5 +115,7 @@ pub(crate) const PROBE_AGAIN_LONGEST: Duration = Duration::from_secs(60);
 pub(crate) const PROBE_WAIT: Duration = Duration::from_millis(300);
 /// Further echoes of a probe are waited for eight round trips, but at least so long.
 pub(crate) const PROBE_WAIT_LEAST: Duration = Duration::from_millis(40);
-/// A pod whose namespace and link are gone is forgotten after this many looks, [`OBSERVE_EVERY`] apart.
-pub(crate) const GONE_LOOKS: u8 = 2;
+/// Pods whose namespace and link are gone are looked for this often, and at start.
+pub(crate) const GONE_EVERY: Duration = Duration::from_secs(30);
+/// One that is still gone after this is forgotten.
+pub(crate) const GONE_AGAIN: Duration = Duration::from_secs(1);

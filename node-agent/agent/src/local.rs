@@ -10,7 +10,7 @@ use weft_model::PodName;
 use weft_proto::v1::{self, local_server::Local};
 use weft_rpc::{Channel, Request, Response, Status, status_of, with_deadline};
 
-use crate::{ask::pod_name, attach::Engine, drain, node::published, ping, pods, status::status};
+use crate::{ask::pod_name, attach::Engine, drain, node::published, ping, pods, status::account};
 
 /// A call gets its answer within this.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -74,13 +74,14 @@ impl LocalService {
 impl Local for LocalService {
     async fn status(
         &self,
-        _: Request<v1::LocalNodeRequest>,
+        request: Request<v1::LocalNodeRequest>,
     ) -> Result<Response<v1::LocalNodeResponse>, Status> {
-        self.blocking(|engine, _| {
+        let check = request.into_inner().check;
+        self.blocking(move |engine, _| {
             let node = engine.node();
             Ok(v1::LocalNodeResponse {
                 node: node.name.to_string(),
-                status: Some(status(node)),
+                status: Some(account(node, check)),
                 connected: node.is_connected(),
                 pods: node.pods().iter().map(Into::into).collect(),
             })

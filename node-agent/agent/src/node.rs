@@ -272,7 +272,12 @@ impl Node {
 
     /// Notes whether a replica is followed; says whether that is new.
     pub(crate) fn set_connected(&self, connected: bool) -> bool {
-        self.connected.send_replace(connected) != connected
+        self.connected.send_if_modified(|before| std::mem::replace(before, connected) != connected)
+    }
+
+    /// Tells each time that following begins or ends.
+    pub(crate) fn connections(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
     }
 
     /// Completes while a replica is followed: at once, or when that begins.

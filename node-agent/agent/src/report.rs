@@ -36,15 +36,19 @@ type Gist = (Vec<(String, bool)>, Vec<(String, bool)>);
 /// Reports until the process stops. A lost report is replaced by the next one.
 pub(crate) async fn report(node: Arc<Node>, channel: Channel, stop: CancellationToken) {
     let mut changes = node.states.watch();
+    let mut connections = node.connections();
     let mut told = None;
     loop {
         changes.mark_unchanged();
+        connections.mark_unchanged();
         if node.is_connected() {
             told = send(&node, &channel, told).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,
             _ = changes.changed() => {}
+            // A replica that has just begun to serve this node knows nothing of it.
+            _ = connections.changed() => {}
             () = tokio::time::sleep(limits::REPORT_EVERY) => {}
         }
     }

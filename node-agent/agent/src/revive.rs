@@ -47,6 +47,7 @@ pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
         Err(_) => {
             // Its runtime will say DEL; until then it wants nothing of the kernel.
             tracing::info!(pod = %holding.pod, netns = holding.netns, "a pod's namespace is gone; waiting for its DEL");
+            node.inboxes.collect.poke(Wish::observe());
             node.drop_pod(holding.uid);
             let inboxes = &node.inboxes;
             for inbox in [&inboxes.links, &inboxes.routes, &inboxes.nft, &inboxes.services] {
@@ -87,17 +88,19 @@ fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
 
 /// Forgets pods that nobody will remove: namespace and link gone, seen twice, and once more under the lock.
 pub(crate) fn collect(engine: &Engine) -> Result<(), Error> {
-    let mut seen: BTreeMap<PodUid, u8> = BTreeMap::new();
-    while !matches!(engine.node().inboxes.collect.take(Instant::now() + limits::OBSERVE_EVERY), Work::Stop) {
+    let mut seen: BTreeMap<PodUid, Instant> = BTreeMap::new();
+    let mut pause = Duration::ZERO;
+    // At start first of all: a machine that crashed has none of the pods that its journal speaks of.
+    while !matches!(engine.node().inboxes.collect.take(Instant::now() + pause), Work::Stop) {
         let gone: Vec<_> = holdings(engine.node()).into_iter().filter(is_gone).collect();
         seen.retain(|uid, _| gone.iter().any(|holding| holding.uid == *uid));
         for holding in gone {
-            let looks = seen.entry(holding.uid).or_default();
-            *looks += 1;
-            if *looks >= limits::GONE_LOOKS {
+            let since = seen.entry(holding.uid).or_insert_with(Instant::now);
+            if since.elapsed() >= limits::GONE_AGAIN {
                 forget(engine, &holding);
             }
         }
+        pause = if seen.is_empty() { limits::GONE_EVERY } else { limits::GONE_AGAIN };
     }
     Ok(())
 }

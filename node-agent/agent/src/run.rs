@@ -1,16 +1,6 @@
 //! `weft-agent run`: reads the disk, looks at the kernel, starts every loop, and serves.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
-    path::Path,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, fs, os::unix::net::UnixStream, path::Path, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use weft_errors::{Coded, Error};
@@ -243,10 +233,11 @@ fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths, channel: Ch
 
 /// Opens the CNI socket once the kernel is ready, then looks for kept DELs from time to time.
 fn serve_cni(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(), Error> {
-    let listener = bind(paths.cni_socket())?;
+    let path = paths.cni_socket();
+    let socket = attach::Socket::bind(path).map_err(|error| socket_failed(path, &error))?;
     engine.undo_unfinished(Instant::now() + limits::ATTACH_DEADLINE);
     attach::replay_spool(engine, &paths.spool());
-    attach::serve(tasks, engine, listener)?;
+    attach::serve(tasks, engine, socket)?;
     let node = engine.node();
     let mut announced = false;
     loop {
@@ -263,19 +254,6 @@ fn serve_cni(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths) -> Result<(), E
         }
         attach::replay_spool(engine, &paths.spool());
     }
-}
-
-fn bind(path: &Path) -> Result<UnixListener, Error> {
-    // The lock says that no other agent lives: a socket that is there is a dead one's.
-    match fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(socket_failed(path, &error)),
-    }
-    let listener = UnixListener::bind(path).map_err(|error| socket_failed(path, &error))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-        .map_err(|error| socket_failed(path, &error))?;
-    Ok(listener)
 }
 
 fn socket_failed(path: &Path, error: &std::io::Error) -> Error {

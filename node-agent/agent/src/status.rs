@@ -1,6 +1,9 @@
 //! The node's own account of itself.
 
-use std::time::Instant;
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
 use weft_plan::Facts;
 use weft_proto::v1;
@@ -11,6 +14,9 @@ use crate::{
     node::Node,
     states::{State, Subsystem},
 };
+
+/// Longest time for one replica to answer.
+const REACH: Duration = Duration::from_secs(1);
 
 /// The account, with peers and findings.
 pub(crate) fn status(node: &Node) -> v1::NodeStatus {
@@ -79,20 +85,38 @@ fn path_mtu(facts: &Facts, view: &View, peer: &weft_model::NodeName) -> u32 {
     facts.probed_mtus.get(peer).copied().unwrap_or(computed)
 }
 
+/// The account; for `weft check` this node also tries to reach every replica, which takes up to [`REACH`].
+pub(crate) fn account(node: &Node, check: bool) -> v1::NodeStatus {
+    let mut account = status(node);
+    if !check {
+        return account;
+    }
+    let replicas = node.view().fabric().map(|fabric| fabric.replicas.clone()).unwrap_or_default();
+    account.findings.extend(weft_plan::replica_findings(reach(&replicas)).into_iter().map(to_wire));
+    account
+}
+
+/// Connects to each and hangs up.
+fn reach(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Duration, String>)> {
+    let connect = |address: &SocketAddr| {
+        let began = Instant::now();
+        TcpStream::connect_timeout(address, REACH).map(|_| began.elapsed()).map_err(|e| e.to_string())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = replicas.iter().map(|a| (*a, scope.spawn(move || connect(a)))).collect();
+        let broke_off = || Err("the attempt broke off".to_owned());
+        threads.into_iter().map(|(a, thread)| (a, thread.join().unwrap_or_else(|_| broke_off()))).collect()
+    })
+}
+
 /// What `weft check` says of this node.
 fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
     let found = weft_plan::findings(view, facts, &node.surroundings());
-    found
-        .into_iter()
-        .chain(node.service_findings.all())
-        .chain(node.ports.all())
-        .map(|weft_plan::Finding { name, detail, ok, error }| v1::Finding {
-            name,
-            detail,
-            ok,
-            error: error.as_ref().map(Into::into),
-        })
-        .collect()
+    found.into_iter().chain(node.service_findings.all()).chain(node.ports.all()).map(to_wire).collect()
+}
+
+fn to_wire(weft_plan::Finding { name, detail, ok, error }: weft_plan::Finding) -> v1::Finding {
+    v1::Finding { name, detail, ok, error: error.as_ref().map(Into::into) }
 }
 
 fn kernel_release() -> String {

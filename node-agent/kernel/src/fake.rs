@@ -11,8 +11,8 @@ use std::{
 use nix::errno::Errno;
 use weft_model::{PodUid, ownership::BRIDGE};
 use weft_plan::{
-    Executor, Failure, Link, LinkKey, LinkStep, LinkValue, Path, PortState, Route, RouteKey, RouteStep,
-    RouteValue, Step,
+    Executor, Failure, ForeignRoute, Link, LinkKey, LinkStep, LinkValue, OWN_TABLES, Path, PortState, Route,
+    RouteKey, RouteStep, RouteValue, Step,
 };
 
 use crate::error::{Area, Error, Refusal};
@@ -84,7 +84,8 @@ impl FakeKernel {
             | LinkKey::Address(..)
             | LinkKey::Port(_)
             | LinkKey::Forwarding(_)
-            | LinkKey::Neighbour(_) => {
+            | LinkKey::Neighbour(_)
+            | LinkKey::Renamed(_) => {
                 self.remove_link(key);
             }
         }
@@ -155,7 +156,7 @@ impl FakeKernel {
                 }
             }
             (LinkKey::Forwarding(_), LinkValue::Forwarding { port }) => self.is_port(port)?,
-            (LinkKey::Bridge | LinkKey::Setting(_) | LinkKey::Forwarding(_), _) => {}
+            (LinkKey::Bridge | LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Renamed(_), _) => {}
         }
         self.links.insert(key.clone(), value.clone());
         Ok(())
@@ -191,7 +192,7 @@ impl FakeKernel {
                 // IPv4 routes lose their life with their source, IPv6 routes only the source; both are to be repaired.
                 self.routes.retain(|_, value| source_of(value) != Some(*address));
             }
-            LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Neighbour(_) => {}
+            LinkKey::Setting(_) | LinkKey::Forwarding(_) | LinkKey::Neighbour(_) | LinkKey::Renamed(_) => {}
         }
     }
 
@@ -202,11 +203,36 @@ impl FakeKernel {
         if source_of(value).is_some_and(|source| !self.has_source(source)) {
             return Err(refused(&format!("add {key}"), Area::Route, Errno::EINVAL));
         }
-        if self.foreign_routes.contains(key) && !self.routes.contains_key(key) {
+        if self.foreign_routes.contains(key) && !self.routes.contains_key(key) && !in_own_table(key) {
             return Err(Error::RouteTaken { route: key.to_string() });
         }
+        self.foreign_routes.remove(key);
         self.routes.insert(key.clone(), value.clone());
         Ok(())
+    }
+
+    fn remove_route(&mut self, key: &RouteKey) {
+        match key {
+            RouteKey::Foreign(ForeignRoute { table, destination, .. }) => {
+                self.foreign_routes.remove(&RouteKey::Route { table: *table, destination: *destination });
+            }
+            RouteKey::Rule(_) | RouteKey::Route { .. } => drop(self.routes.remove(key)),
+        }
+    }
+}
+
+fn in_own_table(key: &RouteKey) -> bool {
+    matches!(key, RouteKey::Route { table, .. } if OWN_TABLES.contains(table))
+}
+
+/// How the kernel shows a route of somebody else (protocol "static") that stands in a table of ours.
+fn foreign_seen(key: &RouteKey) -> Option<(RouteKey, RouteValue)> {
+    match key {
+        RouteKey::Route { table, destination } if in_own_table(key) => {
+            let foreign = ForeignRoute { table: *table, destination: *destination, protocol: 4, metric: 0 };
+            Some((RouteKey::Foreign(foreign), RouteValue::Foreign))
+        }
+        RouteKey::Rule(_) | RouteKey::Route { .. } | RouteKey::Foreign(_) => None,
     }
 }
 
@@ -247,7 +273,8 @@ impl Executor<Route> for FakeKernel {
 
     fn observe(&mut self, _wanted: &[&RouteKey]) -> Result<Vec<(RouteKey, RouteValue)>, Error> {
         self.fails(Op::Observe, "list routes", Area::Route)?;
-        Ok(self.routes.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+        let foreign = self.foreign_routes.iter().filter_map(foreign_seen);
+        Ok(self.routes.iter().map(|(k, v)| (k.clone(), v.clone())).chain(foreign).collect())
     }
 
     fn execute(&mut self, steps: &[RouteStep]) -> Result<(), Vec<Failure<Error>>> {
@@ -258,7 +285,7 @@ impl Executor<Route> for FakeKernel {
             }
             Step::Delete { key, .. } => {
                 self.fails(Op::Delete, &step.to_string(), Area::Route)?;
-                self.routes.remove(key);
+                self.remove_route(key);
                 Ok(())
             }
         }))
@@ -280,13 +307,13 @@ fn refused(what: &str, area: Area, errno: Errno) -> Error {
 fn device_of(value: &RouteValue) -> Option<&str> {
     match value {
         RouteValue::Route { path: Path::Device(device) | Path::Gateway { device, .. }, .. } => Some(device),
-        RouteValue::Route { path: Path::Unreachable, .. } | RouteValue::Rule => None,
+        RouteValue::Route { path: Path::Unreachable, .. } | RouteValue::Rule | RouteValue::Foreign => None,
     }
 }
 
 const fn source_of(value: &RouteValue) -> Option<IpAddr> {
     match value {
         RouteValue::Route { source, .. } => *source,
-        RouteValue::Rule => None,
+        RouteValue::Rule | RouteValue::Foreign => None,
     }
 }

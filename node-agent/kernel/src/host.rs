@@ -1,6 +1,9 @@
 //! What this host is, for the plan: links, addresses and routes that aren't pods'.
 
-use weft_model::{Family, ownership::MESH_DEVICES};
+use weft_model::{
+    Family,
+    ownership::{MESH_ALIAS_PREFIX, MESH_DEVICES},
+};
 use weft_plan::{Host, HostLink, MeshDevice, Setting, is_ours};
 
 use crate::{
@@ -45,17 +48,19 @@ pub fn read_mesh_devices() -> Result<Vec<MeshDevice>, Error> {
     Ok(devices)
 }
 
-/// Sets MTU and state of a mesh device that exists; nothing is sent when both are right.
+/// Sets MTU, state and alias of a mesh device that exists; nothing is sent when all are right.
 pub fn configure_mesh_device(name: &str, mtu: u32) -> Result<(), Error> {
     let mut netlink = Netlink::open()?;
     let link = crate::observe::find_link(&mut netlink, name)?
         .ok_or_else(|| Error::NoLink { name: name.to_owned() })?;
-    if link.mtu == mtu && link.up {
+    let alias = format!("{MESH_ALIAS_PREFIX}{name}");
+    if link.mtu == mtu && link.up && link.alias == alias {
         return Ok(());
     }
     let change = crate::request::LinkChange {
         up: Some(true),
         mtu: Some(mtu),
+        alias: Some(alias),
         ..crate::request::LinkChange::default()
     };
     netlink.one(Request::change_link(link.index, name, change)).map(|_| ())
@@ -71,16 +76,79 @@ pub fn remove_mesh_device(name: &str) -> Result<bool, Error> {
     }
 }
 
-/// Whether a UDP socket of this thread's namespace has the port, on any address. Sockets of the kernel aren't listed.
-pub fn is_udp_port_bound(port: u16) -> bool {
-    // `proc_net(5)`: a header, then lines "sl local_address ..." with the address and the port in hexadecimal digits.
+/// Deletes mesh devices that somebody renamed: they keep the port and the addresses of the one that takes their place.
+/// Returns their names.
+pub fn remove_renamed_mesh_devices() -> Result<Vec<String>, Error> {
+    let mut netlink = Netlink::open()?;
+    let links = all_links(&mut netlink)?;
+    let mut removed = Vec::new();
+    for link in links.iter().filter(|link| renamed_from(link).is_some()) {
+        netlink.one(Request::delete_link(link.index, &link.name))?;
+        removed.push(link.name.clone());
+    }
+    Ok(removed)
+}
+
+/// The name that a mesh device of ours had before somebody renamed it.
+pub(crate) fn renamed_from(link: &LinkFacts) -> Option<&'static str> {
+    let name = link.alias.strip_prefix(MESH_ALIAS_PREFIX)?;
+    let ours = MESH_DEVICES.into_iter().find(|device| *device == name)?;
+    (matches!(link.kind.as_str(), "wireguard" | "tun") && link.name != ours).then_some(ours)
+}
+
+/// Who has a port of this thread's namespace, on any address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortHolder {
+    /// The process and its program's name, where they can be found: another user's may not be looked at.
+    pub process: Option<(u32, String)>,
+}
+
+impl std::fmt::Display for PortHolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.process {
+            Some((pid, name)) => write!(f, "process {pid} ({name})"),
+            None => write!(f, "another program"),
+        }
+    }
+}
+
+/// Finds who has a UDP port; `None`: nobody. Sockets of the kernel aren't listed.
+pub fn udp_port_holder(port: u16) -> Option<PortHolder> {
+    holder(["udp", "udp6"], port, |_| true)
+}
+
+/// Finds who listens on a TCP port; `None`: nobody.
+pub fn tcp_port_holder(port: u16) -> Option<PortHolder> {
+    const LISTEN: &str = "0A";
+    holder(["tcp", "tcp6"], port, |state| state == LISTEN)
+}
+
+fn holder(files: [&str; 2], port: u16, counts: impl Fn(&str) -> bool) -> Option<PortHolder> {
+    // `proc_net(5)`: a header, then lines "sl local_address ..." with the address and the port in hexadecimal digits; the
+    // fourth field is the state, the tenth the socket's inode.
     let wanted = format!(":{port:04X}");
-    ["udp", "udp6"].into_iter().any(|file| {
+    let inode = files.into_iter().find_map(|file| {
         let text = std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-        text.lines()
-            .skip(1)
-            .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&wanted)))
-    })
+        let fields = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut held = fields.filter(|fields| {
+            let local = fields.get(1).is_some_and(|local| local.ends_with(&wanted));
+            local && fields.get(3).is_some_and(|state| counts(state))
+        });
+        held.next().map(|fields| fields.get(9).map(|inode| format!("socket:[{inode}]")))
+    })?;
+    Some(PortHolder { process: inode.and_then(|inode| process_with(&inode)) })
+}
+
+/// The process that has a file open, by what its entry points to.
+fn process_with(target: &str) -> Option<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = numbers.find(|pid| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|link| link.as_os_str() == target)
+    })?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some((pid, name.trim().to_owned()))
 }
 
 fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
@@ -96,4 +164,29 @@ fn host_link(link: &LinkFacts) -> Result<HostLink, Error> {
         master: link.master,
         accept_ra: accept_ra.and_then(|text| text.parse().ok()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_port_is_named_with_its_process() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
+        let holder = udp_port_holder(port).unwrap();
+        assert_eq!(holder.process, Some((std::process::id(), name.clone())));
+        assert_eq!(holder.to_string(), format!("process {} ({name})", std::process::id()));
+        drop(socket);
+        assert_eq!(udp_port_holder(port), None);
+        let listener = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(tcp_port_holder(port).unwrap(), holder);
+        assert_eq!(udp_port_holder(port), None, "a TCP port is none of UDP");
+        // What is connected from a port doesn't keep it from anybody.
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(tcp_port_holder(client.local_addr().unwrap().port()), None);
+        assert_eq!(PortHolder::default().to_string(), "another program");
+    }
 }

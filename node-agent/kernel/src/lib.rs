@@ -31,7 +31,10 @@ pub use error::{Area, Error, Refusal};
 pub use fake::{FakeKernel, Op};
 pub use features::detect_features;
 pub use held::HeldAddresses;
-pub use host::{configure_mesh_device, is_udp_port_bound, read_host, read_mesh_devices, remove_mesh_device};
+pub use host::{
+    PortHolder, configure_mesh_device, read_host, read_mesh_devices, remove_mesh_device,
+    remove_renamed_mesh_devices, tcp_port_holder, udp_port_holder,
+};
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;
 pub use listening::{Listener, listeners};

@@ -1,6 +1,6 @@
 //! Executor of the link subject: the bridge and what hangs on it, settings.
 //!
-//! Ours are: the bridge by name and hardware address; addresses by their protocol number (IFA_PROTO, Linux 5.18); ports by
+//! Ours are: the bridge by hardware address, whatever its name; addresses by their protocol number (IFA_PROTO, Linux 5.18); ports by
 //! their group; neighbours on the bridge by protocol number; static forwarding entries of our bridge.
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -17,7 +17,7 @@ use netlink_packet_route::{
 use nix::errno::Errno;
 use weft_model::{
     PodUid,
-    ownership::{BRIDGE, LINK_GROUP_DEAD, LINK_GROUP_PODS, ROUTE_PROTOCOL, VETH_ALIAS_PREFIX},
+    ownership::{BRIDGE, BRIDGE_MAC, LINK_GROUP_DEAD, LINK_GROUP_PODS, ROUTE_PROTOCOL, VETH_ALIAS_PREFIX},
 };
 use weft_plan::{BridgeState, Executor, Failure, Link, LinkKey, LinkStep, LinkValue, PortState, Step};
 
@@ -159,6 +159,12 @@ impl LinkExecutor {
     }
 
     fn delete(&mut self, key: &LinkKey, was: &LinkValue) -> Result<(), Error> {
+        if let LinkKey::Renamed(name) = key {
+            return match find_link(&mut self.netlink, name)?.filter(is_our_bridge) {
+                Some(found) => self.tolerate(Request::delete_link(found.index, name), is_gone),
+                None => Ok(()),
+            };
+        }
         let bridge = match index_of(BRIDGE) {
             Ok(index) => index,
             // Without the bridge nothing that hung on it is left, but pods' links may be.
@@ -185,7 +191,9 @@ impl LinkExecutor {
                 self.tolerate(Request::delete_neighbour(bridge, *address), is_gone)
             }
             // Settings and the bridge are taken back by purge only.
-            (LinkKey::Setting(_) | LinkKey::Bridge | LinkKey::Forwarding(_), _) => Ok(()),
+            (LinkKey::Setting(_) | LinkKey::Bridge | LinkKey::Forwarding(_) | LinkKey::Renamed(_), _) => {
+                Ok(())
+            }
         }
     }
 
@@ -219,6 +227,8 @@ impl Executor<Link> for LinkExecutor {
                 seen.push((LinkKey::Port(link.name.clone()), LinkValue::Port(state)));
             }
         }
+        let renamed = links.iter().filter(|link| is_our_bridge(link) && link.name != BRIDGE);
+        seen.extend(renamed.map(|link| (LinkKey::Renamed(link.name.clone()), LinkValue::Renamed)));
         if let Some(bridge) = bridge {
             self.observe_bridge(bridge, &links, &mut seen)?;
         }
@@ -234,6 +244,11 @@ impl Executor<Link> for LinkExecutor {
         }
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
+}
+
+/// Whether a link is a pod bridge that an agent made, whatever it is called now.
+pub(crate) fn is_our_bridge(link: &LinkFacts) -> bool {
+    link.kind == "bridge" && link.mac == Some(BRIDGE_MAC)
 }
 
 /// The pod that an alias names.

@@ -13,17 +13,19 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::{LinkAttribute, LinkFlags, LinkMessage, LinkProtoInfoBridge},
     neighbour::NeighbourAttribute,
-    route::RouteProtocol,
+    route::{RouteAttribute, RouteProtocol},
     rule::RuleAttribute,
 };
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
 use weft_model::ownership::{BRIDGE, LINK_GROUP_DEAD, LINK_GROUP_PODS, MESH_DEVICES, ROUTE_PROTOCOL};
-use weft_plan::is_ours;
+use weft_plan::{OWN_TABLES, is_ours};
 
 use crate::{
     attach::index_of,
     error::{Area, Error},
+    host::renamed_from,
+    link::is_our_bridge,
     netlink::{Attributes, Messages},
     observe::{address_facts, link_facts},
 };
@@ -123,10 +125,10 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
         M::DelLink(link) if is_port_notice(&link) => port_concern(link, true),
         M::NewLink(_) => {
             let link = link_facts(message)?;
-            if MESH_DEVICES.contains(&link.name.as_str()) {
+            if MESH_DEVICES.contains(&link.name.as_str()) || renamed_from(&link).is_some() {
                 return Some(Look::Mesh);
             }
-            if link.name == BRIDGE {
+            if link.name == BRIDGE || is_our_bridge(&link) {
                 return Some(Look::Links);
             }
             if is_ours(&link.name) {
@@ -157,9 +159,9 @@ fn concern(message: RouteNetlinkMessage) -> Option<Look> {
                 (false, _) => (index_of(BRIDGE).ok() != Some(address.link)).then_some(Look::Host),
             }
         }
-        M::NewRoute(route) => (route.header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
-            && is_main(&route))
-        .then_some(Look::Host),
+        M::NewRoute(route) if route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL) => None,
+        M::NewRoute(route) if is_in_own_table(&route) => Some(Look::Routes),
+        M::NewRoute(route) => is_main(&route).then_some(Look::Host),
         M::DelRoute(route) => {
             if route.header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL) {
                 return Some(Look::Routes);
@@ -227,6 +229,11 @@ fn setting_concern(payload: &[u8]) -> Option<Look> {
     let watched = || std::iter::once(BRIDGE).chain(MESH_DEVICES);
     let ours = || watched().any(|name| index_of(name).is_ok_and(|own| i32::try_from(own) == Ok(index)));
     (index == ALL || ours()).then_some(Look::Links)
+}
+
+fn is_in_own_table(route: &netlink_packet_route::route::RouteMessage) -> bool {
+    // Their numbers don't fit the header's byte.
+    route.attributes.iter().any(|a| matches!(a, RouteAttribute::Table(table) if OWN_TABLES.contains(table)))
 }
 
 const fn is_main(route: &netlink_packet_route::route::RouteMessage) -> bool {

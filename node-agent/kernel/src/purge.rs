@@ -1,11 +1,11 @@
 //! Takes back everything of this crate's making, by mark, and nothing else.
 
-use weft_model::ownership::{BRIDGE, BRIDGE_MAC, LINK_GROUP_DEAD, LINK_GROUP_PODS, VETH_ALIAS_PREFIX};
+use weft_model::ownership::{LINK_GROUP_DEAD, LINK_GROUP_PODS, VETH_ALIAS_PREFIX};
 use weft_plan::{Executor, Step};
 
 use crate::{
-    attach::is_gone, error::Error, held::HeldAddresses, netlink::Netlink, observe::all_links,
-    request::Request, route::RouteExecutor,
+    attach::is_gone, error::Error, held::HeldAddresses, host::renamed_from, link::is_our_bridge,
+    netlink::Netlink, observe::all_links, request::Request, route::RouteExecutor,
 };
 
 /// Deletes routes, rules and links that bear our marks in the calling thread's namespace, and returns a line per object.
@@ -58,8 +58,7 @@ fn purge_links(done: &mut Vec<String>, errors: &mut Vec<Error>) -> Result<(), Er
         let pod = link.kind == "veth"
             && (link.group == LINK_GROUP_DEAD
                 || link.group == LINK_GROUP_PODS && link.alias.starts_with(VETH_ALIAS_PREFIX));
-        let bridge = link.name == BRIDGE && link.kind == "bridge" && link.mac == Some(BRIDGE_MAC);
-        if !pod && !bridge {
+        if !pod && !is_our_bridge(&link) && renamed_from(&link).is_none() {
             continue;
         }
         match netlink.one(Request::delete_link(link.index, &link.name)) {

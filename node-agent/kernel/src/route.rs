@@ -1,4 +1,4 @@
-//! Executor of the route subject: routes and rules that bear our protocol number.
+//! Executor of the route subject: routes and rules that bear our protocol number, and whatever stands in our tables.
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "netlink's enums are open: what isn't asked for is skipped"
@@ -13,7 +13,10 @@ use netlink_packet_route::{
 };
 use nix::errno::Errno;
 use weft_model::{Family, ownership::ROUTE_PROTOCOL};
-use weft_plan::{Executor, Failure, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, Step};
+use weft_plan::{
+    Executor, Failure, ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule,
+    RuleAction, Step,
+};
 
 use crate::{
     attach::{index_of, is_gone},
@@ -48,11 +51,14 @@ impl RouteExecutor {
         }
     }
 
-    /// A route of this destination is there: ours is replaced, another's is left alone.
+    /// A route of this destination is there: ours is replaced, another's only in a table of ours.
     fn take_own_place(&mut self, key: &RouteKey, value: &RouteValue) -> Result<(), Error> {
-        let (ours, _) = self.own_routes()?;
-        if !ours.iter().any(|(found, _)| found == key) {
-            return Err(Error::RouteTaken { route: key.to_string() });
+        let in_own_table = matches!(key, RouteKey::Route { table, .. } if OWN_TABLES.contains(table));
+        if !in_own_table {
+            let (ours, _) = self.own_routes()?;
+            if !ours.iter().any(|(found, _)| found == key) {
+                return Err(Error::RouteTaken { route: key.to_string() });
+            }
         }
         match put_request(key, value, Existing::Replace)? {
             Some(request) => self.netlink.one(request).map(|_| ()),
@@ -81,6 +87,28 @@ impl RouteExecutor {
         }
         Ok((seen, odd))
     }
+
+    /// What others put into tables of ours.
+    fn foreign_routes(&mut self, seen: &mut Vec<(RouteKey, RouteValue)>) -> Result<(), Error> {
+        for (family, table) in [Family::V4, Family::V6].into_iter().flat_map(|f| OWN_TABLES.map(|t| (f, t))) {
+            let found = match self.netlink.dump(&Request::routes_of_table(family, table)) {
+                Ok(found) => found,
+                // The kernel makes a table with its first route.
+                Err(error) if error.errno() == Some(Errno::ENOENT) => continue,
+                Err(error) => return Err(error),
+            };
+            for route in found.into_iter().filter_map(|message| route_facts(family, message)) {
+                let protocol = u8::from(route.protocol);
+                if route.table == table && protocol != ROUTE_PROTOCOL {
+                    let RouteFacts { destination, metric, .. } = route;
+                    let foreign = ForeignRoute { table, destination, protocol, metric };
+                    tracing::warn!(%destination, table, protocol, "a route of somebody else stands in a table of ours");
+                    seen.push((RouteKey::Foreign(foreign), RouteValue::Foreign));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Executor<Route> for RouteExecutor {
@@ -91,6 +119,7 @@ impl Executor<Route> for RouteExecutor {
         if odd > 0 {
             tracing::warn!(odd, "routes bear our protocol number but have a form that we don't make");
         }
+        self.foreign_routes(&mut seen)?;
         for family in [Family::V4, Family::V6] {
             let rules = self.netlink.dump(&Request::rules(family))?;
             let ours = rules.into_iter().filter_map(|message| own_rule(family, message));
@@ -142,6 +171,7 @@ fn request(step: &RouteStep) -> Result<Option<Request>, Error> {
             let existing = if was.is_some() { Existing::Replace } else { Existing::Refuse };
             put_request(key, value, existing)
         }
+        Step::Delete { key: RouteKey::Foreign(foreign), .. } => Ok(Some(Request::delete_foreign(foreign))),
         Step::Delete { key: RouteKey::Rule(rule), .. } => Ok(Some(Request::delete_rule(rule))),
         Step::Delete { key: RouteKey::Route { table, destination }, .. } => {
             Ok(Some(Request::delete_route(*table, *destination)))
@@ -166,9 +196,7 @@ fn put_request(key: &RouteKey, value: &RouteValue, existing: Existing) -> Result
             entry.mtu = *mtu;
             Ok(Some(Request::put_route(&entry, existing)))
         }
-        (RouteKey::Rule(_), RouteValue::Route { .. }) | (RouteKey::Route { .. }, RouteValue::Rule) => {
-            Ok(None)
-        }
+        (RouteKey::Rule(_) | RouteKey::Route { .. } | RouteKey::Foreign(_), _) => Ok(None),
     }
 }
 

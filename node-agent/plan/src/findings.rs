@@ -3,12 +3,14 @@
 //! In: the View, the host's facts, and what others did around us. Out: findings, each well or with its error. Not here:
 //! looking (weft-kernel, the agent) and mending: nothing of others is ever changed.
 
+use std::{net::SocketAddr, time::Duration};
+
 use weft_errors::{
     Coded, Error, FOREIGN_FIREWALL, LINK_FAILED, MESH_FAILED, MTU_TOO_SMALL, RANGE_OVERLAP, SYSCTL_FAILED,
-    UNDERLAY_UNKNOWN, USERSPACE_TUNNEL,
+    UNDERLAY_UNKNOWN, UNREACHABLE, USERSPACE_TUNNEL,
 };
 use weft_model::{
-    FabricItem, Overlay,
+    AddressRange, FabricItem, Families, Overlay,
     ownership::{BRIDGE, MESH_DEVICES, MESH_PORTS},
 };
 use weft_nft::DropPolicy;
@@ -25,8 +27,33 @@ pub struct Surroundings {
     pub bridge_netfilter: Vec<(Setting, String)>,
     /// Whether the kernel runs the mesh device; `None`: no device has been seen yet.
     pub mesh_in_kernel: Option<bool>,
-    /// Whether somebody has the mesh device's UDP port while the device doesn't listen on it.
-    pub mesh_port_taken: bool,
+    /// Who has the mesh's UDP ports, in their order.
+    pub mesh_ports: [PortUse; 2],
+}
+
+/// Who has a port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PortUse {
+    /// Not looked at yet.
+    #[default]
+    Unknown,
+    /// Nobody.
+    Free,
+    /// The mesh.
+    Ours,
+    /// Another program, in words.
+    Other(String),
+}
+
+/// What a fabric would ask of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    /// How packets travel between nodes.
+    pub overlay: Overlay,
+    /// Families of pods.
+    pub families: Families,
+    /// All its ranges.
+    pub ranges: &'a [AddressRange],
 }
 
 /// One line of `weft check`.
@@ -57,15 +84,48 @@ pub fn findings(view: &View, facts: &Facts, around: &Surroundings) -> Vec<Findin
     let mut found = features(facts);
     found.extend(engine(facts, around));
     found.push(underlay(facts));
-    found.extend(problems(view, facts).iter().map(|problem| Finding::wrong("plan", problem.envelope())));
     if let Some(fabric) = view.fabric() {
-        found.push(host_routes(fabric, facts));
+        let ranges = &fabric.ranges;
+        found.push(host_routes(ranges.pods.iter().chain(&ranges.services).chain(&ranges.nodes), facts));
         found.extend(paths(fabric, facts));
-        found.extend(mesh_port(fabric, around));
+        found.extend(mesh_ports(fabric.overlay, around));
     }
+    found.extend(problems(view, facts).iter().map(|problem| Finding::wrong("plan", problem.envelope())));
     found.extend(firewalls(&around.firewalls));
     found.push(bridge_netfilter(&around.bridge_netfilter));
     found
+}
+
+/// The same of a machine that is to become a node, before there is a fabric. What an agent sets is no finding.
+pub fn preflight(facts: &Facts, around: &Surroundings, intent: Intent<'_>) -> Vec<Finding> {
+    let mut found = features(facts);
+    found.extend(engine(facts, around).filter(|_| intent.overlay == Overlay::Wireguard));
+    found.push(underlay(facts));
+    found.extend(underlay_mtu(facts, intent));
+    found.push(host_routes(intent.ranges, facts));
+    found.extend(mesh_ports(intent.overlay, around));
+    found.extend(firewalls(&around.firewalls));
+    found
+}
+
+/// Replicas of the control plane that this node tried to reach, with the time that it took or the system's words.
+pub fn replica_findings(
+    tried: impl IntoIterator<Item = (SocketAddr, Result<Duration, String>)>,
+) -> Vec<Finding> {
+    let finding = |(address, seen): (SocketAddr, Result<Duration, String>)| {
+        let name = format!("replica {address}");
+        match seen {
+            Ok(took) => Finding::well(name, format!("answers in {:.1} ms", took.as_secs_f64() * 1e3)),
+            Err(why) => {
+                let error =
+                    Error::new(&UNREACHABLE, format!("this node doesn't reach the replica at {address}"))
+                        .because(why);
+                let remedy = format!("start weftd there, and let TCP {} through to it", address.port());
+                Finding::wrong(name, error.try_this(remedy, ""))
+            }
+        }
+    };
+    tried.into_iter().map(finding).collect()
 }
 
 fn features(facts: &Facts) -> Vec<Finding> {
@@ -89,6 +149,9 @@ fn features(facts: &Facts) -> Vec<Finding> {
 
 /// Which engine carries the mesh. Without the kernel's that is worth knowing, and no fault.
 fn engine(facts: &Facts, around: &Surroundings) -> Option<Finding> {
+    if around.mesh_in_kernel.is_none() && facts.features.wireguard == Feature::Untried {
+        return None;
+    }
     let in_kernel = around.mesh_in_kernel.unwrap_or(facts.features.wireguard.is_present());
     let detail = if in_kernel { "the kernel's WireGuard" } else { "the built-in tunnel" };
     let error = (!in_kernel).then(|| {
@@ -108,11 +171,20 @@ fn underlay(facts: &Facts) -> Finding {
     Finding::well("underlay", detail)
 }
 
+/// Whether the underlay's packets are large enough for what is to travel in them.
+fn underlay_mtu(facts: &Facts, intent: Intent<'_>) -> Option<Finding> {
+    let underlay = facts.underlay.as_ref()?;
+    let left = mtu::pod_mtu(intent.overlay, underlay.mtu, underlay.outer(), intent.families.list());
+    Some(match left {
+        Ok(left) => Finding::well("MTU", format!("{left} bytes for pods over {}", underlay.interface)),
+        Err(error) => Finding::wrong("MTU", error.envelope()),
+    })
+}
+
 /// Ranges of the fabric against the machine's own routes.
-fn host_routes(fabric: &FabricItem, facts: &Facts) -> Finding {
-    let ranges = &fabric.ranges;
+fn host_routes<'a>(ranges: impl IntoIterator<Item = &'a AddressRange>, facts: &Facts) -> Finding {
     let reserved = facts.host.reserved();
-    for range in ranges.pods.iter().chain(&ranges.services).chain(&ranges.nodes) {
+    for range in ranges {
         if let Some(route) = reserved.iter().find(|route| route.overlaps(*range)) {
             let message = format!("range {range} of the fabric overlaps the route {route} of this host");
             return Finding::wrong("host routes", Error::new(&RANGE_OVERLAP, message));
@@ -140,14 +212,30 @@ fn paths(fabric: &FabricItem, facts: &Facts) -> Vec<Finding> {
     narrow.map(finding).collect()
 }
 
-fn mesh_port(fabric: &FabricItem, around: &Surroundings) -> Option<Finding> {
-    let [port, _] = MESH_PORTS;
+/// The first port carries the mesh; the second is wanted only while its keys are rotated.
+fn mesh_ports(overlay: Overlay, around: &Surroundings) -> Vec<Finding> {
     let [device, _] = MESH_DEVICES;
-    (fabric.overlay == Overlay::Wireguard && around.mesh_port_taken).then(|| {
-        let message = format!("UDP port {port} is taken by another program: {device} can't listen on it");
-        let error = Error::new(&MESH_FAILED, message);
-        Finding::wrong("mesh port", error.try_this("stop that program", format!("ss -lunp sport = :{port}")))
-    })
+    let finding = |(index, (port, seen)): (usize, (u16, &PortUse))| {
+        let name = format!("UDP {port}");
+        let taken = |who: &str, so: &str| {
+            Error::new(&MESH_FAILED, format!("UDP port {port} is held by {who}: {so}"))
+                .try_this("stop that program", format!("ss -lunp sport = :{port}"))
+        };
+        match seen {
+            PortUse::Unknown => None,
+            PortUse::Free => Some(Finding::well(name, "free")),
+            PortUse::Ours => Some(Finding::well(name, format!("{device} listens"))),
+            PortUse::Other(who) if index == 0 => {
+                Some(Finding::wrong(name, taken(who, &format!("{device} can't listen on it"))))
+            }
+            PortUse::Other(who) => {
+                let error = taken(who, "the mesh's keys can't be rotated without a gap");
+                Some(Finding { error: Some(error.clone()), ..Finding::well(name, error.message) })
+            }
+        }
+    };
+    let ports = MESH_PORTS.into_iter().zip(&around.mesh_ports).enumerate();
+    ports.filter(|_| overlay == Overlay::Wireguard).filter_map(finding).collect()
 }
 
 /// A chain that accepts one of our devices by name was made with us in mind; any other drops what it doesn't know.
@@ -204,9 +292,13 @@ mod tests {
         world::{facts, node, view},
     };
 
-    /// `name: detail` of those that are well, `name! code detail` of the others, of one name.
+    /// What is found on a node of the usual fabric under a name.
     fn check(name: &str, facts: &Facts, around: &Surroundings, expected: &[&str]) {
-        let found = findings(&view(Families::Dual, Overlay::Wireguard), facts, around);
+        said(&findings(&view(Families::Dual, Overlay::Wireguard), facts, around), name, expected);
+    }
+
+    /// `name: detail` of those that are well, `name! code detail` of the others, of one name.
+    fn said(found: &[Finding], name: &str, expected: &[&str]) {
         let said: Vec<_> = found
             .iter()
             .filter(|finding| finding.name.starts_with(name))
@@ -288,11 +380,18 @@ mod tests {
             ],
         );
         check("mesh engine", &facts(), &calm, &["mesh engine: the kernel's WireGuard"]);
-        let userspace = Surroundings { mesh_in_kernel: Some(false), mesh_port_taken: true, ..calm.clone() };
+        let other = |name: &str| PortUse::Other(name.to_owned());
+        let ports = |mesh_ports| Surroundings { mesh_ports, ..calm.clone() };
+        let mesh_ports = [other("process 7 (wg-go)"), PortUse::Free];
+        let userspace = Surroundings { mesh_in_kernel: Some(false), mesh_ports, ..calm.clone() };
         check("mesh engine", &facts(), &userspace, &["mesh engine: W4107 the built-in tunnel"]);
-        check("mesh port", &facts(), &calm, &[]);
-        let taken = "mesh port! W4101 UDP port 51820 is taken by another program: weft0 can't listen on it";
-        check("mesh port", &facts(), &userspace, &[taken]);
+        check("UDP", &facts(), &calm, &[]);
+        let taken = "UDP 51820! W4101 UDP port 51820 is held by process 7 (wg-go): weft0 can't listen on it";
+        check("UDP", &facts(), &userspace, &[taken, "UDP 51821: free"]);
+        let second =
+            "UDP 51821: W4101 UDP port 51821 is held by x: the mesh's keys can't be rotated without a gap";
+        let ours = ["UDP 51820: weft0 listens", second];
+        check("UDP", &facts(), &ports([PortUse::Ours, other("x")]), &ours);
         let settings = |value: &str| Surroundings {
             bridge_netfilter: Setting::bridge_netfilter().map(|s| (s, value.to_owned())).collect(),
             ..Surroundings::default()
@@ -329,5 +428,41 @@ mod tests {
         bare.underlay = None;
         check("underlay", &bare, &calm, &["underlay! W4102 the node has no underlay"]);
         check("underlay", &facts(), &calm, &["underlay: eth0 192.168.1.11 fd99::11 mtu 1500"]);
+    }
+
+    #[test]
+    fn replicas_out_of_reach_are_named_with_why() {
+        let address = |last: u8| SocketAddr::from(([192, 168, 1, last], 7443));
+        let refused = Err("Connection refused (os error 111)".to_owned());
+        let found = replica_findings([(address(1), Ok(Duration::from_micros(340))), (address(2), refused)]);
+        let expected = [
+            "replica 192.168.1.1:7443: answers in 0.3 ms",
+            "replica 192.168.1.2:7443! W1001 this node doesn't reach the replica at 192.168.1.2:7443",
+        ];
+        said(&found, "replica", &expected);
+        let error = found[1].error.as_ref().unwrap();
+        assert_eq!(error.cause, ["Connection refused (os error 111)"]);
+        assert_eq!(error.remedy[0].text, "start weftd there, and let TCP 7443 through to it");
+    }
+
+    #[test]
+    fn a_machine_is_looked_at_before_there_is_a_fabric() {
+        let ranges: Vec<AddressRange> = vec!["10.1.0.0/16".parse().unwrap()];
+        let intent = Intent { overlay: Overlay::Wireguard, families: Families::Dual, ranges: &ranges };
+        let calm = Surroundings::default();
+        let found = preflight(&facts(), &calm, intent);
+        assert!(found.iter().all(|finding| finding.ok), "{found:?}");
+        said(&found, "MTU", &["MTU: 1440 bytes for pods over eth0"]);
+        let mut bad = facts();
+        bad.underlay.as_mut().unwrap().mtu = 1300;
+        bad.host.routes = vec![HostRoute {
+            destination: "10.0.0.0/8".parse().unwrap(),
+            link: Some(2),
+            gateway: None,
+            metric: 0,
+        }];
+        let found = preflight(&bad, &calm, intent);
+        let wrong: Vec<_> = found.iter().filter(|finding| !finding.ok).map(|f| f.name.as_str()).collect();
+        assert_eq!(wrong, ["MTU", "host routes"]);
     }
 }

@@ -3,14 +3,15 @@
 //! In: the overlay mode, which alone decides the rules, and `GuardInput`, which decides the elements of their sets.
 //! Out: transactions. Rules are constant; everything that grows lives in sets, so a pod more is a few elements more.
 //! Not here: services and policy, which bring chains of their own; sending (weft-kernel).
-//! Invariants: no packet bears *routable* unless its source was checked; an empty set closes, it never opens.
+//! Invariants: no packet bears *routable* unless its source was checked; an empty set closes, it never opens, but for those of
+//! what pods are kept from (`replicas`, `metadata`).
 
 mod bridge;
 mod elements;
 mod inet;
 mod rule;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weft_model::{AddressRange, FabricRanges, Families, Overlay};
 use weft_nft::{Batch, Difference, Elements, Observed, SetChange, Table, limits, table_text};
@@ -46,6 +47,8 @@ pub struct GuardInput {
     pub ranges: FabricRanges,
     /// Destinations outside that see the pod's own address.
     pub masquerade_exceptions: Vec<AddressRange>,
+    /// Where the control plane serves: pods are kept from it.
+    pub replicas: Vec<SocketAddr>,
     /// Pods of this node.
     pub pods: Vec<GuardPod>,
     /// Underlay addresses of all other nodes (mode `wireguard`: they may come out of the mesh).

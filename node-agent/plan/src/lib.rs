@@ -24,14 +24,16 @@ pub use facts::{
     Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,
     pod_link_name,
 };
-pub use findings::{Finding, Surroundings, findings};
+pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
-pub use route::{Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems};
+pub use route::{
+    ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
+};
 pub use service::{
     Chosen, Cleanup, Flow, HealthPort, Here, MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem, Services,
     Transaction, choose, health_ports, node_port_addresses, owned_addresses, remove_service_tables,

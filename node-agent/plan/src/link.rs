@@ -34,6 +34,8 @@ pub enum LinkKey {
     Forwarding([u8; 6]),
     /// A permanent neighbour entry on the bridge.
     Neighbour(IpAddr),
+    /// A bridge with our hardware address under another name: somebody renamed ours. Nobody wants it.
+    Renamed(String),
 }
 
 /// The bridge itself.
@@ -88,6 +90,8 @@ pub enum LinkValue {
         /// It.
         mac: [u8; 6],
     },
+    /// It is there.
+    Renamed,
 }
 
 /// One change of the subject.
@@ -131,7 +135,7 @@ fn put_stage(key: &LinkKey) -> u8 {
         LinkKey::Address(..) => 3,
         LinkKey::Port(_) => 4,
         LinkKey::Forwarding(_) => 5,
-        LinkKey::Neighbour(_) => 6,
+        LinkKey::Neighbour(_) | LinkKey::Renamed(_) => 6,
     }
 }
 
@@ -142,6 +146,7 @@ const fn delete_stage(key: &LinkKey) -> Option<u8> {
         LinkKey::Forwarding(_) => Some(1),
         LinkKey::Port(_) => Some(2),
         LinkKey::Address(..) => Some(3),
+        LinkKey::Renamed(_) => Some(4),
         LinkKey::Setting(_) | LinkKey::Bridge => None,
     }
 }
@@ -200,6 +205,7 @@ impl fmt::Display for LinkKey {
             Self::Port(name) => write!(f, "port {name}"),
             Self::Forwarding(mac) => write!(f, "forwarding entry {}", Mac(mac)),
             Self::Neighbour(address) => write!(f, "neighbour {address} on {BRIDGE}"),
+            Self::Renamed(name) => write!(f, "link {name}, which was {BRIDGE}"),
         }
     }
 }
@@ -222,6 +228,7 @@ impl fmt::Display for LinkValue {
             }
             Self::Forwarding { port } => write!(f, "by {port}"),
             Self::Neighbour { mac } => write!(f, "at {}", Mac(mac)),
+            Self::Renamed => f.write_str("a bridge of ours"),
         }
     }
 }

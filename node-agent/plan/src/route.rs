@@ -1,5 +1,7 @@
 //! Routes and rules: the fabric's tables, the way into them by mark only, and `main` closed for the fabric's ranges.
 //!
+//! Whatever else stands in the tables A and B goes once unknown things may go: they are ours as a whole.
+//!
 //! In: fabric, peers, blocks (View); mesh device, underlay, pods (Facts). Fail closed: what is not routed by a table of ours
 //! ends at an `unreachable` route or rule. Every route of table A names the mesh address as source.
 
@@ -59,7 +61,25 @@ pub enum RouteKey {
         /// Its destination.
         destination: AddressRange,
     },
+    /// A route that somebody else put into a table of ours. Nobody wants it: the tables are ours alone.
+    Foreign(ForeignRoute),
 }
+
+/// What tells a route of somebody else from the others of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignRoute {
+    /// Its table: one of [`OWN_TABLES`].
+    pub table: u32,
+    /// Its destination.
+    pub destination: AddressRange,
+    /// Its protocol number (`rtm_protocol`): whose it is.
+    pub protocol: u8,
+    /// Its metric.
+    pub metric: u32,
+}
+
+/// The routing tables that are ours as a whole.
+pub const OWN_TABLES: [u32; 2] = [TABLE_FABRIC, TABLE_UNDERLAY];
 
 /// Where packets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +102,8 @@ pub enum Path {
 pub enum RouteValue {
     /// A rule is there.
     Rule,
+    /// A route of somebody else is there.
+    Foreign,
     /// A route.
     Route {
         /// Where to.
@@ -131,7 +153,7 @@ const fn put_stage(key: &RouteKey) -> u8 {
     match key {
         RouteKey::Route { table: TABLE_MAIN, .. } => 0,
         RouteKey::Rule(Rule { action: RuleAction::Unreachable, .. }) => 1,
-        RouteKey::Route { .. } => 2,
+        RouteKey::Route { .. } | RouteKey::Foreign(_) => 2,
         RouteKey::Rule(Rule { action: RuleAction::Lookup(_), .. }) => 3,
     }
 }
@@ -369,6 +391,12 @@ impl fmt::Display for RouteKey {
             Self::Rule(rule) => write!(f, "{rule}"),
             Self::Route { table: TABLE_MAIN, destination } => write!(f, "route {destination} in main"),
             Self::Route { table, destination } => write!(f, "route {destination} in table {table}"),
+            Self::Foreign(ForeignRoute { table, destination, protocol, metric }) => {
+                write!(
+                    f,
+                    "route {destination} of protocol {protocol} and metric {metric} in table {table}, which is ours"
+                )
+            }
         }
     }
 }

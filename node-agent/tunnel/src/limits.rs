@@ -24,6 +24,8 @@ pub(crate) const DEVICE_WAIT_MAX: Duration = Duration::from_millis(500);
 pub(crate) const DEVICE_WAIT_LOG: Duration = Duration::from_secs(60);
 /// How often the MTU of the device is read, and its existence checked.
 pub(crate) const MTU_POLL: Duration = Duration::from_secs(1);
+/// How often the file of the configuration is looked for.
+pub(crate) const FILE_LOOK: Duration = Duration::from_secs(1);
 /// How long a port that is still in use is tried again: a socket just closed by the engine goes with its task.
 pub(crate) const BIND_PATIENCE: Duration = Duration::from_millis(500);
 /// Wait between two tries to bind.

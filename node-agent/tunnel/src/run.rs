@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use weft_kernel::{Tun, TunError};
@@ -48,7 +48,7 @@ impl TunnelOptions {
 /// Runs the tunnel of a device until `shutdown`, or until it can't go on; its init then starts it again.
 ///
 /// Tells the service manager that it is ready at once, also while it waits for the device: on a node whose kernel has
-/// WireGuard the device never comes. Needs a tokio runtime with time and IO; more than one worker thread for speed.
+/// WireGuard no TUN device ever comes, and the link of that name is the kernel's. Needs a tokio runtime with time and IO; more than one worker thread for speed.
 pub async fn run(options: TunnelOptions, shutdown: CancellationToken) -> Result<(), Error> {
     weft_process::notify_ready();
     let Some(tun) = shutdown.run_until_cancelled(attach(&options.device)).await else { return Ok(()) };
@@ -71,6 +71,19 @@ pub async fn run(options: TunnelOptions, shutdown: CancellationToken) -> Result<
     ended
 }
 
+/// Kind of the links that the kernel's own WireGuard serves.
+const KERNEL_KIND: &str = "wireguard";
+
+/// Whether that may pass by itself: the agent makes the device, another tunnel ends, or the kernel serves the device
+/// for as long as its link is there.
+fn may_pass(error: &TunError) -> bool {
+    match error {
+        TunError::Missing { .. } | TunError::Busy { .. } => true,
+        TunError::Foreign { kind, .. } => kind == KERNEL_KIND,
+        TunError::Name { .. } | TunError::Unavailable { .. } | TunError::Refused { .. } => false,
+    }
+}
+
 /// Waits until the agent has made the device and nobody else is attached.
 async fn attach(device: &str) -> Result<Tun, Error> {
     let mut pause = limits::DEVICE_WAIT_FIRST;
@@ -78,7 +91,7 @@ async fn attach(device: &str) -> Result<Tun, Error> {
     loop {
         let error = match Tun::attach(device) {
             Ok(tun) => return Ok(tun),
-            Err(error @ (TunError::Missing { .. } | TunError::Busy { .. })) => error,
+            Err(error) if may_pass(&error) => error,
             Err(error) => return Err(error.into()),
         };
         if said.is_none_or(|at| at.elapsed() >= limits::DEVICE_WAIT_LOG) {
@@ -114,9 +127,11 @@ impl Tunnel {
         watch: &mut LinkWatch,
         shutdown: &CancellationToken,
     ) -> Result<(), Error> {
+        let mut look = interval(limits::FILE_LOOK);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
+                _ = look.tick() => self.keep_file().await,
                 gone = watch.gone() => return Err(gone),
                 () = self.engine.failed() => return Err(watch.why_failed()),
                 call = inbox.recv() => {
@@ -159,6 +174,19 @@ impl Tunnel {
         }
     }
 
+    /// Stores the configuration anew when somebody deleted the file: without it a restart would wait for the agent.
+    async fn keep_file(&self) {
+        let gone = matches!(tokio::fs::try_exists(&self.options.config_path).await, Ok(false));
+        if gone && self.table != Table::default() {
+            match self.save().await {
+                Ok(()) => tracing::warn!("the stored configuration was gone and has been stored again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the stored configuration is gone and can't be stored yet")
+                }
+            }
+        }
+    }
+
     /// Away from the workers: it waits for the disk.
     async fn save(&self) -> Result<(), Error> {
         let (path, table) = (self.options.config_path.clone(), self.table.clone());
@@ -174,5 +202,26 @@ impl Tunnel {
             tracing::warn!(%error, "the last endpoints can't be stored");
         }
         self.engine.stop().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_the_kernels_own_wireguard_it_waits_and_a_foreign_link_is_an_error() {
+        let name = || "weft0".to_owned();
+        let foreign = |kind: &str| TunError::Foreign { name: name(), kind: kind.to_owned() };
+        for (error, waits) in [
+            (TunError::Missing { name: name() }, true),
+            (TunError::Busy { name: name() }, true),
+            (foreign("wireguard"), true),
+            (foreign("veth"), false),
+            (foreign(""), false),
+            (TunError::Name { name: name() }, false),
+        ] {
+            assert_eq!(may_pass(&error), waits, "{error}");
+        }
     }
 }

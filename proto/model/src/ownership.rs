@@ -10,6 +10,8 @@ pub const BRIDGE: &str = "weftbr0";
 pub const BRIDGE_MAC: [u8; 6] = [0x02, 0x57, 0x45, 0x46, 0x54, 0x01];
 /// Mesh devices; the second exists only during a key rotation.
 pub const MESH_DEVICES: [&str; 2] = ["weft0", "weft1"];
+/// Prefix of the alias of a mesh device; its name follows, so that a renamed one is known.
+pub const MESH_ALIAS_PREFIX: &str = "weft mesh ";
 /// UDP ports of the mesh devices.
 pub const MESH_PORTS: [u16; 2] = [51820, 51821];
 /// Prefix of the node's end of a pod's veth; 8 hexadecimal digits follow.

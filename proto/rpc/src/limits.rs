@@ -13,11 +13,19 @@ pub const DETAILS_LIMIT: usize = 4 << 10;
 /// Longest list of headers of a request or response, HTTP/2 both ends.
 pub(crate) const HEADER_LIST_LIMIT: u32 = 16 << 10;
 
-/// How often an idle connection is asked whether it lives, both ends.
-pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a server asks an idle connection whether it lives.
+pub(crate) const SERVER_ASKS_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the answer may take: then the connection is closed.
-pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the answer may take: then the server closes the connection.
+pub(crate) const SERVER_WAITS: Duration = Duration::from_secs(3);
+
+/// How often a client asks an idle connection whether it lives. More than a second: an agent's connection, on which
+/// something comes each second, needs no such question.
+pub(crate) const CLIENT_ASKS_EVERY: Duration = Duration::from_millis(1250);
+
+/// How long the answer may take: then the client goes to another replica. Together 2.5 s; HTTP/2 answers by itself
+/// even when the replica behind it is busy.
+pub(crate) const CLIENT_WAITS: Duration = Duration::from_millis(1250);
 
 /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT): then the connection is closed.
 pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(8);

@@ -1,20 +1,23 @@
-//! Service Local over a unix socket: only the same user or root may call.
+//! Service Local over a unix socket: only the same user or root may call. A socket whose file somebody deleted is made anew.
 
 use std::{
+    convert::Infallible,
     fs::{self, Permissions},
     io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
+    sync::mpsc,
 };
-use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use weft_proto::v1::local_client::LocalClient;
@@ -28,6 +31,15 @@ use crate::{
 /// Mode of the socket: its owner alone.
 const SOCKET_MODE: u32 = 0o600;
 
+/// The socket is looked for under its name this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Connections that were accepted and aren't served yet.
+const READY_CONNECTIONS: usize = 16;
+
+/// Pause after an error of `accept`: without descriptors it comes back at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Serves on a unix socket until `stop`, then removes it. The directory must exist.
 ///
 /// A socket that nobody serves any more is replaced. Fails with [`Error::SocketTaken`] when a living process serves it,
@@ -40,21 +52,67 @@ pub async fn serve_local(
 ) -> Result<(), Error> {
     let listener = bind(path).await?;
     let _removed_at_the_end = Socket(path.to_owned());
-    let own = rustix::process::geteuid().as_raw();
-    let incoming = UnixListenerStream::new(listener).filter_map(move |accepted| match accepted {
-        Ok(stream) => admitted(&stream, own).then_some(Ok::<_, io::Error>(LocalIo(stream))),
-        Err(error) => {
-            tracing::warn!(%error, "a local connection can't be accepted");
-            None
-        }
-    });
+    let (ready, connections) = mpsc::channel(READY_CONNECTIONS);
     let serving = builder(&limits)
         .add_routes(services.into_routes())
-        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
     tokio::select! {
         served = serving => served.map_err(Error::tls),
+        never = accept(path, listener, ready) => match never {},
         () = after(stop, limits.stop) => Ok(()),
     }
+}
+
+/// Accepts, and keeps the socket under its name, until it is dropped.
+async fn accept(
+    path: &Path,
+    mut listener: UnixListener,
+    ready: mpsc::Sender<io::Result<LocalIo>>,
+) -> Infallible {
+    let own = rustix::process::geteuid().as_raw();
+    let mut file = file_id(path);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = look.tick() => {
+                if file_id(path) != file {
+                    match renew(path).await {
+                        Ok(renewed) => (listener, file) = (renewed, file_id(path)),
+                        Err(error) => tracing::warn!(%error, "the local socket is gone and can't be made again yet"),
+                    }
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, _)) if admitted(&stream, own) => {
+                // An error means that the server has stopped, and this is about to.
+                let _stopped = ready.send(Ok(LocalIo(stream))).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a local connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Listens again under a name that somebody deleted, with its directory or alone.
+async fn renew(path: &Path) -> Result<UnixListener, Error> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .map_err(|source| Error::Listen { place: path.display().to_string(), source })?;
+    }
+    let listener = bind(path).await?;
+    tracing::warn!(path = %path.display(), "the local socket was gone and has been made again");
+    Ok(listener)
+}
+
+/// Device and inode of a file; `None` when it is gone.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// A client of service Local; connects with the first call, anew when the agent was restarted.

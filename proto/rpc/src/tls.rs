@@ -180,7 +180,12 @@ impl ReplicaCheck {
             }
             Trust::Pinned(expected) => {
                 let root = others.iter().find(|root| authority_hash(root) == *expected);
-                let found = others.last().map(authority_hash);
+                let Some(last) = others.last() else {
+                    return Err(Refused::Because(
+                        "it showed its own certificate alone, without that of its authority".to_owned(),
+                    ));
+                };
+                let found = Some(authority_hash(last));
                 let root = root.ok_or(Refused::Pin { expected: *expected, found })?;
                 verify_chain(certificate, std::slice::from_ref(root), now, Usage::Server).map_err(because)?;
             }

@@ -10,7 +10,7 @@ mod probe;
 mod service;
 mod slice;
 
-use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions};
+use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions, budget::BudgetBreach};
 use weft_model::Kind;
 
 use crate::{
@@ -23,8 +23,13 @@ use crate::{
 const MOST_BYTES: usize = 1_572_864;
 /// Most objects of a request.
 const MOST_OBJECTS: usize = 1_000;
+/// Most values in a text: keys, lists and scalars.
+const MOST_VALUES: usize = 250_000;
 /// Deepest nesting: no kind needs 12, and an unoptimised parser takes some 30 KiB of stack a level.
 const MOST_DEPTH: usize = 24;
+
+/// Said of aliases that stand for more than may be written out.
+const TOO_MANY_ALIASES: &str = "anchors and aliases (& and *) make too much of the text";
 
 /// Version of our own kinds.
 const WEFT: &str = "weft.io/v1";
@@ -123,7 +128,7 @@ fn each(
 
 fn yaml_options() -> YamlOptions {
     serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, flow_nesting_limit: MOST_DEPTH, max_documents: MOST_OBJECTS, max_nodes: 250_000 },
+        budget: serde_saphyr::budget! { max_depth: MOST_DEPTH, flow_nesting_limit: MOST_DEPTH, max_documents: MOST_OBJECTS, max_nodes: MOST_VALUES },
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,
         with_snippet: false,
@@ -131,9 +136,18 @@ fn yaml_options() -> YamlOptions {
 }
 
 fn malformed(error: &serde_saphyr::Error, file: &str) -> Error {
+    if let serde_saphyr::Error::Budget { breach, location } = error {
+        let place = Place { file: file.to_owned(), line: location.line(), column: location.column() };
+        return Error::Malformed { place, what: too_much(breach) };
+    }
     let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
     let said = error.render();
     let said = said.lines().next().unwrap_or("not well-formed");
+    if said.starts_with("budget breached") {
+        // The library wraps it, as a text, where an alias is what went beyond a limit.
+        let what = TOO_MANY_ALIASES.to_owned();
+        return Error::Malformed { place: Place { file: file.to_owned(), line, column }, what };
+    }
     // The place is named by us, and nobody here can set the parser's options.
     let said = said.rsplit_once(" at line ").map_or(said, |(words, _)| words);
     let what = said.split_once(", set ").map_or(said, |(words, _)| words).to_owned();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use weft_lab::fabric::product::{self, Profile};
 use weft_lab::layout::{Layout, workspace};
 use weft_lab::record::Product;
 use weft_lab::topology::{Family, Topology};
-use weft_lab::{Fabric, Result, launch, prerequisites};
+use weft_lab::{Fabric, Result, launch, prerequisites, vm};
 
 /// Runs `check` on the topology `name` of `testbed/topologies` in each of the four kinds of families.
 pub fn each_family(name: &str, check: impl Fn(&Fabric, &Cast) -> Result) -> Result {
@@ -37,6 +38,26 @@ pub fn in_family(name: &str, family: Family, check: impl Fn(&Fabric, &Cast) -> R
         return Err(e.context(format!("{name} {}; logs in {}", family.word(), layout.logs().display())));
     }
     Ok(())
+}
+
+/// Runs `check` where nodes are virtual machines (topology `virtual`). Where there is no qemu or no kernel for them it isn't run, and
+/// that is said; `WEFT_NEEDS=vm` makes it fail instead.
+pub fn on_virtual_nodes(check: impl Fn(&Fabric, &Cast) -> Result) -> Result {
+    let missing = vm::missing().join(" ");
+    if missing.is_empty() {
+        return in_family("virtual", Family::Dual, check);
+    }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    if std::env::var("WEFT_NEEDS").is_ok_and(|needs| needs.split(',').any(|need| need == "vm")) {
+        anyhow::bail!("{test} needs virtual machines: {missing}");
+    }
+    let _ = writeln!(std::io::stderr(), "not run: {test}, which needs virtual machines. {missing}");
+    Ok(())
+}
+
+/// Builds the integration test of a crate and says where its program lies.
+pub fn test_program(package: &str) -> Result<String> {
+    product::test_program(package)
 }
 
 struct Stage {

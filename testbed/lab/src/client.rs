@@ -1,7 +1,7 @@
 //! Talking to the supervisor of a lab.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::PathBuf;
@@ -45,6 +45,18 @@ impl Tie {
     /// Lets the lab go on without this process.
     pub fn release(mut self) -> Result {
         self.0.write_all(b"keep\n").context("release the lab")
+    }
+}
+
+/// Tells whether the lab is still there, also from inside its namespaces, where its socket can't be reached.
+#[derive(Debug)]
+pub struct Lifeline(UnixStream);
+
+impl Lifeline {
+    /// Whether the lab has ended.
+    pub fn is_cut(&self) -> bool {
+        // Nothing is ever sent: the end of the stream is the end of the supervisor.
+        !matches!((&self.0).read(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock)
     }
 }
 
@@ -94,6 +106,13 @@ impl Client {
     /// Binds the lab's life to the returned value.
     pub fn tie(&self) -> Result<Tie> {
         self.converse(&Request::Tie).map(|(_, stream)| Tie(stream))
+    }
+
+    /// A connection that ends with the lab.
+    pub fn lifeline(&self) -> Result<Lifeline> {
+        let stream = self.connect()?;
+        stream.set_nonblocking(true)?;
+        Ok(Lifeline(stream))
     }
 
     /// What is there.

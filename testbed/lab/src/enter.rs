@@ -34,9 +34,14 @@ pub fn enter(record: &Record, description: &Description, place: &Place, depth: D
         Place::Machine(machine) | Place::Pod(machine, _) => machine,
     };
     let state = description.machines.iter().find(|m| m.machine.name == *machine);
-    let Some(pid) = state.and_then(|m| m.pid) else {
+    let Some((pid, is_virtual)) = state.and_then(|m| Some((m.pid?, m.is_virtual))) else {
         bail!(Refusal::NotFound(format!("{machine} isn't there or down")));
     };
+    if is_virtual {
+        bail!(Refusal::Usage(format!(
+            "{machine} is a virtual machine, which can't be entered: use cargo lab exec, or look at its link"
+        )));
+    }
     // Process numbers of the description are those of the lab's own /proc.
     lab.enter()?;
     let inside = Namespaces::of(pid)?;

@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::layout::Layout;
 use crate::record::Record;
-use crate::{Result, launch, mounts, prerequisites, supervisor};
+use crate::{Result, launch, mounts, netfilter, prerequisites, supervisor, vm};
 
 /// A role.
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,15 @@ pub enum Role {
         /// What survives the machine.
         disk: PathBuf,
     },
+    /// The first process of a virtual machine.
+    Virtual,
+    /// What carries orders out in a virtual machine.
+    Hands {
+        /// The first order.
+        begin: String,
+    },
+    /// Deletes every nf_tables table here.
+    FlushNft,
     /// Makes a network namespace and mounts it.
     NetnsAdd {
         /// Where.
@@ -61,6 +70,9 @@ pub fn play(role: &Role) -> Result {
         Role::Supervise { lab } => supervise(lab),
         Role::Check => prerequisites::check_inside(),
         Role::Machine { name, disk } => machine(name, disk),
+        Role::Virtual => vm::init(),
+        Role::Hands { begin } => vm::hands(begin),
+        Role::FlushNft => netfilter::flush_ruleset(),
         Role::NetnsAdd { path } => {
             unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
             mounts::mount_netns(path)

@@ -1,11 +1,15 @@
 //! Where a lab keeps its things: `target/lab/NAME/`. Nothing of a lab lies elsewhere on the machine.
 
+use std::fs::{DirEntry, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+
+/// File that is locked while the lab starts or ends.
+const LOCK: &str = "lock";
 
 /// Folder of one lab. Several labs lie side by side and share nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,14 +82,24 @@ impl Layout {
     pub fn socket(&self) -> String {
         format!("weft-lab/{:016x}/{}", fnv(self.root.as_os_str().as_encoded_bytes()), self.name)
     }
-    /// Makes the folders anew; what an earlier lab of this name left is removed.
+    /// Held while the lab starts or ends: the two never meet, nor do two of either.
+    pub fn lock(&self) -> Result<File> {
+        std::fs::create_dir_all(&self.root).with_context(|| format!("make {}", self.root.display()))?;
+        let path = self.root.join(LOCK);
+        let lock = File::create(&path).with_context(|| format!("make {}", path.display()))?;
+        lock.lock().with_context(|| format!("wait for {}", path.display()))?;
+        Ok(lock)
+    }
+    /// Makes the folders anew; what an earlier lab of this name left is removed. The caller holds the lock.
     pub fn clear(&self) -> Result {
-        match std::fs::remove_dir_all(&self.root) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("remove the former lab in {}", self.root.display()));
-            }
-            _ => {}
-        }
+        let remove = |entry: DirEntry| match entry.file_type()?.is_dir() {
+            true => std::fs::remove_dir_all(entry.path()),
+            false if entry.file_name() == LOCK => Ok(()),
+            false => std::fs::remove_file(entry.path()),
+        };
+        std::fs::read_dir(&self.root)
+            .and_then(|mut entries| entries.try_for_each(|entry| remove(entry?)))
+            .with_context(|| format!("remove the former lab in {}", self.root.display()))?;
         for folder in [self.logs(), self.jobs(), self.captures()] {
             std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         }

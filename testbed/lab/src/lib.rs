@@ -1,7 +1,7 @@
 //! Fabrics out of namespaces: what tests, demonstrations and benchmarks of Weft run in.
 //!
 //! A lab is one process tree. Its supervisor (supervisor/) is pid 1 of a process namespace; machines are network and mount
-//! namespaces with the product's real programs in them, pods are network namespaces attached by the real CNI plugin. Commands and tests
+//! namespaces (or virtual machines: vm/) with the product's real programs in them, pods are network namespaces attached by the real CNI plugin. Commands and tests
 //! talk to it through `Client`; `Fabric` (fabric/) brings a whole fabric up. Not here: any knowledge of how Weft works inside.
 
 pub mod capture;
@@ -26,8 +26,10 @@ pub mod record;
 pub mod substrate;
 pub mod supervisor;
 pub mod topology;
+pub mod vm;
 pub mod wait;
 
+mod notify;
 mod refusal;
 
 pub use fabric::Fabric;

@@ -118,9 +118,21 @@ impl Plan {
     /// `ip` lines for the switch's namespace that connect `machine`, whose first process is `pid` there.
     pub fn port_lines(&self, machine: &Machine, pid: u32, mtu: u32) -> Vec<String> {
         let (port, mac) = (&machine.name, machine.mac());
-        let mut lines = vec![format!(
+        let link = format!(
             "link add name {port} mtu {mtu} type veth peer name eth0 mtu {mtu} address {mac} netns {pid}"
-        )];
+        );
+        [vec![link], self.plug_lines(machine)].concat()
+    }
+
+    /// The same for a virtual machine: its end of the link is a TAP device.
+    pub fn tap_lines(&self, machine: &Machine, mtu: u32) -> Vec<String> {
+        let port = &machine.name;
+        let link = [format!("tuntap add dev {port} mode tap"), format!("link set dev {port} mtu {mtu}")];
+        [link.to_vec(), self.plug_lines(machine)].concat()
+    }
+
+    fn plug_lines(&self, machine: &Machine) -> Vec<String> {
+        let (port, mut lines) = (&machine.name, Vec::new());
         match self.subnets {
             Subnets::Shared => lines.push(format!("link set {port} master {SWITCH_BRIDGE}")),
             Subnets::PerNode => {

@@ -5,7 +5,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-use crate::{Refusal, Result, ip, launch, mounts, netfilter};
+use crate::topology::Backend;
+use crate::{Refusal, Result, ip, launch, mounts, netfilter, vm};
+
+/// [`check`], and what nodes of this kind need besides.
+pub fn check_for(backend: Backend) -> Result {
+    check()?;
+    let missing = if backend == Backend::Vm { vm::missing() } else { Vec::new() };
+    if missing.is_empty() { Ok(()) } else { bail!(Refusal::Usage(missing.join("\n"))) }
+}
 
 /// Checks everything. Fails with [`Refusal::Usage`], a sentence per thing that is missing.
 pub fn check() -> Result {

@@ -163,7 +163,7 @@ pub struct PodRecord {
 pub struct ServiceState {
     /// Short name.
     pub name: String,
-    /// Process id in the supervisor's namespace while it runs.
+    /// Process id in the supervisor's namespace (of a virtual machine: in its own) while it runs.
     pub pid: Option<u32>,
     /// Times it was started again.
     pub restarts: u32,
@@ -180,6 +180,9 @@ pub struct MachineState {
     pub machine: Machine,
     /// First process of the machine in the supervisor's namespace; none while it is down.
     pub pid: Option<u32>,
+    /// Whether that process is a virtual machine: nobody can enter it from outside.
+    #[serde(default)]
+    pub is_virtual: bool,
     /// Its services.
     pub services: Vec<ServiceState>,
 }

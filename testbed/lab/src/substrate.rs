@@ -20,6 +20,7 @@ const END: Duration = Duration::from_secs(10);
 
 /// Starts the machines of `topology` as the lab in `layout`. Logs of the last lab of this name are removed.
 pub fn start(layout: &Layout, topology: Topology, product: Option<Product>) -> Result<Client> {
+    let _alone = layout.lock()?;
     if Client::open(layout.clone()).is_ok() {
         let name = layout.name();
         bail!(Refusal::Usage(format!(
@@ -43,11 +44,16 @@ pub fn start(layout: &Layout, topology: Topology, product: Option<Product>) -> R
     Client::open(layout.clone())
 }
 
-/// Ends the lab, if it runs, and returns what is left of it: nothing, or a line for each process.
+/// Ends the lab, if it runs, and returns what is left of it: nothing, or a line for each process. Several may do so at once.
 pub fn stop(layout: &Layout) -> Result<Vec<String>> {
+    if !layout.root().exists() {
+        return Ok(Vec::new());
+    }
+    let _alone = layout.lock()?;
     let Ok(record) = Record::read(layout) else { return Ok(Vec::new()) };
     if let Ok(client) = Client::open(layout.clone()) {
-        client.call(&Request::Down)?;
+        // An error says that its owner ended it meanwhile, or that it goes on: that is looked at below.
+        let _ = client.call(&Request::Down);
     }
     let namespace = &record.namespace;
     wait::until(END, Duration::from_millis(5), || {

@@ -92,6 +92,17 @@ pub enum Subnets {
     PerNode,
 }
 
+/// What nodes are made of; replicas and machines outside are namespaces in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Namespaces of this host's kernel.
+    #[default]
+    Ns,
+    /// Virtual machines with a kernel of their own, which has WireGuard.
+    Vm,
+}
+
 /// Which WireGuard a node uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -117,6 +128,9 @@ pub struct Topology {
     /// Mode of the fabric.
     #[serde(default)]
     pub overlay: Overlay,
+    /// What nodes are made of.
+    #[serde(default)]
+    pub backend: Backend,
     /// Addresses of the machines.
     #[serde(default)]
     pub underlay: Underlay,

@@ -1,11 +1,16 @@
 //! The lab's own checks, tried on a fabric of plain routes made by stand-ins for the product (`stand-in/`): what must hold holds, what
 //! must be found is found, and a check that should fail does.
 
+use std::time::Duration;
+
 use weft_lab::checks::{Cast, paths, wire};
+use weft_lab::client::Client;
 use weft_lab::layout::Layout;
-use weft_lab::record::Product;
+use weft_lab::record::{Product, Record};
 use weft_lab::topology::{Overlay, Pod, Topology};
-use weft_lab::{Fabric, Result, launch, substrate};
+use weft_lab::{Fabric, Result, launch, substrate, wait};
+
+const SOON: Duration = Duration::from_secs(5);
 
 fn fabric(name: &str) -> Result<Fabric> {
     launch::use_program(env!("CARGO_BIN_EXE_weft-lab").into());
@@ -49,4 +54,21 @@ fn the_checks_hold_on_plain_routes_and_the_judge_sees_clear_traffic() -> Result 
     cast.detach(&fabric)?;
     assert_eq!(fabric.pods()?.len(), 1);
     fabric.down()
+}
+
+#[test]
+fn a_lab_that_is_ended_while_it_comes_up_is_gone_and_only_its_start_fails() -> Result {
+    let layout = Layout::of("test-ended")?;
+    let start = std::thread::spawn(|| fabric("test-ended").map(drop));
+    let up = wait::until(SOON, Duration::from_millis(1), || Client::open(layout.clone()).ok());
+    assert!(up.is_some(), "the lab's machines don't come up");
+    // Both ends at once: this one, and that of the start that finds its lab gone.
+    while !start.is_finished() {
+        assert_eq!(substrate::stop(&layout)?, Vec::<String>::new());
+    }
+    let Ok(started) = start.join() else { anyhow::bail!("the start panicked") };
+    let said = started.err().map(|e| format!("{e:#}")).unwrap_or_default();
+    assert!(said.contains("the lab did not come up"), "{said}");
+    assert!(Client::open(layout.clone()).is_err() && Record::read(&layout).is_err());
+    Ok(())
 }

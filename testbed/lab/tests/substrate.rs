@@ -243,6 +243,53 @@ fn two_labs_run_side_by_side_and_end_one_by_one() {
 }
 
 #[test]
+fn a_capture_ends_with_its_lab() {
+    let lab = Lab::start("test-captured", Topology::of_nodes(1));
+    let mut capture = std::process::Command::new(env!("CARGO_BIN_EXE_weft-lab"))
+        .args(["capture", "n1", "--name", "test-captured", "--for", "60s"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let space = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let inside = || (space(capture.id())? != space(std::process::id())?).then_some(());
+    assert!(wait::until(SOON, Duration::from_millis(5), inside).is_some(), "it doesn't capture");
+    drop(lab);
+    let ended = wait::until(SOON, Duration::from_millis(5), || capture.try_wait().ok().flatten());
+    capture.kill().ok();
+    assert!(ended.is_some_and(|status| status.success()), "it holds the namespaces of a lab that is down");
+}
+
+#[test]
+fn labs_of_one_name_start_and_end_one_after_the_other() {
+    launch::use_program(env!("CARGO_BIN_EXE_weft-lab").into());
+    let layout = Layout::of("test-up-down").unwrap();
+    substrate::stop(&layout).unwrap();
+    for round in 0..4 {
+        let start = std::thread::spawn({
+            let layout = layout.clone();
+            move || substrate::start(&layout, Topology::of_nodes(1).checked().unwrap(), None)
+        });
+        let end = || {
+            let mut ends = 0;
+            while !start.is_finished() || ends == 0 {
+                assert_eq!(substrate::stop(&layout).unwrap(), Vec::<String>::new(), "round {round}");
+                ends += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(end);
+            end();
+            other.join().unwrap();
+        });
+        // It may have been ended before its own call came back; nothing else may go wrong.
+        let missing = start.join().unwrap().err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(missing.is_empty() || missing.contains("no lab"), "round {round}: {missing}");
+        assert_eq!(substrate::stop(&layout).unwrap(), Vec::<String>::new(), "round {round}");
+        assert!(Client::open(layout.clone()).is_err() && Record::read(&layout).is_err(), "round {round}");
+    }
+}
+
+#[test]
 fn commands_pass_exit_statuses_on_and_say_what_is_missing() {
     let lab = Lab::start("test-commands", Topology::of_nodes(1));
     let run = |line: &str| {
@@ -263,11 +310,19 @@ fn commands_pass_exit_statuses_on_and_say_what_is_missing() {
     assert_eq!(run("fail cut n1").0, 0);
     assert!(run("ls").1.contains("cut n1"));
     assert_eq!(run("heal").0, 2);
-    assert_eq!(run("heal --all").0, 0);
+    assert_eq!(run("heal --all"), (0, "cut n1: healed\n".to_owned(), String::new()));
+    assert_eq!(run("heal --all").1, "no fault is in force\n");
+    let cut = run("fail cut n1").1;
+    let undo = cut.trim().strip_prefix("cut n1: in force; undo it with: cargo lab ").unwrap();
+    assert_eq!(run(undo).1, "cut n1: healed\n", "the hint can be pasted");
     assert_eq!(run("capture n1 --for 50ms -- port x").0, 2);
     assert_eq!(run("capture n1 --for 50ms").0, 0);
     assert_eq!(run("ctl status").0, 1, "a lab of machines only has no weft");
     drop(lab);
     assert_eq!(run("exec n1 -- true").0, 4);
-    assert_eq!(run("down").0, 0, "a lab that isn't there is down");
+    let down = |name: &str| run(&format!("down {name}"));
+    assert_eq!(down("test-commands"), (0, "there is no lab test-commands\n".to_owned(), String::new()));
+    let lab = Lab::start("test-commands", Topology::of_nodes(1));
+    assert!(down("test-commands").1.starts_with("lab test-commands is down: nothing of it remains"));
+    drop(lab);
 }

@@ -33,8 +33,12 @@ fn main() -> ExitCode {
         Err(found) => return misused(&found, &arguments),
     };
     let color = colored(cli.global.color);
-    let printer =
-        Printer { format: cli.global.output, no_headers: cli.global.no_headers, quiet: cli.global.quiet };
+    let printer = Printer {
+        format: cli.global.output,
+        no_headers: cli.global.no_headers,
+        quiet: cli.global.quiet,
+        verbose: cli.global.verbose,
+    };
     let outcome = bug::caught(|| run(cli, printer));
     end(outcome, printer.json(), color)
 }

@@ -31,6 +31,8 @@ pub(crate) struct Printer {
     pub(crate) no_headers: bool,
     /// No progress and hints on stderr.
     pub(crate) quiet: bool,
+    /// Each request on stderr.
+    pub(crate) verbose: bool,
 }
 
 impl Printer {

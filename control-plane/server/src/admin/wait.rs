@@ -1,4 +1,5 @@
-//! Wait: true once every reachable node has a revision in its kernel, by the nodes' own reports.
+//! Wait: true once every reachable node has a revision in its kernel, by the nodes' own reports. Where there are nodes and
+//! none can be asked, nothing is known, so it isn't true; a fabric without nodes has nobody to wait for.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,8 @@ fn standing(
             None => answer.unreachable.push(node),
         }
     }
-    answer.done = answer.behind.is_empty() && now >= revision;
+    let known = !answer.applied.is_empty() || answer.unreachable.is_empty();
+    answer.done = answer.behind.is_empty() && known && now >= revision;
     answer
 }
 
@@ -87,6 +89,9 @@ mod tests {
         assert!(!behind.done && behind.behind == ["b"]);
         let away = standing(7, 7, [report("a", true, 7), report("b", false, 6), ("c".to_owned(), None)]);
         assert!(away.done && away.unreachable == ["b", "c"]);
+        let nobody = standing(7, 7, [report("b", false, 7), ("c".to_owned(), None)]);
+        assert!(!nobody.done && nobody.unreachable == ["b", "c"], "of none of the nodes anything is known");
+        assert!(standing(7, 7, []).done, "there is no node to wait for");
         let never = standing(7, 6, [report("b", false, 6)]);
         assert!(!never.done, "revision 7 doesn't exist yet");
     }

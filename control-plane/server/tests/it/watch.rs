@@ -103,7 +103,7 @@ async fn a_question_to_a_node_finds_its_way_and_a_wait_ends_with_its_report() {
     let wait = v1::WaitRequest { revision: 0, timeout_ms: 5_000 };
     let waited = admin.wait(with_deadline(wait, CALL)).await.unwrap().into_inner();
     assert!(waited.done && waited.applied == ["n1"], "{waited:?}");
-    let what = Some(v1::ask::What::Inspect(v1::Inspect {}));
+    let what = Some(v1::ask::What::Inspect(v1::Inspect::default()));
     let ask = v1::AskNodeRequest { node: "n1".to_owned(), ask: Some(v1::Ask { what, ..v1::Ask::default() }) };
     let answer = admin.ask_node(with_deadline(ask, CALL)).await.unwrap().into_inner().answer.unwrap();
     assert!(matches!(answer.what, Some(v1::answer_request::What::Inspect(status)) if status.pods == 3));

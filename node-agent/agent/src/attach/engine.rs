@@ -106,6 +106,15 @@ impl Engine {
         Ok(Some(holding))
     }
 
+    /// Notes all pods anew: somebody deleted their notes.
+    pub(crate) fn note_all(&self) {
+        let held: Vec<_> = self
+            .node
+            .addresses
+            .read(|ledger| ledger.holdings().filter(|holding| holding.attached).cloned().collect());
+        held.iter().for_each(|holding| self.notes.put(holding));
+    }
+
     /// Deletes links whose pods are gone, all of a moment in one request, until the process stops.
     pub(crate) fn reap_all(&self) -> Result<(), Error> {
         let inbox = &self.node.inboxes.reap;

@@ -11,9 +11,11 @@ mod failure;
 mod request;
 mod result;
 mod server;
+mod socket;
 mod spool;
 mod version;
 
 pub(crate) use engine::{Engine, NewPod, pod_link};
 pub(crate) use server::serve;
+pub(crate) use socket::Socket;
 pub(crate) use spool::replay as replay_spool;

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Read, Write},
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
@@ -23,6 +23,7 @@ use super::{
     failure::{CniFailure, code},
     request::{Attachment, Call, Request},
     result::Made,
+    socket::Socket,
     version::Version,
 };
 use crate::{limits, states::Subsystem};
@@ -36,7 +37,7 @@ struct Waiting {
 }
 
 /// Starts the threads that serve the socket.
-pub(crate) fn serve(tasks: &Tasks, engine: &Arc<Engine>, listener: UnixListener) -> Result<(), Error> {
+pub(crate) fn serve(tasks: &Tasks, engine: &Arc<Engine>, socket: Socket) -> Result<(), Error> {
     let (sender, receiver) = sync_channel(limits::ATTACHMENTS_WAITING);
     let receiver = Arc::new(Mutex::new(receiver));
     for number in 0..limits::ATTACH_WORKERS {
@@ -46,14 +47,14 @@ pub(crate) fn serve(tasks: &Tasks, engine: &Arc<Engine>, listener: UnixListener)
             Ok(())
         })?;
     }
-    let stop = tasks.token();
+    let (stop, engine) = (tasks.token(), Arc::clone(engine));
     tasks.spawn_thread("cni-accept", move || {
-        accept(listener.incoming(), &sender, &stop);
+        accept(socket.connections(stop.clone(), || engine.note_all()), &sender, &stop);
         Ok(())
     })
 }
 
-/// Ends when the token is cancelled: whoever cancels it connects once (run.rs, `stop_threads`).
+/// Ends when the token is cancelled, at once when whoever cancels it connects (run.rs, `stop_threads`).
 fn accept(
     incoming: impl Iterator<Item = io::Result<UnixStream>>,
     sender: &SyncSender<Waiting>,

@@ -209,6 +209,7 @@ fn input(view: &View, fabric: &FabricItem, facts: &Facts) -> GuardInput {
         families: fabric.families,
         ranges: fabric.ranges.clone(),
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
+        replicas: fabric.replicas.clone(),
         pods: facts.pods.values().map(GuardPod::from).collect(),
         peers_underlay: others().flat_map(|peer| peer.underlay.iter().copied()).collect(),
         uplinks: facts.underlay.iter().map(|underlay| underlay.interface.clone()).collect(),

@@ -6,13 +6,13 @@ use std::{
 };
 
 use weft_errors::{Coded, Error};
-use weft_kernel::TunEnsured;
+use weft_kernel::{PortHolder, TunEnsured};
 use weft_mesh::{Backend, Mesh};
 use weft_model::{
     Overlay, Revision,
     ownership::{MESH_DEVICES, MESH_PORTS},
 };
-use weft_plan::{DeviceState, LocalDevice, desired_device, peer_steps};
+use weft_plan::{DeviceState, LocalDevice, PortUse, desired_device, peer_steps};
 use weft_view::View;
 
 use crate::{
@@ -70,14 +70,21 @@ impl MeshLoop {
         }
     }
 
-    /// What `weft check` says of the engine. A port that the device doesn't listen on and that is bound is somebody else's.
+    /// What `weft check` says of the engine and its ports. The userspace tunnel is this same program in another process.
     fn look_around(&self, failed: bool) {
-        let [port, _] = MESH_PORTS;
-        let listens = || self.node.mesh_seen().is_some_and(|seen| seen.state.listen_port == port);
-        let taken = failed && !listens() && weft_kernel::is_udp_port_bound(port);
+        // What was seen of a device that can't be asked any more says nothing.
+        let seen = self.node.mesh_seen().filter(|_| !failed);
+        let listens = seen.map_or(0, |seen| seen.state.listen_port);
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+        let mesh_ports = MESH_PORTS.map(|port| match weft_kernel::udp_port_holder(port) {
+            _ if port == listens => PortUse::Ours,
+            None => PortUse::Free,
+            Some(PortHolder { process: Some((_, name)) }) if name == own.trim() => PortUse::Ours,
+            Some(holder) => PortUse::Other(holder.to_string()),
+        });
         let in_kernel = self.backend.map(|backend| backend == Backend::Kernel);
         self.node.change_surroundings(|around| {
-            around.mesh_port_taken = taken;
+            around.mesh_ports = mesh_ports;
             around.mesh_in_kernel = in_kernel.or(around.mesh_in_kernel);
         });
     }
@@ -131,6 +138,10 @@ impl MeshLoop {
         let devices = weft_kernel::read_mesh_devices().map_err(|e| e.envelope())?;
         let ready = devices.iter().any(|device| device.name == name && device.up && device.mtu == mtu);
         if self.backend.is_none() || !ready {
+            // One under another name has the port still.
+            for renamed in weft_kernel::remove_renamed_mesh_devices().map_err(|e| e.envelope())? {
+                tracing::warn!(device = name, renamed, "a mesh device that somebody renamed was removed");
+            }
             self.backend = Some(self.prepare(&name)?);
             weft_kernel::configure_mesh_device(&name, mtu).map_err(|e| e.envelope())?;
         }

@@ -11,6 +11,8 @@ use netlink_packet_route::{
 };
 use weft_model::{AddressRange, Family, ownership::ROUTE_PROTOCOL};
 
+use weft_plan::ForeignRoute;
+
 use super::{Existing, Request};
 
 /// One route of ours.
@@ -47,11 +49,16 @@ impl Request {
 
     /// Routes of one family in table `main`.
     pub(crate) fn routes_of_main(family: Family) -> Self {
+        Self::routes_of_table(family, u32::from(RouteHeader::RT_TABLE_MAIN))
+    }
+
+    /// Routes of one family in one table, whoever made them.
+    pub(crate) fn routes_of_table(family: Family, table: u32) -> Self {
         let mut message = RouteMessage::default();
         message.header.address_family = address_family(family);
         message.header.kind = RouteType::Unspec;
-        message.attributes.push(RouteAttribute::Table(u32::from(RouteHeader::RT_TABLE_MAIN)));
-        Self::new(RouteNetlinkMessage::GetRoute(message), 0, format!("list {family} routes of main"))
+        message.attributes.push(RouteAttribute::Table(table));
+        Self::new(RouteNetlinkMessage::GetRoute(message), 0, format!("list {family} routes of table {table}"))
     }
 
     /// Adds or replaces a route; it bears our protocol number.
@@ -83,6 +90,17 @@ impl Request {
         message.header.scope = RouteScope::NoWhere;
         message.header.kind = RouteType::Unspec;
         let what = format!("delete route {destination} in table {table}");
+        Self::new(RouteNetlinkMessage::DelRoute(message), 0, what)
+    }
+
+    /// Removes a route of somebody else from a table of ours.
+    pub(crate) fn delete_foreign(route: &ForeignRoute) -> Self {
+        let mut message = bare_message(route.table, route.destination);
+        message.header.protocol = RouteProtocol::from(route.protocol);
+        message.header.scope = RouteScope::NoWhere;
+        message.header.kind = RouteType::Unspec;
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+        let what = format!("delete route {} in table {}", route.destination, route.table);
         Self::new(RouteNetlinkMessage::DelRoute(message), 0, what)
     }
 }

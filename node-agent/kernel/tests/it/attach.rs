@@ -90,6 +90,9 @@ fn an_attached_pod_is_as_promised_and_talks_to_its_node() {
         let bridge = ip("-d link show type veth");
         assert_eq!(bridge.matches("isolated on").count(), 2, "{bridge}");
         assert_eq!(bridge.matches("learning off flood off").count(), 2, "{bridge}");
+        for flooding in ["mcast_flood off", "bcast_flood off"] {
+            assert_eq!(bridge.matches(flooding).count(), 2, "{flooding}: {bridge}");
+        }
         let alias = format!("alias weft pod {}", pods[0].uid);
         assert!(bridge.contains(&alias), "{bridge}");
     });

@@ -82,7 +82,7 @@ impl Kernel for Linux {
                 drop(ip(&format!("addr del {address}/{prefix} dev weftbr0")))
             }
             LinkKey::Port(name) => drop(ip(&format!("link del {name}"))),
-            LinkKey::Forwarding(_) => panic!("no test removes {key}"),
+            LinkKey::Forwarding(_) | LinkKey::Renamed(_) => panic!("no test removes {key}"),
             LinkKey::Neighbour(address) => drop(ip(&format!("neigh del {address} dev weftbr0"))),
         }
     }
@@ -91,6 +91,7 @@ impl Kernel for Linux {
             RouteKey::Route { table, destination } => {
                 drop(ip(&format!("route del {destination} table {table}")));
             }
+            RouteKey::Foreign(_) => panic!("no test removes {key}"),
             RouteKey::Rule(rule) => {
                 let family = if rule.family == weft_model::Family::V4 { 4 } else { 6 };
                 drop(ip(&format!("-{family} rule del pref {}", rule.priority)));
@@ -257,6 +258,24 @@ fn foreign_things_stay(kernel: &mut dyn Kernel, routes: &mut Tracker<RouteKey, R
     // Its owner takes it away again.
     kernel.tamper_route(&taken);
     assert_eq!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed), 1);
+
+    // A table of ours is ours as a whole: what others put there goes once it may, and never keeps a place of ours.
+    let stray = route(TABLE_FABRIC, "10.78.0.0/16");
+    kernel.add_foreign_route(&stray);
+    assert_eq!(
+        settle::<Route>(routes, kernel.routes(), Sweep::Forbidden),
+        0,
+        "nothing is taken away while removal is held"
+    );
+    assert!(kernel.has_foreign_route(&stray));
+    assert_eq!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed), 1);
+    assert!(!kernel.has_foreign_route(&stray));
+    let own = route(TABLE_FABRIC, "10.1.3.0/24");
+    kernel.tamper_route(&own);
+    kernel.add_foreign_route(&own);
+    assert!(settle::<Route>(routes, kernel.routes(), Sweep::Allowed) >= 1);
+    assert!(!kernel.has_foreign_route(&own) && routes.actual().contains_key(&own));
+    assert!(kernel.has_foreign_route(&beside), "what isn't ours isn't swept");
 }
 
 #[test]
@@ -279,6 +298,48 @@ fn linux_keeps_the_contract() {
         let links = LinkExecutor::open().unwrap();
         let routes = RouteExecutor::open().unwrap();
         contract(&mut Linux { links, routes });
+    });
+}
+
+#[test]
+fn devices_that_somebody_renamed_leave_no_duplicates() {
+    use weft_model::ownership::BRIDGE;
+    in_namespace(|| {
+        ip("link set lo up");
+        let mut links = Tracker::new();
+        let facts = facts(&[]);
+        links.want(Scope::All, Link::desired(&view(Overlay::Wireguard), &facts, Scope::All));
+        let mut executor = LinkExecutor::open().unwrap();
+        ip("link add weft0 type bridge");
+        settle::<Link>(&mut links, &mut executor, Sweep::Allowed);
+        for command in [
+            "link set weftbr0 down",
+            "link set weftbr0 name mine",
+            "link set mine up",
+            "link add theirs type bridge",
+        ] {
+            ip(command);
+        }
+        settle::<Link>(&mut links, &mut executor, Sweep::Forbidden);
+        assert!(
+            ip("-br link show type bridge").contains("mine"),
+            "nothing is taken away while removal is held"
+        );
+        settle::<Link>(&mut links, &mut executor, Sweep::Allowed);
+        let left = ip("-br link show type bridge");
+        let names: Vec<_> = left.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert!(names.contains(&BRIDGE) && names.contains(&"theirs") && !names.contains(&"mine"), "{left}");
+
+        ip("link del weft0");
+        weft_kernel::ensure_tun("weft0", None).unwrap();
+        weft_kernel::configure_mesh_device("weft0", 1400).unwrap();
+        assert_eq!(weft_kernel::remove_renamed_mesh_devices().unwrap(), Vec::<String>::new());
+        for command in ["link set weft0 down", "link set weft0 name mesh7", "tuntap add dev theirs1 mode tun"]
+        {
+            ip(command);
+        }
+        assert_eq!(weft_kernel::remove_renamed_mesh_devices().unwrap(), ["mesh7"]);
+        assert!(ip("-br link show").contains("theirs1"));
     });
 }
 

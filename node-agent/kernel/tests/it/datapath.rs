@@ -4,7 +4,7 @@
 //! machine outside.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd,
     path::Path,
     time::{Duration, Instant},
@@ -18,6 +18,16 @@ use weft_plan::{GuardInput, Link, LocalPod, Route, Ruleset, Scope, Setting, Subj
 use weft_view::View;
 
 use crate::world::{fabric, facts_of, in_namespace, ip, mesh, peer, pod_link, pod_namespace, pod_of, view};
+
+/// Replicas on the machine outside, on both nodes.
+const REPLICAS: [&str; 6] = [
+    "192.168.1.100:7443",
+    "[fd99::100]:7443",
+    "192.168.1.11:7443",
+    "[fd99::11]:7443",
+    "192.168.1.12:7443",
+    "[fd99::12]:7443",
+];
 
 pub(crate) struct Node {
     pub(crate) index: u8,
@@ -64,6 +74,7 @@ impl Node {
                     families: Families::Dual,
                     ranges: fabric(overlay).ranges,
                     masquerade_exceptions: Vec::new(),
+                    replicas: REPLICAS.iter().map(|replica| replica.parse().unwrap()).collect(),
                     pods: pods.iter().map(Into::into).collect(),
                     peers_underlay: peer(3 - self.index).underlay,
                     uplinks: vec!["eth0".to_owned()],
@@ -181,6 +192,10 @@ fn check_paths(overlay: Overlay, rp_filter: u8) {
     open(node, "node - pod of another node", &["10.1.2.3", "fd00:0:0:2::3"]);
     open(node, "node - other node's mesh address", &["10.111.0.2", "fd11::2"]);
 
+    kept_from_the_control_plane(&nodes);
+    kept_from_metadata(pod, node);
+    nothing_forged_comes_in(node);
+
     // From outside there is no way in, even with a route to the node.
     ip("route add 10.1.0.0/16 via 192.168.1.11");
     ip("-6 route add fd00::/48 via fd99::11");
@@ -202,6 +217,78 @@ fn check_paths(overlay: Overlay, rp_filter: u8) {
     ];
     closed(pod, "a pod of a node whose ruleset is gone", &all);
     open(node, "the node itself goes on", &["10.1.2.3", "fd00:0:0:2::3"]);
+}
+
+/// Whether a TCP connection comes about.
+fn connects(space: &Namespace, to: &str) -> bool {
+    let to: SocketAddr = to.parse().unwrap();
+    space.run(|| TcpStream::connect_timeout(&to, Duration::from_millis(250)).is_ok()).unwrap()
+}
+
+/// Replicas listen outside and on both nodes, as does something else beside them.
+fn kept_from_the_control_plane(nodes: &[Node; 2]) {
+    let outside = Namespace::current().unwrap();
+    let listen = |space: &Namespace, host: &str| {
+        let listener = |port| TcpListener::bind((host.parse::<IpAddr>().unwrap(), port)).unwrap();
+        space.run(|| [listener(7443), listener(7444)]).unwrap()
+    };
+    let places = [&outside, &outside, &nodes[0].space, &nodes[0].space, &nodes[1].space, &nodes[1].space];
+    for (space, replica) in places.into_iter().zip(REPLICAS) {
+        let address: SocketAddr = replica.parse().unwrap();
+        let _open = listen(space, &address.ip().to_string());
+        let beside = SocketAddr::new(address.ip(), 7444).to_string();
+        for node in nodes {
+            let pod = &node.pods[0].1;
+            assert!(!connects(pod, replica), "a pod of node {} speaks to replica {replica}", node.index);
+            assert!(connects(pod, &beside), "a pod of node {} reaches {beside}", node.index);
+            assert!(connects(&node.space, replica), "node {} itself speaks to replica {replica}", node.index);
+        }
+        assert!(connects(&outside, replica), "others speak to replica {replica}");
+    }
+}
+
+/// The machine outside plays a cloud's server of metadata, as clouds do at the next hop.
+fn kept_from_metadata(pod: &Namespace, node: &Namespace) {
+    ip("addr add 169.254.169.254/32 dev sw");
+    ip("-6 addr add fd00:ec2::254/128 dev sw nodad");
+    node.run(|| ip("route add 169.254.169.254 via 192.168.1.100")).unwrap();
+    let metadata = ["169.254.169.254", "fd00:ec2::254"];
+    for host in metadata {
+        let listener = |port| TcpListener::bind((host.parse::<IpAddr>().unwrap(), port)).unwrap();
+        let _open = [listener(80), listener(53)];
+        let at = |port| SocketAddr::new(host.parse().unwrap(), port).to_string();
+        assert!(connects(node, &at(80)), "the node itself reads its metadata");
+        assert!(!connects(pod, &at(80)), "a pod reads the node's metadata at {host}");
+        assert!(connects(pod, &at(53)), "a pod asks for names at {host}");
+    }
+    closed(pod, "metadata for a pod", &metadata);
+    open(node, "metadata for the node", &metadata);
+}
+
+/// The machine outside takes addresses of services, and of pods: what it sends from those reaches nobody.
+fn nothing_forged_comes_in(node: &Namespace) {
+    for address in ["10.112.0.5", "10.1.2.9"] {
+        ip(&format!("addr add {address}/32 dev sw"));
+    }
+    for address in ["fd12::5", "fd00:0:0:2::9"] {
+        ip(&format!("-6 addr add {address}/128 dev sw nodad"));
+    }
+    let pairs = [
+        ("192.168.1.11", ["192.168.1.100", "10.112.0.5", "10.1.2.9"]),
+        ("fd99::11", ["fd99::100", "fd12::5", "fd00:0:0:2::9"]),
+    ];
+    for (to, [honest, service, pod]) in pairs {
+        let to: IpAddr = to.parse().unwrap();
+        let heard = node.run(|| UdpSocket::bind((to, 7777)).unwrap()).unwrap();
+        heard.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        // The honest one comes last: whatever was sent before it would have been heard before it.
+        for source in [service, pod, honest] {
+            let socket = UdpSocket::bind((source.parse::<IpAddr>().unwrap(), 0)).unwrap();
+            socket.send_to(b"hello", (to, 7777)).unwrap();
+        }
+        let (_, from) = heard.recv_from(&mut [0; 16]).unwrap();
+        assert_eq!(from.ip().to_string(), honest);
+    }
 }
 
 #[test]

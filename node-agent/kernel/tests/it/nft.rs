@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::errno::Errno;
-use weft_kernel::{NftError, NftSocket, Notice, is_udp_port_bound};
+use weft_kernel::{NftError, NftSocket, Notice, udp_port_holder};
 use weft_model::{AddressRange, FabricRanges, Families, Overlay};
 use weft_nft::{Batch, Element, Elements, Set, SetRef, Value};
 use weft_plan::{GuardInput, GuardPod, Ruleset};
@@ -43,6 +43,7 @@ fn input(families: Families) -> GuardInput {
             load_balancers: vec![],
         },
         masquerade_exceptions: vec![range("192.168.0.0/16")],
+        replicas: ["192.0.2.1:7443", "[2001:db8::1]:7443"].iter().map(|r| r.parse().unwrap()).collect(),
         pods: (1..4).map(guard_pod).collect(),
         peers_underlay: vec![address("192.0.2.12"), address("192.0.2.13"), address("2001:db8::12")],
         uplinks: vec!["eth0".into()],
@@ -64,6 +65,7 @@ fn changed(families: Families) -> GuardInput {
     input.ranges.pods[0] = range("10.128.0.0/12");
     input.ranges.nodes.push(range("10.110.0.0/16"));
     input.masquerade_exceptions.clear();
+    input.replicas[0].set_port(8443);
     input.peers_underlay.remove(0);
     input.uplinks.push("eth1".into());
     input.owners[0].1 = [0x02, 0, 0, 0, 0, 0x99];
@@ -379,13 +381,13 @@ fn firewalls_of_others_are_read_and_left_alone() {
 fn bound_udp_ports_are_seen() {
     in_namespace(|| {
         ip("link set lo up");
-        assert!(!is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_none());
         let socket = std::net::UdpSocket::bind("127.0.0.1:51820").unwrap();
-        assert!(is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_some());
         drop(socket);
         let socket = std::net::UdpSocket::bind("[::]:51820").unwrap();
-        assert!(is_udp_port_bound(51820) && !is_udp_port_bound(5182));
+        assert!(udp_port_holder(51820).is_some() && udp_port_holder(5182).is_none());
         drop(socket);
-        assert!(!is_udp_port_bound(51820));
+        assert!(udp_port_holder(51820).is_none());
     });
 }

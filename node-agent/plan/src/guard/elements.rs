@@ -10,6 +10,17 @@ use weft_nft::{Element, Elements, SetRef, TableFamily, Value};
 
 use super::{GuardInput, GuardPod, rule::table_ref};
 
+/// Where clouds serve what is for the machine alone, beside the link-local ranges: Alibaba's metadata, then those of Amazon,
+/// Google and Oracle in IPv6. Azure's 168.63.129.16 is left out: it is also the only server of names there.
+const METADATA: [&str; 6] = [
+    "169.254.0.0/16",
+    "100.100.100.200/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+    "fd00:c1::a9fe:a9fe/128",
+];
+
 /// All elements of both tables.
 pub(super) fn wanted(overlay: Overlay, input: &GuardInput) -> Elements {
     let mut out = Collector { elements: Elements::default(), input };
@@ -21,6 +32,8 @@ pub(super) fn wanted(overlay: Overlay, input: &GuardInput) -> Elements {
     out.ranges("sources", &sources);
     out.ranges("fabric", &fabric);
     out.ranges("direct", &input.masquerade_exceptions);
+    out.metadata();
+    out.replicas();
     match overlay {
         Overlay::Wireguard => out.peers(),
         Overlay::Routed => out.owners(),
@@ -88,6 +101,18 @@ impl Collector<'_> {
             if !ranges.iter().any(inside) {
                 self.insert_of(range.family(), set, vec![span(*range)]);
             }
+        }
+    }
+
+    fn metadata(&mut self) {
+        let ranges: Vec<AddressRange> = METADATA.iter().filter_map(|text| text.parse().ok()).collect();
+        self.ranges("metadata", &ranges);
+    }
+
+    fn replicas(&mut self) {
+        for replica in &self.input.replicas {
+            let key = vec![value(replica.ip()), Value::U16(replica.port())];
+            self.insert_of(Family::of(replica.ip()), "replicas", key);
         }
     }
 

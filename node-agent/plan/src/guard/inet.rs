@@ -9,7 +9,7 @@ use weft_model::{
 };
 use weft_nft::{
     ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Rule, Set, Statement, Table,
-    TableFamily,
+    TableFamily, Value, Verdict,
 };
 
 use super::rule::{
@@ -23,6 +23,10 @@ const DEVICES: u32 = 64;
 const RANGES: u32 = 1024;
 /// Most nodes.
 const PEERS: u32 = 32_768;
+/// Most replicas of the control plane.
+const REPLICAS: u32 = 64;
+/// Most ranges that pods are kept from: a range counts as two elements.
+const METADATA: u32 = 64;
 /// Most blocks and mesh addresses of other nodes in mode `routed`.
 const OWNERS: u32 = 65_536;
 
@@ -43,6 +47,8 @@ struct Side {
     peers: &'static str,
     direct: &'static str,
     owners: &'static str,
+    replicas: &'static str,
+    metadata: &'static str,
 }
 
 const SIDES: [Side; 2] = [
@@ -54,6 +60,8 @@ const SIDES: [Side; 2] = [
         peers: "peers4",
         direct: "direct4",
         owners: "owners4",
+        replicas: "replicas4",
+        metadata: "metadata4",
     },
     Side {
         source: Field::Ip6Source,
@@ -63,6 +71,8 @@ const SIDES: [Side; 2] = [
         peers: "peers6",
         direct: "direct6",
         owners: "owners6",
+        replicas: "replicas6",
+        metadata: "metadata6",
     },
 ];
 
@@ -77,6 +87,7 @@ pub(super) fn table(overlay: Overlay) -> Table {
         base("output", ChainKind::Filter, Hook::Output, FILTER, output(overlay)),
         base("sources", ChainKind::Nat, Hook::Postrouting, SOURCE_TRANSLATION, sources()),
         chain("from_pods", from_pods()),
+        chain("to_metadata", to_metadata()),
     ];
     if overlay == Overlay::Wireguard {
         chains.push(base("translated", ChainKind::Filter, Hook::Postrouting, FILTER, translated()));
@@ -98,6 +109,8 @@ fn sets(overlay: Overlay) -> Vec<Set> {
         sets.push(Set::ranges(side.sources, &[address], RANGES));
         sets.push(Set::ranges(side.fabric, &[address], RANGES));
         sets.push(Set::ranges(side.direct, &[address], RANGES));
+        sets.push(Set::exact(side.replicas, &[address, DataType::InetService], REPLICAS));
+        sets.push(Set::ranges(side.metadata, &[address], METADATA));
         sets.push(match overlay {
             Overlay::Wireguard => Set::exact(side.peers, &[address], PEERS),
             Overlay::Routed => Set::ranges(side.owners, &[address, DataType::EtherAddr], OWNERS),
@@ -138,7 +151,7 @@ fn marks(overlay: Overlay) -> Vec<Rule> {
         }
     });
     let forged = |side: &Side| {
-        let source = Statement::within(&[side.source], side.sources);
+        let source = Statement::within(&[side.source], side.fabric);
         closed("a source of the fabric that comes from outside", vec![from_outside(), source])
     };
     rules.extend(each(forged));
@@ -192,12 +205,34 @@ fn mss() -> Vec<Rule> {
     vec![clamp(Field::InName), clamp(Field::OutName)]
 }
 
+/// Pods have no business with the control plane, and a replica's places are for machines.
+fn to_replica(side: &Side) -> Rule {
+    let replica = Statement::within(&[side.destination, Field::TcpDestination], side.replicas);
+    closed("a pod never speaks to the control plane", vec![from_bridge(), replica])
+}
+
+/// Clouds hand out their machines' credentials there, and often serve names too: of that alone pods may ask.
+fn to_metadata() -> Vec<Rule> {
+    const DNS: Value = Value::U16(53);
+    let names = |port| rule("", vec![Statement::is(port, DNS), Statement::Verdict(Verdict::Return)]);
+    vec![
+        names(Field::UdpDestination),
+        names(Field::TcpDestination),
+        closed("link-local and cloud metadata are the machine's own", vec![]),
+    ]
+}
+
 fn forward(overlay: Overlay) -> Vec<Rule> {
     let unmarked = |by| {
         let device = Statement::within(&[by], "inner");
         closed("not routable", vec![device, lacks(MARK_ROUTABLE)])
     };
     let mut rules = vec![unmarked(Field::InName), unmarked(Field::OutName)];
+    rules.extend(each(to_replica));
+    rules.extend(each(|side| {
+        let metadata = Statement::within(&[side.destination], side.metadata);
+        rule("", vec![from_bridge(), to_outside(), metadata, Statement::jump("to_metadata")])
+    }));
     let to_fabric = |side: &Side| vec![to_outside(), Statement::within(&[side.destination], side.fabric)];
     match overlay {
         Overlay::Wireguard => {
@@ -221,12 +256,13 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
 
 fn input() -> Vec<Rule> {
     let discovery = |kind| rule("", vec![from_bridge(), icmp6(kind), accept()]);
-    let mut rules = vec![
+    let mut rules: Vec<Rule> = each(to_replica).collect();
+    rules.extend([
         rule("", vec![from_bridge(), has(MARK_ROUTABLE), accept()]),
         discovery(icmp6_type::NEIGHBOUR_SOLICITATION),
         discovery(icmp6_type::NEIGHBOUR_ADVERTISEMENT),
         closed("not checked by port security", vec![from_bridge()]),
-    ];
+    ]);
     rules.extend(each(|side| {
         let ours = Statement::within(&[side.destination], side.sources);
         let opened = Statement::Direction(CtDirection::Original);

@@ -27,8 +27,7 @@ pub(crate) use connect::tune;
 use crate::{
     Error, SharedIdentity, Transport, Trust, error_of,
     limits::{
-        CONNECTION_WINDOW, HEADER_LIST_LIMIT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_LIMIT,
-        STREAM_WINDOW,
+        CLIENT_ASKS_EVERY, CLIENT_WAITS, CONNECTION_WINDOW, HEADER_LIST_LIMIT, MESSAGE_LIMIT, STREAM_WINDOW,
     },
 };
 
@@ -251,8 +250,8 @@ pub(crate) fn endpoint() -> Endpoint {
     Endpoint::from_static("http://weft")
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_keep_alive_interval(CLIENT_ASKS_EVERY)
+        .keep_alive_timeout(CLIENT_WAITS)
         .keep_alive_while_idle(true)
         .http2_max_header_list_size(HEADER_LIST_LIMIT)
 }

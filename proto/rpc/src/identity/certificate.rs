@@ -85,23 +85,34 @@ pub fn verify_chain(
         .map_err(unreadable)?
         .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &[], time, usage, None, None)
         .map(drop)
-        .map_err(chain_error)
+        .map_err(|error| chain_error(error, authority))
 }
 
 #[allow(
     clippy::wildcard_enum_match_arm,
     reason = "the list of reasons is open: all others are shown as they are"
 )]
-fn chain_error(error: webpki::Error) -> Error {
+fn chain_error(error: webpki::Error, authority: &[CertificateDer<'_>]) -> Error {
     match error {
         webpki::Error::CertExpired { not_after, .. } => {
             Error::IdentityExpired { expired: WallTime(not_after.as_secs().saturating_mul(1000)) }
+        }
+        webpki::Error::UnknownIssuer if authority.is_empty() => Error::identity(
+            "the authority's certificate is missing: it must follow the holder's own, or stand in its own file",
+        ),
+        webpki::Error::UnknownIssuer if !authority.iter().any(is_of_authority) => {
+            Error::identity("what stands in the place of the authority's certificate isn't an authority's")
         }
         webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
             Error::identity("the certificate belongs to another authority")
         }
         other => Error::identity(format!("the certificate is refused: {other}")),
     }
+}
+
+/// Whether a certificate may sign others.
+fn is_of_authority(certificate: &CertificateDer<'_>) -> bool {
+    parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| parsed.is_ca())
 }
 
 fn uri<'a>(name: &GeneralName<'a>) -> Option<&'a str> {

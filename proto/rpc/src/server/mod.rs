@@ -13,9 +13,7 @@ use tonic::transport::Server;
 
 use crate::{
     Error, Services, SharedIdentity,
-    limits::{
-        CONNECTION_WINDOW, HEADER_LIST_LIMIT, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, Limits, STREAM_WINDOW,
-    },
+    limits::{CONNECTION_WINDOW, HEADER_LIST_LIMIT, Limits, SERVER_ASKS_EVERY, SERVER_WAITS, STREAM_WINDOW},
 };
 use accept::Acceptor;
 
@@ -65,8 +63,8 @@ pub(crate) fn builder(limits: &Limits) -> Server {
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(SERVER_ASKS_EVERY))
+        .http2_keepalive_timeout(Some(SERVER_WAITS))
         .http2_max_header_list_size(HEADER_LIST_LIMIT)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS))

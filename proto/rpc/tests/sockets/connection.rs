@@ -57,6 +57,26 @@ async fn a_certificate_that_does_not_count_is_refused_with_the_reason() {
     }
 }
 
+#[test]
+fn an_identity_that_does_not_hold_together_says_what_is_wrong() {
+    let (world, other) = (World::new(), World::new());
+    let good = world.identity_of(&node("n1"), 0);
+    let check = |authority: Vec<weft_rpc::CertificateDer<'static>>, words: Option<&str>| {
+        let made = weft_rpc::Identity::new(good.certificate().clone(), authority, good.key().clone());
+        match words {
+            None => drop(made.unwrap()),
+            Some(words) => {
+                let said = made.unwrap_err().to_string();
+                assert!(said.contains(words), "{said}");
+            }
+        }
+    };
+    check(good.authority().to_vec(), None);
+    check(Vec::new(), Some("the authority's certificate is missing"));
+    check(vec![good.certificate().clone()], Some("isn't an authority's"));
+    check(vec![other.authority.certificate().clone()], Some("another authority"));
+}
+
 #[tokio::test]
 async fn a_role_that_may_not_is_told_which_role_may() {
     let world = World::new();

@@ -238,7 +238,7 @@ async fn a_reset_connection_is_replaced_by_the_next_call() {
     node_call(&channel).await.unwrap();
     let mut frames = channel.sync().watch(v1::WatchRequest::default()).await.unwrap().into_inner();
     assert!(frames.message().await.unwrap().is_some());
-    cut.send(()).unwrap();
+    cut.send(Harm::Reset).unwrap();
     let broken = tokio::time::timeout(LIMIT, async {
         loop {
             match frames.message().await {
@@ -253,8 +253,17 @@ async fn a_reset_connection_is_replaced_by_the_next_call() {
     channel.retry(LIMIT, again).await.unwrap();
 }
 
-/// Forwards connections to a server; `cut` resets those that are open.
-async fn proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::broadcast::Sender<()>) {
+/// What a proxy does to its open connections.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    /// Resets them.
+    Reset,
+    /// Forwards nothing any more, as a machine that lost its power.
+    Silence,
+}
+
+/// Forwards connections to a server until it is told to harm those that are open.
+async fn proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::broadcast::Sender<Harm>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (cut, _) = tokio::sync::broadcast::channel(1);
@@ -266,15 +275,42 @@ async fn proxy(to: std::net::SocketAddr) -> (std::net::SocketAddr, tokio::sync::
                 let mut far = TcpStream::connect(to).await.unwrap();
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    _ = cut.recv() => {
-                        near.set_zero_linger().unwrap();
-                        far.set_zero_linger().unwrap();
+                    harm = cut.recv() => match harm {
+                        Ok(Harm::Silence) => std::future::pending().await,
+                        Ok(Harm::Reset) | Err(_) => {
+                            near.set_zero_linger().unwrap();
+                            far.set_zero_linger().unwrap();
+                        }
                     }
                 }
             });
         }
     });
     (address, cut)
+}
+
+#[tokio::test]
+async fn a_replica_that_fell_silent_is_noticed_within_three_seconds() {
+    let world = World::new();
+    let server = world.serve(1, Limits::default()).await;
+    let (proxy, cut) = proxy(server.address).await;
+    let channel = weft_rpc::Channel::new(weft_rpc::ChannelOptions {
+        endpoints: vec![proxy.to_string()],
+        trust: world.trust(),
+        identity: Some(world.identity(&node("n1"))),
+        replica: None,
+    })
+    .unwrap();
+    let mut frames = channel.sync().watch(v1::WatchRequest::default()).await.unwrap().into_inner();
+    for _ in 0..3 {
+        frames.message().await.unwrap().unwrap();
+    }
+    // A stream on which nothing happens lives on.
+    let quiet = tokio::time::timeout(Duration::from_secs(4), frames.message()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    cut.send(Harm::Silence).unwrap();
+    let noticed = tokio::time::timeout(Duration::from_secs(3), frames.message()).await;
+    assert!(matches!(noticed, Ok(Err(_))), "{noticed:?}");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn serve_at(path: &Path, stop: &CancellationToken) -> Result<(), Error> {
 }
 
 async fn node_name(path: &Path) -> Option<String> {
-    let response = local_channel(path).status(v1::LocalNodeRequest {}).await;
+    let response = local_channel(path).status(v1::LocalNodeRequest::default()).await;
     response.ok().map(|response| response.into_inner().node)
 }
 
@@ -49,7 +49,7 @@ async fn node_name(path: &Path) -> Option<String> {
 async fn a_local_socket_is_private_replaces_a_stale_one_and_goes_with_its_server() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.sock");
-    let error = error_of(&local_channel(&path).status(v1::LocalNodeRequest {}).await.unwrap_err());
+    let error = error_of(&local_channel(&path).status(v1::LocalNodeRequest::default()).await.unwrap_err());
     assert_eq!(error.code, "W1001");
     // A socket that nobody serves: what a killed agent leaves behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -67,6 +67,27 @@ async fn a_local_socket_is_private_replaces_a_stale_one_and_goes_with_its_server
     assert!(matches!(second, Error::SocketTaken { .. }), "{second}");
     assert!(node_name(&path).await.is_some(), "the first goes on");
 
+    stop.cancel();
+    server.await.unwrap().unwrap();
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_local_socket_that_somebody_deleted_is_served_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("weft");
+    fs::create_dir(&run).unwrap();
+    let path = run.join("agent.sock");
+    let stop = CancellationToken::new();
+    let server = tokio::spawn({
+        let (path, stop) = (path.clone(), stop.clone());
+        async move { serve_at(&path, &stop).await }
+    });
+    wait::until(LIMIT, "the agent answers", async || node_name(&path).await).await.unwrap();
+    fs::remove_dir_all(&run).unwrap();
+    assert_eq!(node_name(&path).await, None);
+    wait::until(LIMIT, "the agent answers again", async || node_name(&path).await).await.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     stop.cancel();
     server.await.unwrap().unwrap();
     assert!(!path.exists());

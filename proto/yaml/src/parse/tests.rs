@@ -85,7 +85,16 @@ fn refusals_name_place_path_and_remedy() {
     check("just text", "W3001", "must be a map");
     check(&format!("{}a{}", "[".repeat(200), "]".repeat(200)), "W3004", "f.yaml:");
     let nested: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
-    check(&nested, "W3004", "f.yaml:");
+    check(&nested, "W3004", ": values are nested more than 24 deep");
+    check(&"- {}\n".repeat(250_001), "W3004", ": there are too many values: at most 250000 are read");
+    check(&"--- {}\n".repeat(1_001), "W3004", ": there are more than 1000 documents");
+    let laughs: String =
+        (1..9).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(9))).collect();
+    check(
+        &format!("a0: &a0 [x]\n{laughs}"),
+        "W3004",
+        ": anchors and aliases (& and *) make too much of the text",
+    );
     check(&"x".repeat(MOST_BYTES + 1), "W3201", "at most 1572864");
 }
 

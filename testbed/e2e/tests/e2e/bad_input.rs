@@ -162,10 +162,14 @@ fn a_replica_with_another_clusters_identity_does_not_start() -> Result {
     other.end()?;
     let (data, theirs) = (alone.path("data"), other.path("data"));
     let run = |alone: &Alone| alone.run("weftd", &["run", "--data-dir", &data.to_string_lossy()], &[], "");
-    // Their certificate and key, their authority, their mark of the directory, their state.
-    for (part, place) in
-        [("identity", "identity/cert.pem"), ("ca", "ca"), ("replica", "identity/cert.pem"), ("state", "")]
-    {
+    // Their certificate and key, their authority, their mark of the directory, their log, their state.
+    for (part, place) in [
+        ("identity", "identity/cert.pem"),
+        ("ca", "ca"),
+        ("replica", "identity/cert.pem"),
+        ("log", "log"),
+        ("state", ""),
+    ] {
         let kept = alone.path(&format!("kept-{part}"));
         move_to(&data.join(part), &kept)?;
         copy(&theirs.join(part), &data.join(part))?;
@@ -176,9 +180,10 @@ fn a_replica_with_another_clusters_identity_does_not_start() -> Result {
         ensure!(said.err.contains(&named), "{part}: {named} isn't named: {said:?}");
         ensure!(said.err.contains("; try point it at its own cluster"), "{part}: what to do: {said:?}");
         let durable = |all: Vec<(PathBuf, Vec<u8>)>| {
-            all.into_iter().filter(|(path, _)| !path.ends_with("lock")).collect::<Vec<_>>()
+            let opened = |path: &Path| part == "log" && path.components().any(|c| c.as_os_str() == "log");
+            all.into_iter().filter(|(path, _)| !path.ends_with("lock") && !opened(path)).collect::<Vec<_>>()
         };
-        // To see whose the state is it has to be opened, with the log; all else is refused before.
+        // To see whose a log is its engine opens it; to see whose the state is both are. All else is left alone.
         let untouched = part == "state" || durable(contents(&data)?) == durable(rest);
         ensure!(untouched, "{part}: a refused start changed the directory");
         remove(&data.join(part))?;

@@ -162,6 +162,19 @@ fn status_6_means_unreachable_and_7_too_late() -> Result {
 }
 
 #[test]
+fn requests_are_told_when_that_is_asked_for_and_tokens_never() -> Result {
+    let alone = Alone::start()?;
+    let said = alone.weft(&["token", "create", "-v", "-o", "json"])?.success()?;
+    let (made, told) = (said.json()?, &said.err);
+    ensure!(told.contains("CreateTokenRequest to ") && told.contains(alone.listen()), "{said:?}");
+    ensure!(told.contains(": ok in ") && !told.contains(text(&made, "token")?), "{said:?}");
+    let said = alone.weft(&["get", "node", "n1", "-v"])?;
+    ensure!(said.status == 4 && said.err.contains("Request to "), "{said:?}");
+    ensure!(alone.weft(&["get", "nodes"])?.err.lines().all(|line| !line.contains("Request to ")));
+    alone.refused(&["get", "nodes", "-v", "-q"], 2, "W0001").map(drop)
+}
+
+#[test]
 fn status_8_means_that_a_part_could_not_be_asked() -> Result {
     in_family("small", Family::Dual, |fabric, _| {
         fabric.settle()?;

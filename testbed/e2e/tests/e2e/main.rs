@@ -1,7 +1,9 @@
 //! The end-to-end suite: a module per requirement of the mission, and one for what survives which failure.
 
 mod alone;
+mod attacks;
 mod bad_input;
+mod check;
 mod cli;
 mod failures;
 mod m1;
@@ -13,3 +15,4 @@ mod m5;
 mod m6;
 mod m7;
 mod nodes;
+mod vm;

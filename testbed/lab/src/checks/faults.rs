@@ -179,6 +179,15 @@ pub fn node_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
     let began = Instant::now();
     fabric.heal()?;
     fabric.client().ready(&node, "agent", Duration::from_secs(20))?;
+    let back = Instant::now();
+    eventually(Duration::from_secs(5), || {
+        let list = fabric.weft_json(&["get", "pods", "-A"])?;
+        let listed =
+            list["items"].as_array().into_iter().flatten().any(|pod| pod["spec"]["nodeName"] == node);
+        ensure!(!listed, "pods of before the crash are still listed");
+        Ok(())
+    })?;
+    let forgotten = back.elapsed();
     let pod = fabric.pod(&node, "again", &["tcp:9000"])?;
     if cast.c.addresses().iter().any(|a| pod.addresses().contains(a)) {
         bail!("an address was given again before its quarantine ended: {:?}", pod.addresses());
@@ -190,7 +199,8 @@ pub fn node_dies(fabric: &Fabric, cast: &Cast) -> Result<String> {
     }
     fabric.detach(&pod)?;
     Ok(format!(
-        "{node} killed and back with its disk: a new pod is reached {} ms later",
+        "{node} killed and back with its disk: its pods of before are forgotten {} ms after the agent's return, a new one is reached {} ms after the heal",
+        forgotten.as_millis(),
         began.elapsed().as_millis()
     ))
 }

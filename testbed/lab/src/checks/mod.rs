@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod faults;
+pub mod mesh;
 pub mod outside;
 pub mod paths;
 pub mod services;

@@ -47,13 +47,15 @@ impl Capture {
     pub(crate) fn run(self) -> Result {
         let filter = Filter::parse(&self.filter)?;
         let layout = self.which.layout()?;
-        let description = Client::open(layout.clone())?.describe()?;
+        let client = Client::open(layout.clone())?;
+        let (description, lifeline) = (client.describe()?, client.lifeline()?);
         let (place, interface, partner) = self.target(&description)?;
         let mut file = self.write.as_ref().map(|path| Writer::create(path, &interface)).transpose()?;
         enter(&Record::read(&layout)?, &description, &place, Depth::Links)?;
         let tap = Tap::open(&interface)?;
         let end = self.span.map(|span| Instant::now() + span);
-        let over = || end.is_some_and(|end| Instant::now() >= end);
+        // What captures keeps the lab's namespaces alive: it must end with the lab.
+        let over = || end.is_some_and(|end| Instant::now() >= end) || lifeline.is_cut();
         let mut frames = 0;
         let missed = tap.run(&over, |at, bytes| {
             let Some(seen) = frame(bytes) else { return Ok(!over()) };
@@ -69,16 +71,20 @@ impl Capture {
             }
             Ok(!over() && self.count.is_none_or(|count| frames < count))
         })?;
-        progress(&format!(
-            "{frames} frames{}",
-            if missed > 0 { format!(", {missed} missed") } else { String::new() }
-        ));
+        let missed = if missed > 0 { format!(", {missed} missed") } else { String::new() };
+        let ended = if lifeline.is_cut() { "; the lab has ended" } else { "" };
+        progress(&format!("{frames} frames{missed}{ended}"));
         Ok(())
     }
 
     /// Where to capture: place, interface, and the machine at the other end of a path.
     fn target(&self, description: &Description) -> Result<(Place, String, Option<Machine>)> {
         if let Ok(place) = find(description, &self.place) {
+            let own = description.machines.iter().find(|m| place == Place::Machine(m.machine.name.clone()));
+            // What a virtual machine's link carries is seen at its other end, the switch.
+            if self.interface.is_none() && own.is_some_and(|m| m.is_virtual) {
+                return Ok((Place::Switch, self.place.trim_start_matches("node/").to_owned(), None));
+            }
             let interface = self.interface.clone().unwrap_or_else(|| "eth0".to_owned());
             return Ok((place, interface, None));
         }

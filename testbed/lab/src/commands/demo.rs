@@ -58,7 +58,7 @@ const STORY: [(Chapter, &str, &str, Check); 17] = [
     (Chapter::Faults, "M4", "the tunnel process dies", faults::tunnel_dies),
     (Chapter::Faults, "M1", "the agent dies", faults::agent_dies),
     (Chapter::Faults, "M4", "the ruleset is flushed", faults::ruleset_flushed),
-    (Chapter::Control, "M5", "the leader dies", |fabric, _| control::leader_dies(fabric)),
+    (Chapter::Control, "-", "the leader dies", |fabric, _| control::leader_dies(fabric)),
     (Chapter::Control, "M7", "the whole control plane dies", control::all_replicas_die),
     (Chapter::Control, "M5", "addresses add up", |fabric, _| control::addresses_add_up(fabric)),
 ];

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::progress;
+use super::{print, progress};
 use crate::layout::Layout;
 use crate::{Refusal, Result, substrate};
 
@@ -23,10 +23,16 @@ impl Down {
         let layouts = if self.all { Layout::all()? } else { vec![Layout::of(&self.name)?] };
         let mut remains = false;
         for layout in layouts {
-            for left in substrate::stop(&layout)? {
-                remains = true;
-                progress(&format!("lab {}: {left} remains", layout.name()));
+            let (name, was_there) = (layout.name().to_owned(), layout.record().is_file());
+            let left = substrate::stop(&layout)?;
+            match (left.is_empty(), was_there) {
+                (true, true) => {
+                    print(format_args!("lab {name} is down: nothing of it remains but its logs"))?
+                }
+                (true, false) => print(format_args!("there is no lab {name}"))?,
+                (false, _) => remains = true,
             }
+            left.iter().for_each(|left| progress(&format!("lab {name}: {left} remains")));
         }
         if remains { bail!(Refusal::Ended(1)) } else { Ok(()) }
     }

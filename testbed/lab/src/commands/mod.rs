@@ -5,6 +5,7 @@ mod capture;
 mod demo;
 mod down;
 mod fail;
+mod kernel;
 mod logs;
 mod ls;
 mod run;
@@ -51,6 +52,8 @@ enum Command {
     Shell(run::Shell),
     /// Labs, or what is in one
     Ls(ls::Ls),
+    /// Fetch the kernel for virtual machines
+    Kernel,
     /// Measurements
     Bench(bench::Bench),
     /// End a lab; exit status 1 with a list if anything remains
@@ -105,6 +108,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Logs(logs) => logs.run(),
         Command::Shell(shell) => shell.run(),
         Command::Ls(ls) => ls.run(),
+        Command::Kernel => kernel::run(),
         Command::Bench(bench) => bench.run(),
         Command::Down(down) => down.run(),
         Command::Demo(demo) => demo.run(),

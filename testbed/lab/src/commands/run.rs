@@ -1,6 +1,7 @@
 //! `run`, `rm`, `exec`, `ctl`, `shell`: pods, and programs inside.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -10,8 +11,8 @@ use serde_json::json;
 use super::{Format, Which, print, print_json};
 use crate::client::Client;
 use crate::enter::{Depth, enter, find};
-use crate::layout::check_name;
-use crate::protocol::Place;
+use crate::layout::{Layout, check_name};
+use crate::protocol::{Description, JobSpec, Place};
 use crate::record::Record;
 use crate::supervisor::status_byte;
 use crate::{Refusal, Result, topology};
@@ -129,6 +130,12 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn run(self) -> Result {
         let place = self.place.unwrap_or_else(|| "switch".to_owned());
+        let description = Client::open(self.which.layout()?)?.describe()?;
+        if is_virtual(&description, &find(&description, &place)?) {
+            bail!(Refusal::Usage(format!(
+                "{place} is in a virtual machine, which has no terminal: use cargo lab exec"
+            )));
+        }
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
         let mut command = Command::new(shell);
         command.env("PS1", format!("{place} \\w \\$ "));
@@ -161,11 +168,45 @@ impl Ctl {
     }
 }
 
+/// Whether the place is in a virtual machine.
+fn is_virtual(description: &Description, place: &Place) -> bool {
+    let (Place::Machine(name) | Place::Pod(name, _)) = place else { return false };
+    description.machines.iter().any(|m| m.machine.name == *name && m.is_virtual)
+}
+
+/// Runs `command` in a virtual machine, without a terminal and without input, and ends as it ends.
+fn ordered(layout: &Layout, place: Place, command: &Command) -> Result {
+    let argv = std::iter::once(command.get_program()).chain(command.get_args());
+    let argv = argv.map(|word| word.to_string_lossy().into_owned()).collect();
+    let job =
+        Client::open(layout.clone())?.spawn(JobSpec { place, argv, env: BTreeMap::new(), stdin: None })?;
+    let mut told = [0; 2];
+    loop {
+        let ended = job.wait(std::time::Duration::from_millis(100))?;
+        let output = job.output()?;
+        let news = [&output.stdout, &output.stderr];
+        let mut streams: [&mut dyn Write; 2] = [&mut std::io::stdout(), &mut std::io::stderr()];
+        for ((stream, text), told) in streams.iter_mut().zip(news).zip(&mut told) {
+            stream.write_all(&text.as_bytes()[*told..])?;
+            stream.flush()?;
+            *told = text.len();
+        }
+        match ended.map(|ending| ending.status) {
+            None => {}
+            Some(0) => return Ok(()),
+            Some(status) => bail!(Refusal::Ended(status)),
+        }
+    }
+}
+
 /// Runs `command` at `place` in this terminal and ends as it ends.
 fn inside(which: &Which, place: &str, mut command: Command) -> Result {
     let layout = which.layout()?;
     let description = Client::open(layout.clone())?.describe()?;
     let place = find(&description, place)?;
+    if is_virtual(&description, &place) {
+        return ordered(&layout, place, &command);
+    }
     let here = std::env::current_dir().ok();
     enter(&Record::read(&layout)?, &description, &place, Depth::Whole)?;
     // The same folder where it exists inside: relative file names keep their meaning.

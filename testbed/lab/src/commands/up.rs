@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Format, print, print_json, progress};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
-use crate::topology::{Family, Overlay, Subnets, Topology, UnderlayFamily};
+use crate::topology::{Backend, Family, Overlay, Subnets, Topology, UnderlayFamily};
 use crate::{Fabric, Result, prerequisites, substrate};
 
 /// `cargo lab up`.
@@ -30,6 +30,9 @@ pub(crate) struct Up {
     /// How packets travel between nodes
     #[arg(long, value_enum, default_value_t)]
     overlay: Overlay,
+    /// What nodes are made of; default: the topology's, else namespaces
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// Families of the machines' own addresses; default: those of the pods
     #[arg(long, value_enum)]
     underlay: Option<UnderlayFamily>,
@@ -56,7 +59,7 @@ impl Up {
         let name =
             self.name.clone().or_else(|| topology.name.clone()).unwrap_or_else(|| "default".to_owned());
         let layout = Layout::of(&name)?;
-        prerequisites::check()?;
+        prerequisites::check_for(topology.backend)?;
         if self.bare {
             substrate::start(&layout, topology, None)?;
             return print(format_args!("lab {name}: machines and links are there"));
@@ -101,6 +104,7 @@ impl Up {
                 topology
             }
         };
+        topology.backend = self.backend.unwrap_or(topology.backend);
         topology.underlay.family = self.underlay.or(topology.underlay.family);
         topology.checked()
     }

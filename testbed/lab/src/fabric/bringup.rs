@@ -117,7 +117,7 @@ fn join_replica(fabric: &Fabric, name: &str) -> Result {
 }
 
 fn start_replica(fabric: &Fabric, name: &str) -> Result {
-    serve(fabric, name, "weftd", &fabric.product.weftd, &["run", "--data-dir", DATA])?;
+    serve(fabric, name, "weftd", &fabric.product.weftd, &["run", "--data-dir", DATA], &[])?;
     fabric.client.ready(name, "weftd", READY)
 }
 
@@ -132,9 +132,12 @@ pub(super) fn join_node(fabric: &Fabric, node: &Node, token: &Token) -> Result {
     argv.extend(labels.iter().flat_map(|label| ["--label", label.as_str()]));
     run(fabric, name, &fabric.product.agent, &argv)?.success(&format!("weft-agent join on {name}"))?;
     if fabric.topology.overlay == crate::topology::Overlay::Wireguard && needs_tunnel(fabric, node)? {
-        serve(fabric, name, "tunnel", &fabric.product.agent, &["tunnel", "--device", "weft0"])?;
+        serve(fabric, name, "tunnel", &fabric.product.agent, &["tunnel", "--device", "weft0"], &[])?;
     }
-    serve(fabric, name, "agent", &fabric.product.agent, &["run"])
+    // The agent takes the kernel's WireGuard where there is one, unless it is told otherwise.
+    let told = [("WEFT_AGENT_WIREGUARD_BACKEND", "userspace")];
+    let env: &[(&str, &str)] = if node.tunnel == Tunnel::Userspace { &told } else { &[] };
+    serve(fabric, name, "agent", &fabric.product.agent, &["run"], env)
 }
 
 /// Waits until the node's agent says that it is ready.
@@ -228,10 +231,12 @@ fn serve(
     name: &str,
     program: &std::path::Path,
     arguments: &[&str],
+    env: &[(&str, &str)],
 ) -> Result {
     let mut argv = vec![program.to_string_lossy().into_owned()];
     argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-    let spec = ServiceSpec { machine: machine.to_owned(), name: name.to_owned(), argv, env: BTreeMap::new() };
+    let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let spec = ServiceSpec { machine: machine.to_owned(), name: name.to_owned(), argv, env };
     fabric.client.call(&Request::Services(vec![spec])).map(drop)
 }
 

@@ -152,6 +152,16 @@ impl Fabric {
         self.product.weftd.to_string_lossy().into_owned()
     }
 
+    /// File of `weft`.
+    pub fn weft_program(&self) -> String {
+        self.product.weft.to_string_lossy().into_owned()
+    }
+
+    /// File of the agent.
+    pub fn agent_program(&self) -> String {
+        self.product.agent.to_string_lossy().into_owned()
+    }
+
     /// File of the plugin.
     pub fn cni_program(&self) -> String {
         self.product.cni.to_string_lossy().into_owned()

@@ -12,6 +12,10 @@ use super::talk::micros;
 use super::{Event, MARKER, Stop};
 use crate::Result;
 
+/// The second request waits this long for the answer to the first. Until a flow's first packet has passed, connection tracking
+/// drops further ICMP packets of it that a slow machine receives in the same batch (insert_failed in /proc/net/stat/nf_conntrack).
+const FIRST: Duration = Duration::from_secs(1);
+
 /// How to ping.
 pub(super) struct Plan {
     pub(super) count: Option<u32>,
@@ -55,7 +59,7 @@ pub(super) fn run(address: IpAddr, plan: &Plan, stop: &Stop) -> Result<Value> {
             let sequence = u16::try_from(requests.len() & 0xffff).unwrap_or(0);
             refused += u32::from(socket.send(&echo_request(address, id, sequence, plan.size)).is_err());
             requests.push(Request { at: now, answered: None });
-            next += step;
+            next = if requests.len() == 1 { now + FIRST.max(step) } else { next + step };
         }
         match stop.or_readable(&socket, end.unwrap_or(next).saturating_duration_since(Instant::now()))? {
             Event::Readable => {
@@ -63,7 +67,10 @@ pub(super) fn run(address: IpAddr, plan: &Plan, stop: &Stop) -> Result<Value> {
                 let Some(sequence) = answer(address, id, &buffer[..length]) else { continue };
                 match latest(&mut requests, sequence) {
                     Some(request) if request.answered.is_none() => {
-                        request.answered = Some(request.at.elapsed())
+                        request.answered = Some(request.at.elapsed());
+                        if let [first] = requests.as_slice() {
+                            next = (first.at + step).max(Instant::now());
+                        }
                     }
                     _ => doubled += 1,
                 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 
-use super::machine::raw;
+use super::machine::{Body, raw};
 use super::{State, Supervisor, no_machine};
 use crate::fault::{Fault, Link};
+use crate::launch::own_program;
 use crate::netfilter::{Direction, Loss, Sender, flush_ruleset, set_losses};
 use crate::plan::Machine;
 use crate::protocol::{Act, Place, Response};
@@ -31,12 +32,12 @@ impl Supervisor {
                 let line = |end| format!("link set dev {end} mtu {bytes}");
                 ip::batch(&link.ends().map(line).collect::<Vec<_>>())?;
             }
-            Fault::FlushNft(name) => self.within(&Place::Machine(name.clone()), flush_ruleset)?,
-            Fault::DeleteLink(name, link) => {
-                self.within(&Place::Machine(name.clone()), || {
-                    ip::batch(&[format!("link delete dev {link}")])
-                })?;
+            Fault::FlushNft(name) if self.is_virtual(name) => {
+                let program = own_program()?;
+                self.run_on(name, &[&program.to_string_lossy(), "inside", "flush-nft"])?;
             }
+            Fault::FlushNft(name) => self.within(&Place::Machine(name.clone()), flush_ruleset)?,
+            Fault::DeleteLink(name, link) => self.run_on(name, &["ip", "link", "delete", "dev", link])?,
             Fault::Partition { .. } | Fault::Cut(_) | Fault::Drop(..) => {}
         }
         if fault.lasts() {
@@ -113,15 +114,17 @@ impl Supervisor {
         ip::batch(&lines)
     }
 
-    /// Signals every process on the machine but its first.
+    /// Signals every process on the machine but its first; a virtual machine as a whole.
     fn signal_all(&self, name: &str, signal: Signal) -> Result {
-        let first = {
+        let (first, body) = {
             let state = self.state();
             let machine = state.machines.get(name).ok_or_else(|| no_machine(name))?;
-            machine.namespaces()?;
-            machine.pid()
+            (machine.pid(), machine.body()?)
         };
         let first = first.with_context(|| format!("{name} is down"))?;
+        if matches!(body, Body::Virtual(_)) {
+            return kill(raw(first), signal).with_context(|| format!("signal {name}"));
+        }
         let space = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         let wanted = space(first);
         let all = std::fs::read_dir("/proc").context("read /proc")?.flatten();

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 
 use super::Supervisor;
-use super::machine::raw;
+use super::running::Signals;
 use crate::Result;
 use crate::client::job_file;
 use crate::protocol::{Ending, JobSpec, Response};
+use crate::vm::Start;
 
 #[derive(Default)]
 pub(crate) struct Jobs {
@@ -23,7 +24,7 @@ pub(crate) struct Jobs {
 }
 
 struct Job {
-    pid: u32,
+    process: Signals,
     ending: Option<Ending>,
 }
 
@@ -35,25 +36,29 @@ impl Supervisor {
             state.jobs.next
         };
         let file = |kind: &str| job_file(&self.layout, number, kind);
-        let stdin = match &spec.stdin {
-            Some(text) => {
-                std::fs::write(file("in"), text).context("keep the input")?;
-                Stdio::from(File::open(file("in"))?)
-            }
-            None => Stdio::null(),
-        };
-        let (out, errors) = (File::create(file("out"))?, File::create(file("err"))?);
-        let (program, arguments) = spec.argv.split_first().context("no program")?;
-        let mut child = self.within(&spec.place, || {
-            let mut command = Command::new(program);
-            command.args(arguments).envs(&spec.env).stdin(stdin).stdout(out).stderr(errors);
-            command.spawn().with_context(|| format!("start {program}"))
-        })?;
-        let pid = child.id();
-        self.state().jobs.all.insert(number, Job { pid, ending: None });
+        if let Some(text) = &spec.stdin {
+            std::fs::write(file("in"), text).context("keep the input")?;
+        }
+        for kind in ["out", "err"] {
+            File::create(file(kind)).context("make room for the output")?;
+        }
+        let running = self.start(
+            &spec.place,
+            Start {
+                argv: spec.argv.clone(),
+                env: spec.env.clone(),
+                stdin: spec.stdin.as_ref().map(|_| file("in")),
+                out: file("out"),
+                errors: file("err"),
+                netns: None,
+                notify: None,
+            },
+        )?;
+        let job = Job { process: running.signals(), ending: None };
+        self.state().jobs.all.insert(number, job);
         let supervisor = Arc::clone(self);
         std::thread::Builder::new().name(format!("job {number}")).spawn(move || {
-            let status = child.wait().map_or(255, status_byte);
+            let status = running.attend(|| {});
             if let Some(job) = supervisor.state().jobs.all.get_mut(&number) {
                 job.ending = Some(Ending { status });
             }
@@ -76,7 +81,7 @@ impl Supervisor {
         // Under the lock, a job without an ending hasn't been waited for: its number is still its own.
         if job.ending.is_none() {
             let signal = Signal::try_from(signal).context("no such signal")?;
-            let _ = kill(raw(job.pid), signal);
+            let _ = job.process.send(signal);
         }
         Ok(Response::Done)
     }

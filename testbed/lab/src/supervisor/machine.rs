@@ -14,8 +14,10 @@ use nix::unistd::Pid;
 use super::{Supervisor, no_machine};
 use crate::launch::own_program;
 use crate::namespace::{Namespaces, in_thread};
-use crate::plan::{self, LINK_MTU};
+use crate::plan::{self, Kind, LINK_MTU};
 use crate::protocol::{MachineState, ServiceState};
+use crate::topology::Backend;
+use crate::vm::Vm;
 use crate::{Refusal, Result, ip};
 
 /// Time in which a killed machine has disappeared.
@@ -23,9 +25,16 @@ const GONE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Machine {
     plan: plan::Machine,
-    up: Option<(u32, Arc<Namespaces>)>,
+    up: Option<(u32, Body)>,
     /// Held down by `kill-node`.
     held: bool,
+}
+
+/// What a machine is made of.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Namespaces(Arc<Namespaces>),
+    Virtual(Arc<Vm>),
 }
 
 impl Machine {
@@ -50,8 +59,18 @@ impl Machine {
     }
 
     pub(crate) fn namespaces(&self) -> Result<Arc<Namespaces>> {
+        match self.body()? {
+            Body::Namespaces(namespaces) => Ok(namespaces),
+            Body::Virtual(_) => bail!(Refusal::Usage(format!(
+                "{} is a virtual machine: this is done on its link at the switch only",
+                self.plan.name
+            ))),
+        }
+    }
+
+    pub(crate) fn body(&self) -> Result<Body> {
         match &self.up {
-            Some((_, namespaces)) => Ok(Arc::clone(namespaces)),
+            Some((_, body)) => Ok(body.clone()),
             None => bail!(Refusal::NotFound(format!(
                 "{} is down (cargo lab heal brings it back)",
                 self.plan.name
@@ -60,7 +79,8 @@ impl Machine {
     }
 
     pub(crate) fn state(&self, services: Vec<ServiceState>) -> MachineState {
-        MachineState { machine: self.plan.clone(), pid: self.pid(), services }
+        let is_virtual = matches!(self.up, Some((_, Body::Virtual(_))));
+        MachineState { machine: self.plan.clone(), pid: self.pid(), is_virtual, services }
     }
 }
 
@@ -90,6 +110,17 @@ impl Supervisor {
             machine.held = false;
             (machine.plan.clone(), plan)
         };
+        let (child, body) = if self.backend == Backend::Vm && machine.kind == Kind::Node {
+            self.boot(&machine, &plan)?
+        } else {
+            self.divide(&machine, &plan)?
+        };
+        self.attend_machine(name, child, body)
+    }
+
+    /// A machine of namespaces.
+    fn divide(&self, machine: &plan::Machine, plan: &plan::Plan) -> Result<(Child, Body)> {
+        let name = machine.name.as_str();
         let mut child = self.first_process(name)?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("no pipe from the machine")?;
@@ -99,16 +130,22 @@ impl Supervisor {
         }
         let pid = child.id();
         let namespaces = Arc::new(Namespaces::of(pid)?);
-        ip::batch(&plan.port_lines(&machine, pid, self.link_mtu(name)))?;
+        ip::batch(&plan.port_lines(machine, pid, self.link_mtu(name)))?;
         namespaces.run(None, || {
             if Path::new("/proc/sys/net/ipv6/conf/eth0").exists() {
                 ip::sysctl("net/ipv6/conf/eth0/accept_dad", "0")?;
                 ip::sysctl("net/ipv6/conf/eth0/accept_ra", "0")?;
             }
-            ip::batch(&plan.machine_lines(&machine))
+            ip::batch(&plan.machine_lines(machine))
         })?;
+        Ok((child, Body::Namespaces(namespaces)))
+    }
+
+    /// Stays with a machine until its first process ends.
+    fn attend_machine(self: &Arc<Self>, name: &str, mut child: Child, body: Body) -> Result {
+        let pid = child.id();
         if let Some(machine) = self.state().machines.get_mut(name) {
-            machine.up = Some((pid, namespaces));
+            machine.up = Some((pid, body));
         }
         self.announce();
         let (supervisor, name) = (Arc::clone(self), name.to_owned());

@@ -6,7 +6,9 @@
 mod faults;
 mod jobs;
 mod machine;
+mod running;
 mod services;
+mod virtual_machine;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -24,10 +26,11 @@ use crate::fault::Fault;
 use crate::layout::Layout;
 use crate::plan::{Kind, Plan};
 use crate::protocol::{Description, Place, PodRecord, Request, Response};
-use crate::topology::{Link, Subnets, Topology};
+use crate::topology::{Backend, Link, Subnets, Topology};
 use crate::{Refusal, Result, ip, mounts};
 
 pub(crate) use jobs::status_byte;
+pub(crate) use machine::raw;
 
 use jobs::Jobs;
 use machine::Machine;
@@ -37,6 +40,7 @@ pub(crate) struct Supervisor {
     layout: Layout,
     /// Paths with an MTU of their own, from the topology.
     links: Vec<Link>,
+    backend: Backend,
     state: Mutex<State>,
     /// Signalled whenever a machine, a service or a job changes.
     changed: Condvar,
@@ -68,6 +72,7 @@ pub fn supervise(
     let supervisor = Arc::new(Supervisor {
         layout,
         links: topology.link.clone(),
+        backend: topology.backend,
         state: Mutex::new(State {
             plan,
             machines: machines.iter().map(|m| (m.name.clone(), Machine::down(m.clone()))).collect(),
@@ -80,6 +85,9 @@ pub fn supervise(
         }),
         changed: Condvar::new(),
     });
+    if supervisor.backend == Backend::Vm {
+        supervisor.prepare_virtual_machines()?;
+    }
     supervisor.start_machines(machines.iter().map(|m| m.name.clone()))?;
     ready()?;
     for stream in listener.incoming() {

@@ -2,18 +2,16 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::net::UnixDatagram;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 
-use super::machine::raw;
+use super::running::{Running, Signals};
 use super::{Supervisor, no_machine};
 use crate::protocol::{Act, Response, ServiceSpec, ServiceState};
+use crate::vm::Start;
 use crate::{Refusal, Result};
 
 /// As in the systemd units.
@@ -22,12 +20,12 @@ const RESTART_AFTER: Duration = Duration::from_millis(50);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Longest time for a killed service to be gone.
 const DOWN: Duration = Duration::from_secs(5);
-/// How often the reader of a service's notifications looks whether the service is gone.
-const LISTEN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Service {
     spec: ServiceSpec,
     inner: Mutex<ServiceState>,
+    /// While it runs.
+    process: Mutex<Option<Signals>>,
 }
 
 impl Service {
@@ -37,6 +35,14 @@ impl Service {
 
     pub(crate) fn state(&self) -> ServiceState {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Signals it; false if it doesn't run.
+    fn signal(&self, signal: Signal) -> Result<bool> {
+        match &*self.process.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(process) => process.send(signal).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut ServiceState)) {
@@ -50,7 +56,7 @@ impl Supervisor {
         let inner =
             ServiceState { name: spec.name.clone(), pid: None, restarts: 0, ready: false, held: false };
         let name = format!("{} {}", spec.machine, spec.name);
-        let service = Arc::new(Service { spec, inner: Mutex::new(inner) });
+        let service = Arc::new(Service { spec, inner: Mutex::new(inner), process: Mutex::default() });
         {
             let mut state = self.state();
             if !state.machines.contains_key(service.machine()) {
@@ -76,8 +82,8 @@ impl Supervisor {
                 continue;
             }
             let pause = match self.start_service(service) {
-                Ok((child, notifications)) => {
-                    self.attend(service, child, &notifications);
+                Ok(running) => {
+                    self.attend(service, running);
                     RESTART_AFTER
                 }
                 Err(e) => {
@@ -90,62 +96,45 @@ impl Supervisor {
         }
     }
 
-    fn start_service(&self, service: &Service) -> Result<(Child, UnixDatagram)> {
+    fn start_service(&self, service: &Service) -> Result<Running> {
         let spec = &service.spec;
         let log = self.layout.log(&spec.machine, &spec.name);
-        let open = || OpenOptions::new().create(true).append(true).open(&log);
-        let (out, errors) = (open().with_context(|| format!("open {}", log.display()))?, open()?);
-        let (program, arguments) = spec.argv.split_first().context("no program")?;
-        let socket = format!("/run/lab/{}.notify", spec.name);
-        self.within(&super::Place::Machine(spec.machine.clone()), || {
-            let _ = std::fs::remove_file(&socket);
-            let notifications = UnixDatagram::bind(&socket).with_context(|| format!("make {socket}"))?;
-            notifications.set_read_timeout(Some(LISTEN))?;
-            let child = Command::new(program)
-                .args(arguments)
-                .envs(&spec.env)
-                .env("NOTIFY_SOCKET", &socket)
-                .stdin(Stdio::null())
-                .stdout(out)
-                .stderr(errors)
-                .spawn()
-                .with_context(|| format!("start {program}"))?;
-            Ok((child, notifications))
-        })
+        self.start(
+            &super::Place::Machine(spec.machine.clone()),
+            Start {
+                argv: spec.argv.clone(),
+                env: spec.env.clone(),
+                stdin: None,
+                out: log.clone(),
+                errors: log,
+                netns: None,
+                notify: Some(format!("/run/lab/{}.notify", spec.name)),
+            },
+        )
     }
 
     /// Stays with a running service until it ends.
-    fn attend(&self, service: &Service, mut child: Child, notifications: &UnixDatagram) {
+    fn attend(&self, service: &Service, running: Running) {
+        *service.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.signals());
         service.change(|s| {
-            s.pid = Some(child.id());
+            s.pid = Some(running.pid());
             s.ready = false;
         });
-        // A hold that came between the decision to start and now finds no pid to kill.
+        // A hold that came between the decision to start and now finds nothing to kill.
         if service.state().held {
-            let _ = child.kill();
+            let _ = service.signal(Signal::SIGKILL);
         }
         self.announce();
-        let ended = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut buffer = [0; 4096];
-                while !ended.load(Ordering::Relaxed) {
-                    let Ok(length) = notifications.recv(&mut buffer) else { continue };
-                    if buffer[..length].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
-                        service.change(|s| s.ready = true);
-                        self.announce();
-                    }
-                }
-            });
-            let ending = child.wait();
-            service.change(|s| {
-                s.pid = None;
-                s.ready = false;
-            });
-            ended.store(true, Ordering::Relaxed);
-            let words = ending.map_or_else(|e| e.to_string(), |status| status.to_string());
-            self.note(service, &format!("ended: {words}"));
+        let status = running.attend(|| {
+            service.change(|s| s.ready = true);
+            self.announce();
         });
+        *service.process.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        service.change(|s| {
+            s.pid = None;
+            s.ready = false;
+        });
+        self.note(service, &format!("ended with status {status}"));
         self.announce();
     }
 
@@ -169,12 +158,11 @@ impl Supervisor {
             Act::Restart => Some(Signal::SIGTERM),
             Act::Release => None,
         };
-        match (signal, service.state().pid) {
-            (Some(signal), Some(pid)) => {
-                kill(raw(pid), signal).with_context(|| format!("signal {name} on {machine}"))?
+        if let Some(signal) = signal {
+            let runs = service.signal(signal).with_context(|| format!("signal {name} on {machine}"))?;
+            if !runs && act != Act::Hold {
+                bail!("{name} on {machine} isn't running");
             }
-            (Some(_), None) if act != Act::Hold => bail!("{name} on {machine} isn't running"),
-            _ => {}
         }
         self.announce();
         // What is held down is down: nothing of it writes any more, and a release finds nothing that is still ready.

@@ -77,7 +77,7 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
     ),
     ("describe", ["weft describe svc web", "weft describe pod web-0", "weft describe fabric main -o json"]),
     ("status", ["weft status", "weft status -o json", "weft status --timeout 5s"]),
-    ("check", ["weft check", "weft check --node n1 -o wide", "weft check -o json"]),
+    ("check", ["weft check", "weft check --node n1 -o wide", "weft check --pre"]),
     ("wait", ["weft wait", "weft wait --revision 4711 --timeout 5s", "weft wait -o json"]),
     ("node", ["weft node", "weft node show n1", "weft node remove n4"]),
     ("node list", ["weft node list", "weft node list -o wide", "weft nodes -o name"]),

@@ -80,6 +80,9 @@ pub(crate) struct Global {
     /// Nothing on stderr but errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+    /// Each request on stderr: what, of whom, how long, how it ended
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
     /// Total time of the command: 500ms, 30s, 5m
     #[arg(long, global = true, default_value = "30s", value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: std::time::Duration,

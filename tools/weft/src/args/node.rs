@@ -13,6 +13,9 @@ pub(crate) struct Check {
     /// Only this node
     #[arg(long)]
     pub(crate) node: Option<String>,
+    /// This machine, before it is a node: kernel, ports, MTU, firewalls; asks nobody
+    #[arg(long, conflicts_with = "node")]
+    pub(crate) pre: bool,
 }
 
 /// `weft node`.

@@ -42,16 +42,16 @@ impl LocalAgent {
         self.0.remove_pod(with_deadline(remove, timeout)).await.map(|_| ()).map_err(|s| failure(&s))
     }
 
-    /// What the agent says of its node.
-    pub(crate) async fn status(&mut self, timeout: Duration) -> Outcome<v1::LocalNodeResponse> {
-        let answer = self.0.status(with_deadline(v1::LocalNodeRequest {}, timeout)).await;
+    /// What the agent says of its node; with `check` it tries to reach the replicas first.
+    pub(crate) async fn status(&mut self, check: bool, timeout: Duration) -> Outcome<v1::LocalNodeResponse> {
+        let answer = self.0.status(with_deadline(v1::LocalNodeRequest { check }, timeout)).await;
         answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
     }
 
     /// Whether a pod is attached here.
     pub(crate) async fn has_pod(&mut self, name: &PodName, timeout: Duration) -> Outcome<bool> {
         let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();
-        Ok(self.status(timeout).await?.pods.iter().any(same))
+        Ok(self.status(false, timeout).await?.pods.iter().any(same))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use weft_errors::ExitCode;
-use weft_model::Kind;
+use weft_model::{Families, Kind, Overlay};
+use weft_plan::Intent;
 use weft_proto::v1::{self, answer_request, ask};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     get::one,
     local,
     pod::{ask_node, unexpected},
+    preflight::Preflight,
 };
 use crate::{
     args::Check,
@@ -21,8 +23,13 @@ use crate::{
 
 /// Runs the command: every node is asked now; one that doesn't answer is a finding.
 pub(crate) async fn run(args: &Check, run: &Run) -> Outcome {
+    if args.pre {
+        let intent = Intent { overlay: Overlay::Wireguard, families: Families::Dual, ranges: &[] };
+        let found = Preflight::look(intent)?.values();
+        return show(found.into_iter().map(|finding| of_node("here", finding)).collect(), 1, run);
+    }
     if args.node.is_none()
-        && let Some(here) = local::answer(run).await?
+        && let Some(here) = local::answer(true, run).await?
     {
         return local::findings(&here, run);
     }
@@ -75,7 +82,7 @@ fn screen(verdict: &str, shown: &[Value], run: &Run) -> String {
 }
 
 async fn findings(session: &Session, node: &str) -> Outcome<Vec<Value>> {
-    match ask_node(session, node, ask::What::Inspect(v1::Inspect {}), None).await {
+    match ask_node(session, node, ask::What::Inspect(v1::Inspect { check: true }), None).await {
         Ok(answer_request::What::Inspect(status)) => {
             Ok(status.findings.iter().map(|finding| of_node(node, finding_value(finding))).collect())
         }

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     let plain = args.name.is_none() && !args.watch && args.selector.is_empty();
     if shown == Shown::Object(Kind::Pod)
         && plain
-        && let Some(here) = local::answer(run).await?
+        && let Some(here) = local::answer(false, run).await?
     {
         return local::pods(here, args.all_namespaces, run);
     }
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
 pub(crate) async fn list(kind: Kind, all_namespaces: bool, selector: &str, run: &Run) -> Outcome {
     if kind == Kind::Pod
         && selector.is_empty()
-        && let Some(here) = local::answer(run).await?
+        && let Some(here) = local::answer(false, run).await?
     {
         return local::pods(here, all_namespaces, run);
     }

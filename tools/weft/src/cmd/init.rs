@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use weft_errors::{Error, ExitCode, FILE_UNREADABLE, UNDERLAY_UNKNOWN, UNREACHABLE};
 use weft_model::Role;
+use weft_plan::Intent;
 use weft_proto::v1;
 
-use super::Run;
+use super::{
+    Run,
+    preflight::{self, Preflight},
+};
 use crate::{
     args::Init,
     client::Session,
@@ -33,14 +37,20 @@ const DATA_DIR: &str = "/var/lib/weft";
 pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
     let start = Instant::now();
     let listen = args.listen.map_or_else(own_address, Ok)?;
-    let made = weftd_init(args, listen)?;
+    let planned = weftd_init(args, listen, true)?;
+    let preflight = preflight(args, listen, &planned)?;
     if args.dry_run {
-        run.printer.value(&made, &format!("{}\nnothing was made: dry run", ranges(&made)));
+        let text = format!("{}{}\nnothing was made: dry run", preflight.text(), ranges(&planned));
+        let mut value = planned;
+        value["preflight"] = preflight.values().into();
+        run.printer.value(&value, &text);
         return Ok(());
     }
+    let made = weftd_init(args, listen, false)?;
     let started = if args.no_start { None } else { Some(start_weftd(args)?) };
-    let mut value = json!({"kind": "Init", "authority": made["ca"], "cluster": made["cluster"], "ranges": made["ranges"], "listen": listen.to_string(), "context": CONTEXT});
-    let mut text = format!("Authority        created  {}\n{}\n", at(&made, "/ca"), ranges(&made));
+    let mut value = json!({"kind": "Init", "authority": made["ca"], "cluster": made["cluster"], "ranges": made["ranges"], "listen": listen.to_string(), "context": CONTEXT, "preflight": preflight.values()});
+    let mut text =
+        format!("{}Authority        created  {}\n{}\n", preflight.text(), at(&made, "/ca"), ranges(&made));
     match started {
         None => {
             text +=
@@ -63,6 +73,26 @@ pub(crate) async fn run(args: &Init, run: &Run) -> Outcome {
     }
     run.printer.value(&value, &text);
     Ok(())
+}
+
+/// Looks at this machine. What makes a fabric or a start here impossible ends the command; the rest are warnings, for this
+/// machine needn't be a node.
+fn preflight(args: &Init, listen: SocketAddr, planned: &Value) -> Outcome<Preflight> {
+    let ranges = preflight::ranges(planned);
+    let intent = Intent { overlay: args.overlay, families: args.family, ranges: &ranges };
+    let mut preflight = Preflight::look(intent)?;
+    preflight.add(&planned["preflight"]);
+    if let Some(overlap) = preflight.overlap() {
+        return Err(overlap.into());
+    }
+    match preflight.wrong("listen") {
+        Some(error) if !args.no_start && !args.dry_run => {
+            let holder = weft_kernel::tcp_port_holder(listen.port());
+            let held = holder.map(|holder| format!("TCP port {} is held by {holder}", listen.port()));
+            Err(held.into_iter().fold(error, Error::because).into())
+        }
+        _ => Ok(preflight),
+    }
 }
 
 fn ranges(made: &Value) -> String {
@@ -104,7 +134,7 @@ fn weftd() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("weftd"))
 }
 
-fn weftd_init(args: &Init, listen: SocketAddr) -> Outcome<Value> {
+fn weftd_init(args: &Init, listen: SocketAddr, dry_run: bool) -> Outcome<Value> {
     let name = args.name.clone().unwrap_or_else(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         host.trim().split('.').next().unwrap_or_default().to_lowercase()
@@ -130,7 +160,7 @@ fn weftd_init(args: &Init, listen: SocketAddr) -> Outcome<Value> {
         }
     }
     command.arg("--context-file").arg(context::path()).args(["--context-name", CONTEXT, "-o", "json"]);
-    if args.dry_run {
+    if dry_run {
         command.arg("--dry-run");
     }
     let output = command.stderr(Stdio::inherit()).output().map_err(|e| {

@@ -21,13 +21,15 @@ use crate::{
 };
 
 /// What the agent of this machine says, when there is no context and none was asked for.
-pub(crate) async fn answer(run: &Run) -> Outcome<Option<v1::LocalNodeResponse>> {
+///
+/// With `check` the agent tries to reach the replicas first.
+pub(crate) async fn answer(check: bool, run: &Run) -> Outcome<Option<v1::LocalNodeResponse>> {
     let chosen = run.global.context.is_some() || !run.global.endpoint.is_empty();
     if chosen || !load(&path())?.context.is_empty() {
         return Ok(None);
     }
     match LocalAgent::open() {
-        Ok(mut agent) => agent.status(run.global.timeout).await.map(Some),
+        Ok(mut agent) => agent.status(check, run.global.timeout).await.map(Some),
         Err(_) => Ok(None),
     }
 }

@@ -18,6 +18,7 @@ mod local;
 mod node;
 mod ping;
 mod pod;
+mod preflight;
 mod reference;
 mod schema;
 mod service;

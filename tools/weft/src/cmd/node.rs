@@ -69,7 +69,7 @@ async fn report(session: &Session, name: &str, reports: Vec<v1::NodeReport>) -> 
     let mut report = reports.into_iter().find(|report| report.node == name)?;
     if report.connected
         && let Ok(answer_request::What::Inspect(now)) =
-            ask_node(session, name, ask::What::Inspect(v1::Inspect {}), Some(LIVE)).await
+            ask_node(session, name, ask::What::Inspect(v1::Inspect { check: false }), Some(LIVE)).await
     {
         report.status = Some(now);
     }

@@ -18,7 +18,7 @@ const FRESH_S: u64 = 180;
 
 /// Runs the command: exit 0 only when all is well.
 pub(crate) async fn run(run: &Run) -> Outcome {
-    if let Some(here) = local::answer(run).await? {
+    if let Some(here) = local::answer(false, run).await? {
         return local::status(here, run);
     }
     let session = run.session()?;

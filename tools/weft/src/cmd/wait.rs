@@ -42,11 +42,12 @@ pub(crate) fn value(answer: &v1::WaitResponse) -> Value {
 pub(crate) fn sentence(answer: &v1::WaitResponse) -> String {
     let reachable = answer.applied.len() + answer.behind.len();
     let mut text = format!("revision {}   ", answer.revision);
-    if reachable == 0 && !answer.done {
-        text += "not reached yet";
-    } else {
-        text += &format!("live on {}/{}", answer.applied.len(), count(reachable, "reachable node"));
-    }
+    text += &match (reachable, answer.unreachable.len(), answer.done) {
+        (0, 0, true) => "stored; no node has joined yet".to_owned(),
+        (0, 0, false) => "not reached yet".to_owned(),
+        (0, _, _) => "unknown: no node is reachable".to_owned(),
+        _ => format!("live on {}/{}", answer.applied.len(), count(reachable, "reachable node")),
+    };
     if !answer.behind.is_empty() {
         text += &format!("   (behind: {})", answer.behind.join(", "));
     }
@@ -54,4 +55,26 @@ pub(crate) fn sentence(answer: &v1::WaitResponse) -> String {
         text += &format!("   (unreachable: {})", answer.unreachable.join(", "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_never_claims_what_no_node_said() {
+        let list = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        for (applied, behind, unreachable, done, said) in [
+            ("a b", "", "", true, "live on 2/2 reachable nodes"),
+            ("a", "b", "", false, "live on 1/2 reachable nodes   (behind: b)"),
+            ("a", "", "c", true, "live on 1/1 reachable node   (unreachable: c)"),
+            ("", "", "b c", false, "unknown: no node is reachable   (unreachable: b, c)"),
+            ("", "", "", true, "stored; no node has joined yet"),
+            ("", "", "", false, "not reached yet"),
+        ] {
+            let (applied, behind, unreachable) = (list(applied), list(behind), list(unreachable));
+            let answer = v1::WaitResponse { revision: 7, done, applied, behind, unreachable };
+            assert_eq!(sentence(&answer), format!("revision 7   {said}"));
+        }
+    }
 }

@@ -1,0 +1,31 @@
+//! Hearing from services that they are ready (sd_notify).
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::Result;
+
+/// How often the reader looks whether the service is gone.
+const LISTEN: Duration = Duration::from_millis(100);
+
+/// Makes the socket that a service gets as `$NOTIFY_SOCKET`, in the calling thread's namespaces.
+pub(crate) fn bind(path: &str) -> Result<UnixDatagram> {
+    let _ = std::fs::remove_file(path);
+    let socket = UnixDatagram::bind(path).with_context(|| format!("make {path}"))?;
+    socket.set_read_timeout(Some(LISTEN))?;
+    Ok(socket)
+}
+
+/// Listens until the service has `ended`; `ready` is called whenever it says that it is.
+pub(crate) fn hear(socket: &UnixDatagram, ended: &AtomicBool, ready: impl Fn()) {
+    let mut buffer = [0; 4096];
+    while !ended.load(Ordering::Relaxed) {
+        let Ok(length) = socket.recv(&mut buffer) else { continue };
+        if buffer[..length].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
+            ready();
+        }
+    }
+}
