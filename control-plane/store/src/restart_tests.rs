@@ -12,8 +12,8 @@ use std::{
 
 use tempfile::TempDir;
 use weft_model::{
-    Action, ClientId, ClusterId, Command, Fabric, FabricRanges, Families, LogIndex, Member, MemberRole,
-    Overlay, ReplicaId, ReplicaName, Revision, Role, Sequence, Stamp, Token, WallTime,
+    Action, ClientId, ClusterId, Command, Families, LogIndex, Member, MemberRole, ReplicaId, ReplicaName,
+    Revision, Role, Sequence, Stamp, Token, WallTime,
 };
 use weft_raft::{
     Codec, Effects, Error as RaftError, Input, Replica, ReplicaConfig, Reply, Ticket, Timing, found,
@@ -47,22 +47,8 @@ fn command(sequence: u64, action: Action) -> Command {
 
 /// `weftd init`.
 fn init(path: &Path) {
-    let range = |text: &str| text.parse().unwrap();
-    let fabric = Fabric {
-        families: Families::V4,
-        ranges: FabricRanges {
-            pods: vec![range("10.128.0.0/16")],
-            services: vec![range("10.96.0.0/20")],
-            nodes: vec![range("10.64.0.0/24")],
-            load_balancers: Vec::new(),
-        },
-        block_prefix_v4: 24,
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        masquerade_exceptions: Vec::new(),
-        generation: 1,
-        revision: Revision(0),
-    };
+    let fabric =
+        weft_core::FabricDraft { families: Some(Families::V4), ..Default::default() }.complete().unwrap();
     let (name, listen) = (ReplicaName::new("cp-1").unwrap(), "192.0.2.1:7443".parse().unwrap());
     let (id, role, revision) = (ReplicaId(1), MemberRole::Voter, Revision(0));
     let member = Member { id, name: name.clone(), address: listen, role, revision };

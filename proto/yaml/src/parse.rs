@@ -154,6 +154,27 @@ fn malformed(error: &serde_saphyr::Error, file: &str) -> Error {
     Error::Malformed { place: Place { file: file.to_owned(), line, column }, what }
 }
 
+/// What of a text is more than anybody writes by hand; the library shows it as a value of its own.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's list of limits is open: all others are of the same kind"
+)]
+fn too_much(breach: &BudgetBreach) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => format!("values are nested more than {MOST_DEPTH} deep"),
+        BudgetBreach::Documents { .. } => format!("there are more than {MOST_OBJECTS} documents"),
+        BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
+            format!("there are too many values: at most {MOST_VALUES} are read")
+        }
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::AliasAnchorRatio { .. }
+        | BudgetBreach::RecordedAnchorEvents { .. }
+        | BudgetBreach::RecordedAnchorBytes { .. } => TOO_MANY_ALIASES.to_owned(),
+        _ => "the text takes more work to read than any set of objects needs".to_owned(),
+    }
+}
+
 fn open(
     reader: &mut Reader<'_>,
     document: Placed,

@@ -1,13 +1,13 @@
 //! The product's tables, by the very code of the agent.
 
 use anyhow::Context;
-use weft_kernel::nft::NftSocket;
+use weft_kernel::NftSocket;
 use weft_model::{
     ClusterId, Conditions, Dual, EndpointItem, FabricItem, FabricRanges, Families, Hints, Item, ItemKey,
     Name, NamespaceName, NodeName, ObjectName, ObjectUid, Overlay, PeerItem, Protocol, Revision, ServiceItem,
     ServicePortItem, ServiceType, TrafficPolicy,
 };
-use weft_plan::{Facts, Scope, ServiceRules, Services, Sweep};
+use weft_plan::{Facts, Scope, Services, Sweep, remove_service_tables};
 use weft_view::{Update, View};
 
 use super::{Endpoints, PORT, Tables, address};
@@ -96,7 +96,7 @@ impl Tables for Weft<'_> {
     }
 
     fn clear(&mut self) -> Result {
-        self.socket.commit(&ServiceRules::remove()).context("remove the tables")?;
+        self.socket.commit(&remove_service_tables()).context("remove the tables")?;
         Ok(())
     }
 }
