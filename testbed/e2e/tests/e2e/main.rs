@@ -15,4 +15,5 @@ mod m5;
 mod m6;
 mod m7;
 mod nodes;
+mod services;
 mod vm;
