@@ -174,6 +174,8 @@ fn kind(error: &anyhow::Error) -> &'static str {
         Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => "timeout",
         Some(ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => "unreachable",
         Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => "reset",
+        // What a process gets whose own machine's rules drop or reject its datagram.
+        Some(ErrorKind::PermissionDenied) => "denied",
         _ => "other",
     }
 }
