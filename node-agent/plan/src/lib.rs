@@ -16,6 +16,7 @@ mod subject;
 mod sysctl;
 mod tracker;
 mod underlay;
+mod way;
 #[cfg(test)]
 mod world;
 
@@ -35,10 +36,12 @@ pub use route::{
     ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
 };
 pub use service::{
-    Chosen, Cleanup, Flow, HealthPort, Here, MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem, Services,
-    Transaction, choose, health_ports, node_port_addresses, owned_addresses, remove_service_tables,
+    Backend, Chosen, Cleanup, Fate, Flow, Forecast, FrontKind, HealthPort, Here, MOST_ELEMENTS,
+    MOST_TIMEOUTS, Met, Packet, ServiceProblem, Services, Transaction, choose, forecast, health_ports,
+    node_port_addresses, owned_addresses, remove_service_tables,
 };
 pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;
 pub use underlay::{Underlay, UnderlayChoice, choose_underlay};
+pub use way::{Way, way};

@@ -2,7 +2,7 @@
 //!
 //! In: the `View`'s services, and `Facts`. Out: transactions for `ip weft` and `ip6 weft`, flows that must go, what a node serves.
 //! Reading order: `choose` (which endpoints for whom), `class` and `maglev` (slots), `ids` (numbers), `compile` (one service),
-//! `rules` (what a packet meets), `tables` and `round` (differences, transactions), `cleanup` (connection tracking).
+//! `rules` (what a packet meets), `forecast` (the same, told), `tables` and `round` (differences, transactions), `cleanup` (connection tracking).
 //! Not here: sending (weft-kernel), who answers for a load-balancer address on the link.
 
 mod base;
@@ -13,6 +13,7 @@ mod compile;
 mod element;
 #[cfg(test)]
 mod fixture;
+mod forecast;
 mod ids;
 mod maglev;
 mod problem;
@@ -25,6 +26,7 @@ mod tables;
 pub use base::node_port_addresses;
 pub use choose::{Chosen, Here, choose};
 pub use cleanup::{Cleanup, Flow};
+pub use forecast::{Backend, Fate, Forecast, FrontKind, Met, Packet, forecast};
 pub use problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem};
 pub use round::{Transaction, remove_service_tables};
 pub use serve::{HealthPort, health_ports, owned_addresses};

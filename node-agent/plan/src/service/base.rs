@@ -32,14 +32,27 @@ pub(super) fn elements(view: &View, facts: &Facts, fabric: &FabricItem) -> Eleme
     let ranges = &fabric.ranges;
     out.ranges("ranges", &ranges.services);
     out.ranges("sources", &[&ranges.pods[..], &ranges.nodes].concat());
-    for peer in view.peers().values() {
-        out.addresses("node_addresses", chosen(fabric, &peer.underlay));
-    }
-    out.addresses("node_addresses", node_port_addresses(view, facts));
+    all_node_port_addresses(view, facts, fabric)
+        .for_each(|ip| out.insert(ip, "node_addresses", vec![address(ip)]));
     for pod in facts.pods.values() {
         pod.addresses.iter().for_each(|ip| out.insert(*ip, "itself", vec![address(*ip), address(*ip)]));
     }
     out.elements
+}
+
+/// Addresses of all nodes at which pods and this node reach node ports.
+fn all_node_port_addresses<'a>(
+    view: &'a View,
+    facts: &Facts,
+    fabric: &'a FabricItem,
+) -> impl Iterator<Item = IpAddr> + use<'a> {
+    let of_peers = view.peers().values().flat_map(|peer| chosen(fabric, &peer.underlay));
+    of_peers.chain(node_port_addresses(view, facts))
+}
+
+/// Whether node ports are reached at an address.
+pub(super) fn is_node_address(view: &View, facts: &Facts, address: IpAddr) -> bool {
+    view.fabric().is_some_and(|fabric| all_node_port_addresses(view, facts, fabric).any(|own| own == address))
 }
 
 /// Addresses on which this node serves node ports and answers health checks: the primary one of each family, or those that the
@@ -112,10 +125,6 @@ impl Collector<'_> {
         for protocol in transports.into_iter().chain([icmp]) {
             self.put(family, "own", Element::to(vec![Value::Protocol(protocol)], Data::Value(address(own))));
         }
-    }
-
-    fn addresses(&mut self, set: &str, addresses: Vec<IpAddr>) {
-        addresses.into_iter().for_each(|ip| self.insert(ip, set, vec![address(ip)]));
     }
 
     /// Ranges that lie in another of the list are left out: a set of ranges takes no overlap.

@@ -232,6 +232,11 @@ impl Services {
         self.targets.all(self.node_addresses.clone())
     }
 
+    /// What a key is wanted to be.
+    pub(super) fn entry(&self, key: &Key) -> Option<&Value> {
+        self.tracker.desired(key)
+    }
+
     /// Number of elements of all services, and of each of the largest, largest first.
     pub fn sizes(&self) -> (usize, Vec<(ServiceName, usize)>) {
         let mut all: Vec<_> = self.sizes.iter().map(|(name, size)| (name.clone(), *size)).collect();
