@@ -52,6 +52,8 @@ pub const GATEWAY_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 
 pub const GATEWAY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// Port on which a replica serves everything, over mutual TLS.
 pub const CONTROL_PORT: u16 = 7443;
+/// Port on which a node's agent answers whether services work there, as kube-proxy does (`--healthz-bind-address`).
+pub const NODE_HEALTH_PORT: u16 = 10256;
 /// Bytes that WireGuard adds to a packet beside the outer IP and UDP headers: type, index, counter, tag.
 pub const WIREGUARD_OVERHEAD: u32 = 32;
 /// Largest MTU of the mesh device and pod links; the kernel's own limit for WireGuard paths is not our business.

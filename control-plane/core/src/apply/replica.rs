@@ -53,6 +53,12 @@ fn check(edit: &Edit<'_>, member: &Member) -> Result<(), Error> {
         let name = format!("{} at {}", member.name, member.address);
         return Err(Error::AlreadyExists { kind: "member", name });
     }
+    let port = member.address.port();
+    let known = edit.state().members().get(&member.id).is_some_and(|old| old.address == member.address);
+    if let Some(holder) = edit.state().node_port_holder(port).filter(|_| !known) {
+        let why = format!("port {port} is a port of the nodes that service {} holds", holder.name);
+        return Err(Error::invalid("member", &member.name, "spec.address", why));
+    }
     let fabric = edit.state().fabric().ok_or(Error::NotFounded)?;
     admit::check_host_outside_pools(edit.state(), "member", member.name.as_str(), member.address.ip())?;
     admit::check_replica_address(fabric, member)

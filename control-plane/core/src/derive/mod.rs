@@ -24,7 +24,8 @@ pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
         Object::Lease(lease) => vec![ItemKey::Peer(lease.node.clone()), ItemKey::Route(lease.block)],
         Object::Pod(pod) => {
             let labels = joined(&pod.labels, state.pod_specs().get(&pod.name));
-            selecting(state, &pod.name.namespace, &labels)
+            let written = state.written_at(&pod.addresses).map(ItemKey::Service);
+            selecting(state, &pod.name.namespace, &labels).into_iter().chain(written).collect()
         }
         Object::PodSpec(spec) => {
             let probe = std::iter::once(ItemKey::Probe(spec.name.clone()));

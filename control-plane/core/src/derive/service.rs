@@ -58,7 +58,7 @@ fn endpoints(state: &State, service: &Service) -> Vec<EndpointItem> {
     }
     hints::give(state, service, &mut endpoints);
     for slice in state.slices_of(&service.name) {
-        of_slice(service, slice, &mut endpoints);
+        of_slice(state, service, slice, &mut endpoints);
     }
     endpoints.into_values().collect()
 }
@@ -97,7 +97,8 @@ fn port_of_pod(port: &ServicePort, pod: EffectivePod<'_>) -> u16 {
     }
 }
 
-fn of_slice(service: &Service, slice: &EndpointSlice, endpoints: &mut Endpoints) {
+/// An address that a pod of another namespace has got since the slice was written leads nowhere (CVE-2021-25740).
+fn of_slice(state: &State, service: &Service, slice: &EndpointSlice, endpoints: &mut Endpoints) {
     let family = match slice.address_type {
         AddressType::V4 => Family::V4,
         AddressType::V6 => Family::V6,
@@ -107,8 +108,11 @@ fn of_slice(service: &Service, slice: &EndpointSlice, endpoints: &mut Endpoints)
         return;
     }
     let ports: Vec<_> = service.spec.ports.iter().map(|port| port_of_slice(port, slice)).collect();
+    let is_foreign = |address: &&IpAddr| {
+        state.pod_at(**address).is_some_and(|pod| pod.name.namespace != slice.name.namespace)
+    };
     for endpoint in &slice.endpoints {
-        if let Some(address) = endpoint.addresses.first() {
+        if let Some(address) = endpoint.addresses.first().filter(|address| !is_foreign(address)) {
             add(endpoints, written(*address, ports.clone(), endpoint));
         }
     }

@@ -92,6 +92,8 @@ pub(crate) struct ServiceIndex {
     labelled: BTreeMap<Label, BTreeSet<PodName>>,
     /// Slices of a service.
     slices: BTreeMap<ServiceName, BTreeSet<ObjectName>>,
+    /// Slices that name an address as an endpoint.
+    slices_at: BTreeMap<IpAddr, BTreeSet<ObjectName>>,
 }
 
 /// Reading.
@@ -117,6 +119,11 @@ impl ServiceIndex {
     /// Names of the slices of a service, in their order.
     pub(crate) fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = &ObjectName> {
         self.slices.get(service).into_iter().flatten()
+    }
+
+    /// Names of the slices that name an address as an endpoint.
+    pub(crate) fn slices_at(&self, address: IpAddr) -> impl Iterator<Item = &ObjectName> {
+        self.slices_at.get(&address).into_iter().flatten()
     }
 }
 
@@ -183,6 +190,7 @@ impl ServiceIndex {
         if let Some(service) = slice.service() {
             join(&mut self.slices, service, slice.name.clone());
         }
+        endpoints_of(slice).for_each(|address| join(&mut self.slices_at, address, slice.name.clone()));
     }
 
     pub(crate) fn remove_slice(&mut self, slice: &EndpointSlice) {
@@ -190,6 +198,7 @@ impl ServiceIndex {
         if let Some(service) = slice.service() {
             part(&mut self.slices, &service, &slice.name);
         }
+        endpoints_of(slice).for_each(|address| part(&mut self.slices_at, &address, &slice.name));
     }
 
     /// A pod has these labels now; `None`: nobody owns the name.
@@ -222,6 +231,11 @@ impl ServiceIndex {
             }
         }
     }
+}
+
+/// The addresses of a slice that packets may go to: of each endpoint the first counts.
+fn endpoints_of(slice: &EndpointSlice) -> impl Iterator<Item = IpAddr> {
+    slice.endpoints.iter().filter_map(|endpoint| endpoint.addresses.first().copied())
 }
 
 /// Ports of the nodes that a service holds, each once.

@@ -127,6 +127,12 @@ impl State {
         self.index.services.slices_of(service).filter_map(|name| self.slices.get(name))
     }
 
+    /// Services that have one of these addresses as an endpoint that people wrote.
+    pub(crate) fn written_at(&self, addresses: &[IpAddr]) -> impl Iterator<Item = ServiceName> {
+        let names = addresses.iter().flat_map(|address| self.index.services.slices_at(*address));
+        names.filter_map(|name| self.slices.get(name)?.service())
+    }
+
     /// Which service holds an address inside the fabric.
     pub fn service_at(&self, address: IpAddr) -> Option<&Service> {
         self.index.services.cluster.get(&address).and_then(|name| self.services.get(name))

@@ -3,9 +3,9 @@
 use weft_errors as codes;
 use weft_model::{
     Action, AddressType, ClusterAddresses, Conditions, EndpointItem, EndpointSlice, Families, FamilyPolicy,
-    Hints, Item, ItemKey, Key, Labels, NamedPort, Object, ObjectUid, Pod, PodSpec, Probe, ProbeHandler,
-    Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceItem, SliceEndpoint, SlicePort, TargetPort,
-    TrafficDistribution, WallTime, ZONE_LABEL,
+    Hints, Item, ItemKey, Key, Labels, NamedPort, Object, ObjectUid, Pod, PodReport, PodSpec, Probe,
+    ProbeHandler, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceItem, SliceEndpoint, SlicePort,
+    TargetPort, TrafficDistribution, WallTime, ZONE_LABEL,
 };
 
 use super::{World, address, labels, name, pod, port, service, write};
@@ -185,6 +185,22 @@ fn named_target_ports_are_looked_up_on_each_pod() {
     said.ports = vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 7000 }];
     world.put(Object::PodSpec(said));
     assert_eq!(numbers(&world)[2], [7000, 8080], "ports that people say");
+}
+
+#[test]
+fn an_address_that_a_pod_of_another_namespace_gets_later_is_no_endpoint_any_more() {
+    let mut world = world();
+    world.put(Object::Slice(slice("default/one", "web", "10.0.0.5 10.0.0.6 192.0.2.7")));
+    let all = ["10.0.0.5 yyn", "10.0.0.6 yyn", "192.0.2.7 yyn"];
+    assert_eq!(shown(&item(&world, "default/web")), all);
+    let foreign = Pod { name: "shop/db".parse().unwrap(), ..backend(&world, 5, "n1", "") };
+    world.publish("n1", vec![foreign.clone(), backend(&world, 6, "n1", "")]);
+    assert_eq!(shown(&item(&world, "default/web")), all[1..], "only the foreign one goes");
+    let report = PodReport { deletes: vec![foreign.uid], ..world.report("n1", Vec::new()) };
+    world.good(Action::PublishPods(report));
+    assert_eq!(shown(&item(&world, "default/web")), all, "nobody has it");
+    world.publish("n1", vec![Pod { name: "default/db".parse().unwrap(), ..foreign }]);
+    assert_eq!(shown(&item(&world, "default/web")), all, "one of its own namespace has it");
 }
 
 #[test]

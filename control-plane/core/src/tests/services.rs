@@ -3,11 +3,14 @@
 use weft_errors as codes;
 use weft_errors::Code;
 use weft_model::{
-    ClientAffinity, ClusterAddresses, Families, Family, FamilyPolicy, Key, Object, Protocol, Revision,
-    Service, ServiceType, TargetPort, TrafficPolicy,
+    Action, ClientAffinity, ClusterAddresses, Families, Family, FamilyPolicy, Key, Object, Protocol,
+    Revision, Role, Service, ServiceType, TargetPort, TrafficPolicy,
 };
 
-use super::{World, address, given, labels, pool, port, range, ranges, service, small_fabric, write};
+use super::{
+    World, address, facts, given, join, labels, member, pool, port, range, ranges, service, small_fabric,
+    write,
+};
 
 /// A world with services that hold things: `default/web` with 10.1.0.100 and node port 30100.
 fn world(families: Families) -> World {
@@ -339,6 +342,57 @@ fn external_addresses_need_an_admins_permission_and_one_taker_per_port() {
     fabric.external_ip_ranges.clear();
     let shown = world.refused(write(Object::Fabric(fabric)), &codes::RANGE_IN_USE);
     assert!(shown.contains("external address 198.18.0.1 is in use by service default/a"), "{shown}");
+}
+
+#[test]
+fn what_the_fabric_itself_needs_is_no_services_to_take() {
+    let mut fabric = small_fabric(Families::V4);
+    fabric.external_ip_ranges = ranges("192.168.1.0/24");
+    fabric.node_port_range = (7_443, 7_446);
+    let mut world = World::of(fabric.clone());
+    let external = |number, udp: bool| {
+        service("default/bad", |s| {
+            s.spec.external_ips = vec![address("192.168.1.10")];
+            s.spec.ports[0].port = number;
+            if udp {
+                s.spec.ports[0].protocol = Protocol::Udp;
+            }
+        })
+    };
+    let node_port = |name: &str, number| {
+        service(name, |s| {
+            s.spec.kind = ServiceType::NodePort;
+            s.spec.ports[0].node_port = number;
+        })
+    };
+    // `cp-1` serves at 192.168.1.10:7443.
+    let shown = world.refused(write(Object::Service(external(7_443, false))), &codes::SERVICE_ADDRESS_TAKEN);
+    assert!(shown.contains("held by replica cp-1, which serves at 192.168.1.10:7443"), "{shown}");
+    world.put_service(external(7_443, true));
+    let token = world.token(Role::Node);
+    world.good(join(token, "n1", 1, facts("192.168.1.10", "192.168.1.0/24")));
+    let shown = world.refused(write(Object::Service(external(51_820, true))), &codes::SERVICE_ADDRESS_TAKEN);
+    assert!(shown.contains("held by node n1, whose mesh has UDP port 51820"), "{shown}");
+    world.put_service(external(51_820, false));
+    let taken = node_port("default/worse", 7_443);
+    let shown = world.refused(write(Object::Service(taken)), &codes::NODE_PORT_TAKEN);
+    assert!(shown.contains("held by replica cp-1 at 192.168.1.10:7443"), "{shown}");
+    // Chance never picks it: three of the four are left.
+    for name in ["default/a", "default/b", "default/c"] {
+        world.put_service(node_port(name, 0));
+    }
+    world.refused(write(Object::Service(node_port("default/d", 0))), &codes::NODE_PORTS_EXHAUSTED);
+    let member = member(2, "cp-2", 7_444);
+    let shown = world.refused(Action::ChangeMember { member }, &codes::OBJECT_INVALID);
+    assert!(shown.contains("port 7444 is a port of the nodes that service default/"), "{shown}");
+    fabric.node_port_range = (7_000, 60_000);
+    fabric.revision = Revision(0);
+    world.put(Object::Fabric(fabric));
+    for number in [51_820, 51_821, 10_256] {
+        let shown =
+            world.refused(write(Object::Service(node_port("default/d", number))), &codes::NODE_PORT_TAKEN);
+        assert!(shown.contains("of the nodes (reserved)"), "{shown}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_model::{Fabric, Service};
+use weft_model::{Fabric, Protocol, Service, ownership::MESH_PORTS};
 
 use crate::{Error, ServiceError, State};
 
@@ -14,6 +14,10 @@ pub(crate) fn check(state: &State, fabric: &Fabric, service: &Service) -> Result
             let (service, address) = (service.name.clone(), *address);
             let allowed = allowed(fabric);
             return Err(ServiceError::ExternalAddressDenied { service, field, address, allowed }.into());
+        }
+        if let Some(holder) = machine(state, service, *address) {
+            let (service, address) = (service.name.clone(), *address);
+            return Err(ServiceError::AddressTaken { service, field, address, holder }.into());
         }
         if let Some(holder) = rival(state, service, *address) {
             let (service, address, holder) = (service.name.clone(), *address, format!("service {holder}"));
@@ -29,6 +33,21 @@ fn allowed(fabric: &Fabric) -> String {
         [] => "the fabric allows none".to_owned(),
         some => format!("the fabric allows {}", some.join(", ")),
     }
+}
+
+/// Who of the fabric itself serves at an address and one of the ports: nodes would send to the service what is for it.
+fn machine(state: &State, service: &Service, address: IpAddr) -> Option<String> {
+    let has = |protocol, port| service.spec.ports.iter().any(|p| (p.protocol, p.port) == (protocol, port));
+    let replica = state
+        .members()
+        .values()
+        .find(|member| member.address.ip() == address && has(Protocol::Tcp, member.address.port()));
+    if let Some(replica) = replica {
+        return Some(format!("replica {}, which serves at {}", replica.name, replica.address));
+    }
+    let port = MESH_PORTS.into_iter().find(|port| has(Protocol::Udp, *port))?;
+    let node = state.nodes().values().find(|node| node.underlay.contains(&address))?;
+    Some(format!("node {}, whose mesh has UDP port {port}", node.name))
 }
 
 /// Another service that takes packets to an address outside, for one of the same ports.

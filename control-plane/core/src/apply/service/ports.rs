@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_model::{Fabric, Service, ServiceType};
+use weft_model::{
+    Fabric, Service, ServiceType,
+    ownership::{MESH_PORTS, NODE_HEALTH_PORT},
+};
 
 use super::holders;
 use crate::{Error, ServiceError, State, admit, bands, chance::Chance};
@@ -53,17 +56,29 @@ pub(crate) fn allocate(
     Ok(())
 }
 
+/// Whose a port is that no service may have: a node port takes what is sent to nodes before any program sees it, and a
+/// service at one of these would cut the nodes off from each other or from the replicas.
+fn owner(state: &State, port: u16) -> Option<String> {
+    if MESH_PORTS.contains(&port) {
+        return Some("the mesh of the nodes (reserved)".to_owned());
+    }
+    if port == NODE_HEALTH_PORT {
+        return Some("the health of the nodes (reserved)".to_owned());
+    }
+    let replica = state.members().values().find(|member| member.address.port() == port)?;
+    Some(format!("replica {} at {}", replica.name, replica.address))
+}
+
 /// A port that people chose: in the range, and nobody else's.
 fn check(state: &State, fabric: &Fabric, service: &Service, field: &str, port: u16) -> Result<(), Error> {
-    match state.index.services.node_ports.get(&port) {
+    let other = match state.index.services.node_ports.get(&port) {
         Some(holder) if *holder == service.name => return Ok(()),
-        Some(holder) => {
-            let (field, holder) = (field.to_owned(), format!("service {holder}"));
-            return Err(
-                ServiceError::NodePortTaken { service: service.name.clone(), field, port, holder }.into()
-            );
-        }
-        None => {}
+        Some(holder) => Some(format!("service {holder}")),
+        None => owner(state, port),
+    };
+    if let Some(holder) = other {
+        let (service, field) = (service.name.clone(), field.to_owned());
+        return Err(ServiceError::NodePortTaken { service, field, port, holder }.into());
     }
     let (first, last) = fabric.node_port_range;
     if (first..=last).contains(&port) {
@@ -94,7 +109,8 @@ fn pick(
         let found = bands::choose(part, chance, |mut from, to| {
             loop {
                 let free = taken.free(from, to)?;
-                if !u16::try_from(free).is_ok_and(|port| chosen.contains(&port)) {
+                let is_kept = |port: u16| chosen.contains(&port) || owner(state, port).is_some();
+                if !u16::try_from(free).is_ok_and(is_kept) {
                     return Some(free);
                 }
                 from = free + 1;
