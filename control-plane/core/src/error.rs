@@ -192,6 +192,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// People wrote a node that never joined.
+    #[error("node {node} doesn't exist; nodes join, they aren't written")]
+    NotJoined {
+        /// The node.
+        node: NodeName,
+    },
     /// A name is taken.
     #[error("{kind} {name} exists already")]
     AlreadyExists {

@@ -27,7 +27,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{FabricDraft, admit, default_range, parse_range};
+pub use admit::{admit, default_range, merge, new_fabric, parse_range};
 pub use apply::{apply, apply_empty, dry_run};
 pub use error::{Error, RangeAt, ServiceError};
 pub use outcome::{Change, ItemChange, Outcome};

@@ -3,10 +3,10 @@
 use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use weft_core::FabricDraft;
+use weft_core::new_fabric;
 use weft_model::{
-    Action, ClientId, ClusterId, Command, Families, LogIndex, Member, MemberRole, NodeName, Record,
-    ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
+    Action, ClientId, ClusterId, Command, FabricDraft, Families, LogIndex, Member, MemberRole, NodeName,
+    Record, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ pub(crate) fn filler(sequence: u64) -> Box<Command> {
 }
 
 pub(crate) fn seed() -> Seed {
-    let fabric = FabricDraft { families: Some(Families::V4), ..FabricDraft::default() }.complete().unwrap();
+    let fabric = new_fabric(FabricDraft { families: Some(Families::V4), ..FabricDraft::default() }).unwrap();
     let action = Action::Found { cluster: CLUSTER, fabric, member: member(1) };
     found(&command(1, action), &codec()).unwrap()
 }

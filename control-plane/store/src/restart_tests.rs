@@ -12,8 +12,8 @@ use std::{
 
 use tempfile::TempDir;
 use weft_model::{
-    Action, ClientId, ClusterId, Command, Families, LogIndex, Member, MemberRole, ReplicaId, ReplicaName,
-    Revision, Role, Sequence, Stamp, Token, WallTime,
+    Action, ClientId, ClusterId, Command, FabricDraft, Families, LogIndex, Member, MemberRole, ReplicaId,
+    ReplicaName, Revision, Role, Sequence, Stamp, Token, WallTime,
 };
 use weft_raft::{
     Codec, Effects, Error as RaftError, Input, Replica, ReplicaConfig, Reply, Ticket, Timing, found,
@@ -47,8 +47,8 @@ fn command(sequence: u64, action: Action) -> Command {
 
 /// `weftd init`.
 fn init(path: &Path) {
-    let fabric =
-        weft_core::FabricDraft { families: Some(Families::V4), ..Default::default() }.complete().unwrap();
+    let draft = FabricDraft { families: Some(Families::V4), ..FabricDraft::default() };
+    let fabric = weft_core::new_fabric(draft).unwrap();
     let (name, listen) = (ReplicaName::new("cp-1").unwrap(), "192.0.2.1:7443".parse().unwrap());
     let (id, role, revision) = (ReplicaId(1), MemberRole::Voter, Revision(0));
     let member = Member { id, name: name.clone(), address: listen, role, revision };

@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use weft_core::{FabricDraft, parse_range};
+use weft_core::{new_fabric, parse_range};
 use weft_errors::{ALREADY_INITIALIZED, Coded, Error, INTERNAL, USAGE};
 use weft_model::{
-    Action, AddressRange, ClientId, ClusterId, Command, Fabric, FabricRanges, Holder, Member, MemberRole,
-    Name, Part, Purpose, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
+    Action, AddressRange, ClientId, ClusterId, Command, Fabric, FabricDraft, FabricRanges, Holder, Member,
+    MemberRole, Name, Part, Purpose, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
 };
 use weft_server::{codec, identity_files};
 use weft_store::{DataDir, Identity};
@@ -112,17 +112,14 @@ fn fabric(args: &Init) -> Result<Fabric, Error> {
     };
     let draft = FabricDraft {
         families: Some(args.family),
-        ranges: FabricRanges {
-            pods: ranges(Purpose::Pods, &args.pods)?,
-            services: ranges(Purpose::Services, &args.services)?,
-            nodes: ranges(Purpose::Nodes, &args.nodes)?,
-            load_balancers: Vec::new(),
-        },
+        pods: Some(ranges(Purpose::Pods, &args.pods)?),
+        services: Some(ranges(Purpose::Services, &args.services)?),
+        nodes: Some(ranges(Purpose::Nodes, &args.nodes)?),
         overlay: Some(args.overlay),
         domain: args.domain.clone(),
         ..FabricDraft::default()
     };
-    draft.complete().map_err(|e| e.envelope())
+    new_fabric(draft).map_err(|e| e.envelope())
 }
 
 /// Core refused the founding: the fabric alone is fine, so it is about this machine's address.

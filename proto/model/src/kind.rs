@@ -284,6 +284,19 @@ impl Object {
             Self::Owner(owner) => Key::Owner(owner.address),
         }
     }
+
+    /// Its labels; `None` for kinds that have none.
+    pub const fn labels(&self) -> Option<&Labels> {
+        match self {
+            Self::Node(node) => Some(&node.labels),
+            Self::Pod(pod) => Some(&pod.labels),
+            Self::Namespace(namespace) => Some(&namespace.labels),
+            Self::Service(service) => Some(&service.labels),
+            Self::Slice(slice) => Some(&slice.labels),
+            Self::PodSpec(spec) => Some(&spec.labels),
+            Self::Fabric(_) | Self::Lease(_) | Self::Member(_) | Self::Pool(_) | Self::Owner(_) => None,
+        }
+    }
 }
 
 /// Kind of an object.

@@ -4,6 +4,7 @@
 //! Wire shapes live in `weft-proto`, text in `weft-yaml`.
 
 mod command;
+mod draft;
 mod endpoint;
 mod family;
 mod holder;
@@ -15,12 +16,14 @@ mod name;
 pub mod ownership;
 mod range;
 mod secret;
+mod selector;
 mod service;
 
 pub use command::{
     Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, PodReport, Record, RecordKey,
     Refusal, Role, Stamp, Token, Written,
 };
+pub use draft::{Draft, FabricDraft, NodeDraft};
 pub use endpoint::{
     AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, SERVICE_NAME_LABEL,
     SliceEndpoint, SlicePort, ZONE_LABEL,
@@ -44,6 +47,7 @@ pub use name::{
 };
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;
+pub use selector::{Selector, SelectorError};
 pub use service::{
     AddressOwner, ClientAffinity, ClusterAddresses, FamilyPolicy, IpMode, LOAD_BALANCER_IPS,
     LoadBalancerAddress, LoadBalancerPool, Namespace, Service, ServicePort, ServiceSpec, ServiceType,

@@ -1,6 +1,6 @@
 //! Kubernetes-style YAML and JSON to and from the model: strict, with line, column and field path in every error.
 //!
-//! In: text. Out: [`Draft`]s, which the control plane defaults and validates. Not here: meaning, such as overlaps.
+//! In: text. Out: [`Draft`](weft_model::Draft)s, which the control plane defaults and validates. Not here: meaning, such as overlaps.
 
 mod draft;
 mod error;
@@ -10,8 +10,8 @@ mod read;
 mod time;
 mod tree;
 
-pub use draft::{Draft, FabricDraft, Named, NodeDraft, WholeDraft};
+pub use draft::{Drafted, Named};
 pub use error::{Error, Place};
 pub use parse::{Options, Parsed, names, parse};
-pub use print::{list_value, object_value, to_yaml};
+pub use print::{differences, list_value, object_value, to_yaml};
 pub use time::{format_time, parse_time};

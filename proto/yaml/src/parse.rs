@@ -11,10 +11,10 @@ mod service;
 mod slice;
 
 use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions, budget::BudgetBreach};
-use weft_model::Kind;
+use weft_model::{Draft, Kind};
 
 use crate::{
-    Draft, Error, Named, Place, WholeDraft,
+    Drafted, Error, Named, Place,
     read::{Fields, Reader, closest},
     tree::{Placed, Tree},
 };
@@ -55,7 +55,7 @@ const SHOWN: &[&str] = &["Pod", "Block", "Member", "Peer", "Route", "AddressOwne
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
     /// Objects in order of the text.
-    pub objects: Vec<Draft>,
+    pub objects: Vec<Drafted>,
     /// What was accepted and has no effect.
     pub warnings: Vec<String>,
 }
@@ -264,25 +264,19 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
     };
     let before = reader.problems();
     let namespace = options.namespace;
-    let whole = match kind {
-        Kind::Fabric => {
-            parsed.objects.extend(fabric::read(reader, fields, place).map(Draft::Fabric));
-            None
-        }
-        Kind::Node => {
-            parsed.objects.extend(node::read(reader, fields, at, place).map(Draft::Node));
-            None
-        }
-        Kind::Namespace => namespace::read(reader, fields, at).map(|read| (place, read)),
-        Kind::Service => service::read(reader, fields, at, namespace).map(|read| (place, read)),
-        Kind::Slice => slice::read(reader, fields, at, namespace).map(|read| (place, read)),
-        Kind::PodSpec => pod::read(reader, fields, at, namespace).map(|read| (place, read)),
-        Kind::Pool => pool::read(reader, fields, at).map(|read| (place, read)),
+    let draft = match kind {
+        Kind::Fabric => Some(Draft::Fabric(fabric::read(reader, fields))),
+        Kind::Node => node::read(reader, fields, at).map(Draft::Node),
+        Kind::Namespace => namespace::read(reader, fields, at).map(Draft::Whole),
+        Kind::Service => service::read(reader, fields, at, namespace).map(Draft::Whole),
+        Kind::Slice => slice::read(reader, fields, at, namespace).map(Draft::Whole),
+        Kind::PodSpec => pod::read(reader, fields, at, namespace).map(Draft::Whole),
+        Kind::Pool => pool::read(reader, fields, at).map(Draft::Whole),
         Kind::Pod | Kind::Lease | Kind::Member | Kind::Owner => None,
     };
     // A problem anywhere in it makes the object unusable, whatever could be read.
-    let whole = whole.filter(|_| reader.problems() == before);
-    parsed.objects.extend(whole.map(|(place, object)| Draft::Whole(WholeDraft { place, object })));
+    let draft = draft.filter(|_| reader.problems() == before);
+    parsed.objects.extend(draft.map(|draft| Drafted { place, draft }));
     let ignored = reader.ignored();
     if !ignored.is_empty() {
         let place = reader.place(at);

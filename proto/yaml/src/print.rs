@@ -1,8 +1,11 @@
 //! Objects as Kubernetes-style values, the one source of `-o json`, `-o yaml` and of tables.
 
+mod difference;
 mod pod;
 mod service;
 mod slice;
+
+pub use difference::differences;
 
 use crate::time::format_time;
 use serde_json::{Map, Value, json};
@@ -220,10 +223,10 @@ fn owner_value(owner: &AddressOwner) -> Value {
 mod feed_back_tests;
 #[cfg(test)]
 mod tests {
-    use weft_model::{FabricRanges, Families, Overlay, Revision};
+    use weft_model::{Draft, FabricRanges, Families, Overlay, Revision};
 
     use super::*;
-    use crate::{Draft, Options, parse};
+    use crate::{Drafted, Options, parse};
 
     #[test]
     fn what_is_printed_feeds_back() {
@@ -246,7 +249,9 @@ mod tests {
         };
         let text = to_yaml(&object_value(&Object::Fabric(fabric.clone())));
         let parsed = parse(&text, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
-        let [Draft::Fabric(draft)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
+        let [Drafted { draft: Draft::Fabric(draft), .. }] = parsed.objects.as_slice() else {
+            panic!("{parsed:?}")
+        };
         assert_eq!(draft.pods.as_ref(), Some(&fabric.ranges.pods));
         assert_eq!(draft.node_port_addresses.as_ref(), Some(&fabric.node_port_addresses));
         assert_eq!(

@@ -9,6 +9,7 @@ mod facts;
 mod labels;
 mod load_balancer;
 mod namespace;
+mod new_fabric;
 mod outside;
 mod pod_spec;
 mod problems;
@@ -18,7 +19,8 @@ mod slice;
 
 use weft_model::{Action, Object};
 
-pub use draft::{FabricDraft, default_range, parse_range};
+pub use draft::merge;
+pub use new_fabric::{default_range, new_fabric, parse_range};
 
 pub(crate) use fabric::{check_fabric, check_family, check_replica_address, replace_fabric};
 pub(crate) use facts::check_facts;

@@ -31,6 +31,7 @@ impl Error {
             | Self::MeshExhausted { node, .. }
             | Self::LeaseStale { node, .. }
             | Self::RoutedImpossible { node, .. }
+            | Self::NotJoined { node }
             | Self::NodeRemoved { node } => named("node", node.to_string()),
             Self::NotOwn { pod, .. } => named("pod", pod.to_string()),
             Self::NotFound { kind, name }
@@ -81,6 +82,7 @@ impl Error {
             | Self::AddressTaken { .. }
             | Self::RoutedImpossible { .. }
             | Self::NotFound { .. }
+            | Self::NotJoined { .. }
             | Self::AlreadyExists { .. }
             | Self::Conflict { .. }
             | Self::ReadOnlyKind { .. }
@@ -133,7 +135,7 @@ impl Coded for Error {
             Self::LeaseStale { .. } => &codes::LEASE_STALE,
             Self::AddressTaken { .. } => &codes::ADDRESS_TAKEN,
             Self::RoutedImpossible { .. } => &codes::ROUTED_IMPOSSIBLE,
-            Self::NotFound { .. } => &codes::NOT_FOUND,
+            Self::NotFound { .. } | Self::NotJoined { .. } => &codes::NOT_FOUND,
             Self::AlreadyExists { .. } => &codes::ALREADY_EXISTS,
             Self::Conflict { .. } => &codes::CONFLICT,
             Self::Immutable { .. } => &codes::IMMUTABLE,
@@ -161,6 +163,8 @@ impl Coded for Error {
         }
         if self.code() == &codes::NOT_FOUND && self.field() == "metadata.namespace" {
             error = error.try_this("make it first", format!("weft create namespace {namespace}"));
+        } else if matches!(self, Self::NotJoined { .. }) {
+            error = error.try_this("make a join token", "weft token create");
         } else if self.code() == &codes::NOT_FOUND && !kind.is_empty() {
             let list =
                 if kind == "token" { "weft token list".to_owned() } else { format!("weft get {kind}s") };

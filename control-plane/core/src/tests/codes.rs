@@ -8,7 +8,8 @@ use weft_model::Refusal;
 use crate::Error;
 
 /// The sources of the tests: a code counts as produced when one of them expects it.
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 10] = [
+    include_str!("drafts.rs"),
     include_str!("balancers.rs"),
     include_str!("endpoints.rs"),
     include_str!("services.rs"),

@@ -3,19 +3,20 @@
 use weft_errors as codes;
 use weft_errors::{Code, Coded};
 use weft_model::{
-    Answer, Fabric, FabricRanges, Families, Family, NodeFacts, Object, Overlay, Purpose, Role, Written,
+    Answer, Fabric, FabricDraft, FabricRanges, Families, Family, NodeFacts, Object, Overlay, Purpose, Role,
+    Written,
 };
 
 use super::{World, facts, found, join, name, range, ranges, routed_fabric, small_fabric, write};
-use crate::{FabricDraft, admit, default_range, dry_run, parse_range};
+use crate::{admit, default_range, dry_run, new_fabric, parse_range};
 
 /// Completes a draft from `pods | services | nodes | load balancers`.
 fn check(families: Families, texts: &str, expected: Result<(), (&Code, &str)>) {
     let mut lists = texts.split('|').map(ranges);
     let mut next = || lists.next().unwrap_or_default();
     let ranges = FabricRanges { pods: next(), services: next(), nodes: next(), load_balancers: next() };
-    let draft = FabricDraft { families: Some(families), ranges, ..FabricDraft::default() };
-    match (draft.complete(), expected) {
+    let draft = FabricDraft { families: Some(families), ..FabricDraft::from(ranges) };
+    match (new_fabric(draft), expected) {
         (Ok(_), Ok(())) => {}
         (Err(error), Err((code, words))) => {
             assert_eq!(error.code(), code, "{texts}: {error}");
@@ -66,13 +67,13 @@ fn ranges_are_refused_with_the_reason_and_the_field() {
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
-    let fabric = FabricDraft::default().complete().unwrap();
+    let fabric = new_fabric(FabricDraft::default()).unwrap();
     assert_eq!(fabric.ranges.pods, ranges("10.128.0.0/14 fd5a:7e00::/48"));
     assert_eq!(fabric.ranges.services, ranges("10.112.0.0/16 fd5a:7eff::/112"));
     assert_eq!(fabric.ranges.nodes, ranges("10.111.0.0/20 fd5a:7efe::/64"));
     assert_eq!((fabric.block_prefix_v4, fabric.overlay), (24, Overlay::Wireguard));
     assert_eq!((fabric.domain.as_str(), fabric.families), ("cluster.local", Families::Dual));
-    let six = FabricDraft { families: Some(Families::V6), ..FabricDraft::default() }.complete().unwrap();
+    let six = new_fabric(FabricDraft { families: Some(Families::V6), ..FabricDraft::default() }).unwrap();
     assert_eq!(six.ranges.pods, ranges("fd5a:7e00::/48"));
     assert_eq!(default_range(Purpose::LoadBalancers, Family::V4), None);
 }
@@ -95,11 +96,11 @@ fn single_values_are_checked_too() {
         domain: Some(domain.to_owned()),
         ..FabricDraft::default()
     };
-    assert!(draft(28, "fabric.example").complete().is_ok());
+    assert!(new_fabric(draft(28, "fabric.example")).is_ok());
     for (prefix, domain, field) in
         [(29, "a", "spec.blockPrefixV4"), (19, "a", "spec.blockPrefixV4"), (24, "Not a name", "spec.domain")]
     {
-        let error = draft(prefix, domain).complete().unwrap_err();
+        let error = new_fabric(draft(prefix, domain)).unwrap_err();
         assert_eq!((error.code(), error.envelope().field.as_str()), (&codes::OBJECT_INVALID, field));
     }
 }

@@ -6,6 +6,7 @@
 mod balancers;
 mod clients;
 mod codes;
+mod drafts;
 mod endpoints;
 mod fabrics;
 mod leases;
@@ -23,13 +24,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 use weft_errors::{Code, Coded};
 use weft_model::{
     Action, AddressRange, Answer, AttachmentId, BlockLease, ClientId, ClusterAddresses, ClusterId, Command,
-    Fabric, FabricRanges, Families, IpMode, Item, ItemKey, Key, Labels, LoadBalancerPool, LogIndex, Member,
-    MemberRole, Node, NodeFacts, NodeName, NodeUid, Object, ObjectUid, Overlay, Pod, PodPhase, PodReport,
-    PodUid, Protocol, Record, RecordKey, ReplicaId, Revision, Role, Sequence, Service, ServicePort,
-    ServiceSpec, Stamp, TargetPort, Term, Token, WallTime,
+    Fabric, FabricDraft, FabricRanges, Families, IpMode, Item, ItemKey, Key, Labels, LoadBalancerPool,
+    LogIndex, Member, MemberRole, Node, NodeFacts, NodeName, NodeUid, Object, ObjectUid, Overlay, Pod,
+    PodPhase, PodReport, PodUid, Protocol, Record, RecordKey, ReplicaId, Revision, Role, Sequence, Service,
+    ServicePort, ServiceSpec, Stamp, TargetPort, Term, Token, WallTime,
 };
 
-use crate::{Change, FabricDraft, ItemChange, Outcome, State, apply};
+use crate::{Change, ItemChange, Outcome, State, apply, new_fabric};
 
 /// A state with everything that follows from it.
 struct World {
@@ -219,7 +220,7 @@ fn small_fabric(families: Families) -> Fabric {
         nodes: of("10.2.0.0/29 fd02::/125"),
         load_balancers: Vec::new(),
     };
-    FabricDraft { families: Some(families), ranges, ..FabricDraft::default() }.complete().unwrap()
+    new_fabric(FabricDraft { families: Some(families), ..FabricDraft::from(ranges) }).unwrap()
 }
 
 fn routed_fabric() -> Fabric {

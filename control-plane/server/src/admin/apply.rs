@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use weft_core::State;
-use weft_errors::{ALREADY_EXISTS, CONFLICT, Coded, Error, INTERNAL, NOT_FOUND, OBJECT_INVALID, TOO_LARGE};
-use weft_model::{Action, Answer, Command, Fabric, Key, Kind, Object, Sequence, Written};
+use weft_errors::{ALREADY_EXISTS, CONFLICT, Coded, Error, INTERNAL, OBJECT_INVALID, TOO_LARGE};
+use weft_model::{Action, Answer, Command, Draft, Key, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
-use weft_yaml::{Draft, FabricDraft, NodeDraft, Options, Parsed};
+use weft_yaml::{Drafted, Options, Parsed};
 
 use super::read::fresh;
 use crate::{
@@ -42,13 +41,12 @@ async fn once(
 ) -> Result<v1::ApplyResponse, Error> {
     fresh(context, false, deadline).await?;
     let places: Vec<_> = drafts.iter().map(Spot::of).collect();
-    let drafts = drafts.clone();
+    let drafts: Vec<Draft> = drafts.iter().map(|drafted| drafted.draft.clone()).collect();
     let create = wire.create;
     let admitted = context
         .handle
         .query(move |state| {
-            let objects =
-                drafts.into_iter().map(|draft| whole(state, draft)).collect::<Result<Vec<_>, _>>()?;
+            let objects = weft_core::merge(state, drafts).map_err(|e| e.envelope())?;
             let before: Vec<Option<Object>> =
                 objects.iter().map(|object| state.object(&object.key())).collect();
             if create && let Some(there) = before.iter().flatten().next() {
@@ -125,29 +123,16 @@ fn read(wire: &v1::ApplyRequest) -> Result<Parsed, Error> {
         return Err(all.warnings.into_iter().fold(error, Error::because));
     }
     once_each(&all.objects)?;
-    // What others stand on comes first, however the texts are ordered.
-    all.objects.sort_by_key(|draft| rank(draft.key().kind()));
     Ok(all)
 }
 
-/// In which order kinds are written: a service needs its namespace, its pool and the fabric's ranges.
-const fn rank(kind: Kind) -> u8 {
-    match kind {
-        Kind::Fabric => 0,
-        Kind::Namespace => 1,
-        Kind::Pool => 2,
-        Kind::Service => 4,
-        Kind::Node | Kind::Pod | Kind::Lease | Kind::Member | Kind::Slice | Kind::PodSpec | Kind::Owner => 3,
-    }
-}
-
 /// Refuses an object that is given twice: which one should hold?
-fn once_each(drafts: &[Draft]) -> Result<(), Error> {
+fn once_each(drafts: &[Drafted]) -> Result<(), Error> {
     let mut seen: BTreeMap<Key, String> = BTreeMap::new();
     for draft in drafts {
         let Spot { kind, namespace, name, place } = Spot::of(draft);
-        if let Some(first) = seen.insert(draft.key(), place.clone()) {
-            return Err(Error::new(&OBJECT_INVALID, format!("{} is given twice", draft.key()))
+        if let Some(first) = seen.insert(draft.draft.key(), place.clone()) {
+            return Err(Error::new(&OBJECT_INVALID, format!("{} is given twice", draft.draft.key()))
                 .object(&kind, &namespace, name)
                 .field(place)
                 .because(format!("it stands at {first} already"))
@@ -174,10 +159,10 @@ struct Spot {
 }
 
 impl Spot {
-    fn of(draft: &Draft) -> Self {
-        let key = draft.key();
+    fn of(drafted: &Drafted) -> Self {
+        let key = drafted.draft.key();
         let (namespace, name) = names_of(&key);
-        Self { kind: key.kind().to_string(), namespace, name, place: draft.place().to_string() }
+        Self { kind: key.kind().to_string(), namespace, name, place: drafted.place.to_string() }
     }
 }
 
@@ -224,146 +209,20 @@ fn placed(mut error: Error, spots: &[Spot]) -> Error {
     error
 }
 
-/// A draft on top of what is there: absent fields keep their value.
-fn whole(state: &State, draft: Draft) -> Result<Object, Error> {
-    match draft {
-        Draft::Fabric(draft) => {
-            let now = state.fabric().ok_or_else(|| Error::new(&NOT_FOUND, "the fabric isn't there yet"))?;
-            Ok(Object::Fabric(fabric(now.clone(), draft)))
-        }
-        Draft::Node(NodeDraft { name, labels, place }) => match state.nodes().get(&name) {
-            Some(node) => Ok(Object::Node(weft_model::Node { labels, ..node.clone() })),
-            None => Err(Error::new(
-                &NOT_FOUND,
-                format!("node {name} doesn't exist; nodes join, they aren't written"),
-            )
-            .object("node", "", &name)
-            .field(place.to_string())
-            .try_this("make a join token", "weft token create")),
-        },
-        Draft::Whole(draft) => Ok(known(state, draft.object)),
-    }
-}
-
-/// An object with what the control plane keeps of the one that is there: its life, its age, and which change it is on
-/// top of.
-fn known(state: &State, mut object: Object) -> Object {
-    let now = state.object(&object.key());
-    match (&mut object, now) {
-        (Object::Namespace(wanted), Some(Object::Namespace(now))) => {
-            (wanted.created, wanted.revision) = (now.created, now.revision);
-        }
-        (Object::Service(wanted), Some(Object::Service(now))) => {
-            (wanted.uid, wanted.created) = (now.uid, now.created);
-            (wanted.generation, wanted.revision) = (now.generation, now.revision);
-        }
-        (Object::Slice(wanted), Some(Object::Slice(now))) => {
-            (wanted.uid, wanted.created) = (now.uid, now.created);
-            (wanted.generation, wanted.revision) = (now.generation, now.revision);
-        }
-        (Object::PodSpec(wanted), Some(Object::PodSpec(now))) => {
-            (wanted.generation, wanted.revision) = (now.generation, now.revision);
-        }
-        (Object::Pool(wanted), Some(Object::Pool(now))) => {
-            (wanted.generation, wanted.revision) = (now.generation, now.revision);
-        }
-        _ => {}
-    }
-    object
-}
-
-fn fabric(now: Fabric, draft: FabricDraft) -> Fabric {
-    let mut ranges = now.ranges;
-    ranges.pods = draft.pods.unwrap_or(ranges.pods);
-    ranges.services = draft.services.unwrap_or(ranges.services);
-    ranges.nodes = draft.nodes.unwrap_or(ranges.nodes);
-    ranges.load_balancers = draft.load_balancers.unwrap_or(ranges.load_balancers);
-    Fabric {
-        families: draft.families.unwrap_or(now.families),
-        overlay: draft.overlay.unwrap_or(now.overlay),
-        domain: draft.domain.unwrap_or(now.domain),
-        block_prefix_v4: draft.block_prefix_v4.unwrap_or(now.block_prefix_v4),
-        masquerade_exceptions: draft.masquerade_exceptions.unwrap_or(now.masquerade_exceptions),
-        node_port_addresses: draft.node_port_addresses.unwrap_or(now.node_port_addresses),
-        node_port_range: draft.node_port_range.unwrap_or(now.node_port_range),
-        external_ip_ranges: draft.external_ip_ranges.unwrap_or(now.external_ip_ranges),
-        ranges,
-        generation: now.generation,
-        revision: now.revision,
-    }
-}
-
 fn row(object: &Object, written: Written, before: Option<&Object>) -> v1::AppliedObject {
     let differences = match (written, before) {
-        (Written::Changed, Some(before)) => {
-            let mut lines = Vec::new();
-            differ("", &weft_yaml::object_value(before), &weft_yaml::object_value(object), &mut lines);
-            lines
-        }
+        (Written::Changed, Some(before)) => weft_yaml::differences(before, object),
         (Written::Created | Written::Changed | Written::Unchanged, _) => Vec::new(),
     };
     v1::AppliedObject { object: Some(object.into()), change: change_to_wire(written).into(), differences }
 }
 
-/// What the server itself writes is no difference.
-const OWN: &[&str] = &[
-    "metadata.resourceVersion",
-    "metadata.generation",
-    "metadata.uid",
-    "metadata.creationTimestamp",
-    "status",
-];
-
-/// `spec.ranges.pods: ["10.0.0.0/16"] -> ["10.0.0.0/15"]`, a line per leaf; lists of as many objects are compared one by
-/// one.
-fn differ(path: &str, before: &serde_json::Value, now: &serde_json::Value, lines: &mut Vec<String>) {
-    use serde_json::Value::{Array, Object};
-    if before == now || OWN.contains(&path) {
-        return;
-    }
-    match (before, now) {
-        (Object(a), Object(b)) => {
-            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            let null = serde_json::Value::Null;
-            for key in keys {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                differ(&path, a.get(key).unwrap_or(&null), b.get(key).unwrap_or(&null), lines);
-            }
-        }
-        (Array(a), Array(b)) if a.len() == b.len() && a.iter().chain(b).all(serde_json::Value::is_object) => {
-            for (index, (a, b)) in a.iter().zip(b).enumerate() {
-                differ(&format!("{path}[{index}]"), a, b, lines);
-            }
-        }
-        _ => lines.push(format!("{path}: {before} -> {now}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn differences_name_the_leaves_that_people_wrote() {
-        let before = json!({"metadata": {"resourceVersion": "1", "labels": {"a": "1"}}, "spec": {"pods": ["x"], "ports": [{"p": 1}]}, "status": {"s": 1}});
-        let now = json!({"metadata": {"resourceVersion": "2", "labels": {"b": "2"}}, "spec": {"pods": ["x", "y"], "ports": [{"p": 2}]}, "status": {"s": 2}});
-        let mut lines = Vec::new();
-        differ("", &before, &now, &mut lines);
-        assert_eq!(
-            lines,
-            [
-                "metadata.labels.a: \"1\" -> null",
-                "metadata.labels.b: null -> \"2\"",
-                "spec.pods: [\"x\"] -> [\"x\",\"y\"]",
-                "spec.ports[0].p: 1 -> 2"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_others_stand_on_is_written_first_and_twice_is_refused() {
+    fn what_is_given_twice_is_refused() {
         let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n";
         let request = |text: String| v1::ApplyRequest {
             text,
@@ -371,10 +230,7 @@ mod tests {
             namespace: "shop".to_owned(),
             ..Default::default()
         };
-        let text = format!("{service}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n");
-        let keys: Vec<String> =
-            read(&request(text)).unwrap().objects.iter().map(|draft| draft.key().to_string()).collect();
-        assert_eq!(keys, ["namespace/shop", "service/shop/web"]);
+        assert_eq!(read(&request(service.to_owned())).unwrap().objects.len(), 1);
         let error = read(&request(format!("{service}---\n{service}"))).unwrap_err();
         assert_eq!(error.message, "service/shop/web is given twice");
         let object = error.object.unwrap();

@@ -4,7 +4,6 @@ mod apply;
 mod delete;
 mod node;
 mod read;
-mod select;
 mod status;
 mod token;
 mod wait;
@@ -23,7 +22,7 @@ use crate::{
 };
 
 pub(crate) use node::{ask_here, owner_of};
-pub(crate) use status::{everybody, local_status};
+pub(crate) use status::local_status;
 
 /// Service Admin of one replica.
 pub(crate) struct AdminService {
@@ -130,9 +129,14 @@ impl Admin for AdminService {
         // Looking at a node is a read; sending packets from a pod or making pods changes something.
         let need = match request.get_ref().ask.as_ref().and_then(|ask| ask.what.as_ref()) {
             Some(v1::ask::What::Inspect(_) | v1::ask::What::Ledger(_)) => Need::Read,
-            Some(v1::ask::What::Ping(_) | v1::ask::What::PodAdd(_) | v1::ask::What::PodRemove(_)) | None => {
-                Need::Write
-            }
+            Some(v1::ask::What::Trace(trace)) if !trace.probe => Need::Read,
+            Some(
+                v1::ask::What::Ping(_)
+                | v1::ask::What::PodAdd(_)
+                | v1::ask::What::PodRemove(_)
+                | v1::ask::What::Trace(_),
+            )
+            | None => Need::Write,
         };
         person(&request, need).map_err(refuse)?;
         let deadline = deadline(&request);

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Instant};
 use weft_core::State;
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
 use weft_model::{
-    Item, ItemKey, Key, Kind, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod, ReplicaId,
+    Item, ItemKey, Key, Kind, Labels, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod,
+    ReplicaId, Selector, SelectorError,
 };
 use weft_proto::{convert::kind_from_wire, v1};
 
-use super::select::Selector;
 use crate::context::Context;
 
 /// One object.
@@ -109,7 +109,7 @@ impl Scope {
                     .map_err(|e| Error::new(&OBJECT_INVALID, e.to_string()).field("namespace"))?,
             ),
         };
-        Ok(Self { kind, namespace, selector: Selector::parse(selector)? })
+        Ok(Self { kind, namespace, selector: selector.parse().map_err(not_a_selector)? })
     }
 
     /// Rows of the namespace.
@@ -141,9 +141,16 @@ impl Scope {
             Kind::Pool => state.pools().values().cloned().map(Object::Pool).collect(),
             Kind::Owner => state.owners().values().cloned().map(Object::Owner).collect(),
         };
-        objects.retain(|object| self.selector.selects(object));
+        let none = Labels::new();
+        objects.retain(|object| self.selector.selects(object.labels().unwrap_or(&none)));
         objects
     }
+}
+
+fn not_a_selector(error: SelectorError) -> Error {
+    Error::new(&OBJECT_INVALID, error.to_string())
+        .field("selector")
+        .try_this("write KEY=VALUE, KEY!=VALUE, KEY or !KEY, joined by commas", "")
 }
 
 /// A pod as services see it: joined with what people say of it. One whose name a younger pod owns stays as it is.

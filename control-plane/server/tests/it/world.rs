@@ -10,10 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use weft_core::FabricDraft;
+use weft_core::new_fabric;
 use weft_model::{
-    Action, ClientId, ClusterId, Command, Families, Holder, Member, MemberRole, Name, NodeName, NodeUid,
-    Part, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
+    Action, ClientId, ClusterId, Command, FabricDraft, Families, Holder, Member, MemberRole, Name, NodeName,
+    NodeUid, Part, ReplicaId, ReplicaName, Revision, Sequence, Stamp, WallTime,
 };
 use weft_process::{Tasks, wait};
 use weft_proto::{convert::socket_from_wire, v1};
@@ -90,7 +90,7 @@ impl World {
             revision: Revision(0),
         };
         let fabric =
-            FabricDraft { families: Some(Families::Dual), ..FabricDraft::default() }.complete().unwrap();
+            new_fabric(FabricDraft { families: Some(Families::Dual), ..FabricDraft::default() }).unwrap();
         let command = Command {
             client: ClientId([0; 16]),
             sequence: Sequence(1),

@@ -1,15 +1,16 @@
 //! `weft.io/v1 Fabric`.
 
+use weft_model::FabricDraft;
+
 use crate::{
-    FabricDraft, Place,
     read::{Fields, Reader},
     tree::Placed,
 };
 
 use super::meta::{Metadata, metadata};
 
-pub(super) fn read(reader: &mut Reader<'_>, mut fields: Fields, place: Place) -> Option<FabricDraft> {
-    let mut draft = FabricDraft { place, ..FabricDraft::default() };
+pub(super) fn read(reader: &mut Reader<'_>, mut fields: Fields) -> FabricDraft {
+    let mut draft = FabricDraft::default();
     let Metadata { name, labels, .. } = metadata(reader, &mut fields);
     if let Some(name) = name {
         let at = name.referenced;
@@ -25,7 +26,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut fields: Fields, place: Place) ->
         read_spec(reader, spec, &mut draft);
     }
     reader.done(fields);
-    Some(draft)
+    draft
 }
 
 fn read_spec(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft) {

@@ -54,7 +54,7 @@ endpoints:
 fn whole(text: &str) -> Object {
     let parsed = parse(text, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
     match parsed.objects.into_iter().next() {
-        Some(Draft::Whole(whole)) => whole.object,
+        Some(Drafted { draft: Draft::Whole(object), .. }) => object,
         other => panic!("{other:?}"),
     }
 }

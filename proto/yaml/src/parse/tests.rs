@@ -34,7 +34,9 @@ fn check(text: &str, code: &str, words: &str) {
 #[test]
 fn a_fabric_is_read_and_absent_stays_absent() {
     let parsed = read(FABRIC, "f.yaml").unwrap();
-    let [Draft::Fabric(fabric)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
+    let [Drafted { draft: Draft::Fabric(fabric), .. }] = parsed.objects.as_slice() else {
+        panic!("{parsed:?}")
+    };
     assert_eq!(fabric.pods.as_ref().map(Vec::len), Some(2));
     assert_eq!(fabric.services, None);
     assert_eq!(fabric.families.map(|f| f.to_string()).as_deref(), Some("dual"));
@@ -136,7 +138,7 @@ fn words_that_look_like_booleans_stay_text() {
     let parsed =
         read("apiVersion: weft.io/v1\nkind: Node\nmetadata: {name: n1, labels: {a: yes, b: on}}\n", "f")
             .unwrap();
-    let [Draft::Node(node)] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
+    let [Drafted { draft: Draft::Node(node), .. }] = parsed.objects.as_slice() else { panic!("{parsed:?}") };
     assert_eq!(node.labels.get("a").map(String::as_str), Some("yes"));
 }
 

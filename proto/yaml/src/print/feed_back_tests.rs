@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use proptest::{collection::vec, option, prelude::*};
 use weft_model::*;
 
-use crate::{Draft, Options, object_value, parse, to_yaml};
+use crate::{Options, object_value, parse, to_yaml};
 
 fn word() -> impl Strategy<Value = String> {
     "[a-z][a-z0-9]{0,6}"
@@ -237,8 +237,8 @@ proptest! {
         for text in [to_yaml(&value), value.to_string()] {
             let parsed = parse(&text, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
             prop_assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
-            let Some(Draft::Whole(whole)) = parsed.objects.into_iter().next() else { panic!("{text}") };
-            prop_assert_eq!(&whole.object, &object, "{}", text);
+            let Some(Draft::Whole(whole)) = parsed.objects.into_iter().next().map(|d| d.draft) else { panic!("{text}") };
+            prop_assert_eq!(&whole, &object, "{}", text);
         }
     }
 }
@@ -261,8 +261,10 @@ fn a_living_pod_feeds_back_without_freezing_what_its_node_sees() {
     };
     let text = to_yaml(&object_value(&Object::Pod(pod.clone())));
     let parsed = parse(&text, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
-    let Some(Draft::Whole(whole)) = parsed.objects.into_iter().next() else { panic!("{text}") };
-    let Object::PodSpec(spec) = whole.object else { panic!("{text}") };
+    let Some(Draft::Whole(whole)) = parsed.objects.into_iter().next().map(|d| d.draft) else {
+        panic!("{text}")
+    };
+    let Object::PodSpec(spec) = whole else { panic!("{text}") };
     assert_eq!((&spec.name, &spec.labels, &spec.ports), (&pod.name, &pod.labels, &pod.ports));
     assert_eq!((spec.ready, spec.terminating), (None, false));
 }

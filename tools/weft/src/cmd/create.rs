@@ -120,6 +120,8 @@ fn service(args: NewService, chosen: &str) -> Outcome<Object> {
 
 #[cfg(test)]
 mod tests {
+    use weft_model::Draft;
+
     use super::*;
     use crate::args::{Cli, Command};
 
@@ -137,8 +139,8 @@ mod tests {
         let object = of("weft create service dns --port 53/udp,53:5353/tcp -l app=dns").ok().unwrap();
         let text = weft_yaml::object_value(&object).to_string();
         let parsed = weft_yaml::parse(&text, "f", &weft_yaml::Options::default()).unwrap();
-        let [weft_yaml::Draft::Whole(whole)] = parsed.objects.as_slice() else { panic!("{text}") };
-        assert_eq!(whole.object, object);
+        let [drafted] = parsed.objects.as_slice() else { panic!("{text}") };
+        assert_eq!(drafted.draft, Draft::Whole(object.clone()));
         let Object::Service(service) = object else { panic!("{text}") };
         assert_eq!(service.name.to_string(), "shop/dns");
         let names: Vec<&str> = service.spec.ports.iter().map(|port| port.name.as_str()).collect();
