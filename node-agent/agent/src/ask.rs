@@ -18,6 +18,7 @@ use crate::{
     node::{Node, published},
     ping, pods,
     status::account,
+    trace::trace,
 };
 
 /// Longest time that an asker may want.
@@ -88,6 +89,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
             Ok(Answer::Removed(true))
         }
         Some(What::Inspect(inspect)) => Ok(Answer::Inspect(account(node, inspect.check))),
+        Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),
     }

@@ -46,6 +46,7 @@ mod service_findings;
 mod settings;
 mod states;
 mod status;
+mod trace;
 mod view_file;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};

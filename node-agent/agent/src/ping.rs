@@ -6,6 +6,7 @@ use std::{
 };
 
 use weft_errors::{Coded, Error, NOT_FOUND, USAGE};
+use weft_ipam::Holding;
 use weft_kernel::{Echo, Namespace, Pinger};
 use weft_model::{Family, PodName};
 use weft_plan::mtu::ip_header;
@@ -36,21 +37,25 @@ pub(crate) fn ping(node: &Node, ping: &v1::Ping, deadline: Instant) -> Result<v1
         // The node's route chooses the source; the mesh address is what it chooses inside the fabric.
         return Ok(rows(ping, &targets, deadline, |_| None, from));
     }
-    let name: PodName =
-        ping.from_pod.parse().map_err(|e: weft_model::NameError| Error::new(&USAGE, e.to_string()))?;
+    let holding = attached(node, &ping.from_pod)?;
+    let namespace = Namespace::open_foreign(&holding.netns).map_err(|e| e.envelope())?;
+    let own = |to: IpAddr| holding.addresses.iter().copied().find(|a| Family::of(*a) == Family::of(to));
+    namespace.run(|| rows(ping, &targets, deadline, own, own)).map_err(|e| e.envelope())
+}
+
+/// A pod of this node, by its name `namespace/name`.
+pub(crate) fn attached(node: &Node, name: &str) -> Result<Holding, Error> {
+    let name: PodName = name.parse().map_err(|e: weft_model::NameError| Error::new(&USAGE, e.to_string()))?;
     let holding = node
         .addresses
         .read(|l| l.holdings().filter(|h| h.attached && h.pod == name).max_by_key(|h| h.created).cloned());
-    let holding = holding.ok_or_else(|| {
+    holding.ok_or_else(|| {
         Error::new(&NOT_FOUND, format!("there is no pod {name} on node {}", node.name)).object(
             "pod",
             name.namespace.as_str(),
             &name.name,
         )
-    })?;
-    let namespace = Namespace::open_foreign(&holding.netns).map_err(|e| e.envelope())?;
-    let own = |to: IpAddr| holding.addresses.iter().copied().find(|a| Family::of(*a) == Family::of(to));
-    namespace.run(|| rows(ping, &targets, deadline, own, own)).map_err(|e| e.envelope())
+    })
 }
 
 /// One row per destination. `bind` is the source that is asked for, `from` the one that is told.
