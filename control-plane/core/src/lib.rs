@@ -19,6 +19,7 @@ pub mod limits;
 mod outcome;
 pub mod owners;
 mod pool;
+pub mod pulse;
 mod runs;
 mod state;
 mod terms;

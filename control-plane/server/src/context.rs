@@ -17,6 +17,7 @@ use crate::{
     handle::{Applied, ReplicaHandle},
     limits::{ANSWER_MARGIN, CALL, WAIT_MOST},
     peers::Peers,
+    pulses::PulseBoard,
     sync::{Fanout, Reports},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) fanout: Arc<Fanout>,
     /// What agents said last.
     pub(crate) reports: Arc<Reports>,
+    /// Signs of life of nodes.
+    pub(crate) pulses: PulseBoard,
     /// Questions to agents.
     pub(crate) asks: Asks,
     /// The certificate authority.

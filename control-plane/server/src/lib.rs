@@ -18,6 +18,7 @@ mod owners;
 mod pace;
 mod peer_link;
 mod peers;
+mod pulses;
 mod raft_log;
 mod raft_service;
 mod renewal;

@@ -88,11 +88,17 @@ pub(crate) const LEADERLESS_CALL: Duration = Duration::from_millis(1_500);
 /// An agent's stream ends after so long without a leader; longer than an election takes, short enough for the removal of
 /// a node to reach everybody in 5 s.
 pub(crate) const LEADERLESS_STREAM: Duration = Duration::from_secs(3);
-/// How often a leader looks which nodes live, while a load balancer has an address.
-pub(crate) const OWNER_LOOK: Duration = Duration::from_millis(500);
-/// How often it looks whether there is one, and after a look that failed.
-pub(crate) const OWNER_REST: Duration = Duration::from_secs(1);
-/// A node that lost its stream keeps its addresses for so long: it may be on its way to another replica.
-pub(crate) const OWNER_GRACE: Duration = Duration::from_secs(1);
-/// A new leader takes nobody for dead for so long: agents come back to a replica in that time.
-pub(crate) const OWNER_LEAD: Duration = Duration::from_secs(3);
+/// How often a leader looks which nodes live, while nodes give signs of life.
+pub(crate) const OWNER_LOOK: Duration = Duration::from_millis(20);
+/// How often it looks whether they do, and after a look that failed.
+pub(crate) const OWNER_REST: Duration = Duration::from_millis(250);
+/// A leader whose look comes so late stood still, and may have left signs of life unread.
+pub(crate) const OWNER_LATE: Duration = Duration::from_millis(100);
+/// While the same nodes live, owners are decided at most this often, when objects changed.
+pub(crate) const OWNER_REVISIONS: Duration = Duration::from_millis(100);
+/// How often a replica tells the leader which of its nodes gave signs of life.
+pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(50);
+/// Longest time of that call.
+pub(crate) const PULSE_CALL: Duration = Duration::from_millis(500);
+/// Nodes in one such call; further ones follow with the next.
+pub(crate) const PULSE_NODES: usize = 10_000;

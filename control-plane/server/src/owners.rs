@@ -1,52 +1,52 @@
-//! Who answers for load-balancer addresses on the link: while this replica leads, it looks which nodes live and proposes
-//! what `weft_core::owners` makes of it.
+//! Who answers for load-balancer addresses on the link: while this replica leads, it looks every 20 ms which nodes live and
+//! proposes what `weft_core::owners` makes of it.
 //!
-//! In: streams and reports of agents, here and at the other replicas. Out: `AssignOwners`. Not here: the choice itself,
-//! and announcing. Without a leader nobody proposes: the last owners go on.
+//! In: signs of life of nodes (`pulses`). Out: `AssignOwners`, all addresses of a dead node in one entry. Not here: the choice
+//! itself, and announcing. Without a leader nobody proposes: the last owners go on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
-use weft_core::owners::{Liveness, decide};
+use weft_core::{owners::decide, pulse::Living};
 use weft_errors::Error;
-use weft_model::{Action, AddressOwner, ClientId, NodeName, NodeState};
+use weft_model::{Action, AddressOwner, ClientId, NodeState, Revision};
 use weft_proto::v1;
 
 use crate::{
-    admin::everybody,
     context::{Context, random},
-    limits::{CALL, OWNER_GRACE, OWNER_LEAD, OWNER_LOOK, OWNER_REST},
+    limits::{CALL, OWNER_LATE, OWNER_LOOK, OWNER_REST, OWNER_REVISIONS},
 };
 
 /// What the loop needs of its replica.
 pub(crate) trait Surroundings {
     /// Whether this replica leads.
     fn leads(&self) -> bool;
-    /// Nodes that take part; `None` when no load balancer has an address, so that nothing is to be decided.
-    fn nodes(&self) -> impl Future<Output = Result<Option<BTreeSet<NodeName>>, Error>> + Send;
-    /// Nodes whose agents follow and report to a replica in reach.
-    fn connected(&self) -> impl Future<Output = Result<BTreeSet<NodeName>, Error>> + Send;
+    /// The revision of the state.
+    fn revision(&self) -> Revision;
+    /// Who lives, for a leader since `since`; `None` while nobody gives signs of life: nothing is to be decided.
+    fn living(&self, now: Instant, since: Instant) -> Option<Living>;
+    /// This replica stood still for so long and heard nobody.
+    fn pardon(&self, span: Duration);
     /// Owners that must change.
-    fn decide(
-        &self,
-        alive: BTreeMap<NodeName, Liveness>,
-    ) -> impl Future<Output = Result<Vec<AddressOwner>, Error>> + Send;
+    fn decide(&self, living: Living) -> impl Future<Output = Result<Vec<AddressOwner>, Error>> + Send;
     /// Writes them.
     fn assign(&self, owners: Vec<AddressOwner>) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Looks until the process stops.
 pub(crate) async fn keep_assigned(around: impl Surroundings, stop: CancellationToken) {
-    let mut lives = Lives::default();
+    let mut watch = Watch::default();
     loop {
-        let pause = match look(&around, &mut lives, Instant::now).await {
+        let pause = match watch.look(&around, Instant::now()).await {
             Ok(true) => OWNER_LOOK,
-            Ok(false) => OWNER_REST,
+            Ok(false) => {
+                watch = Watch::default();
+                OWNER_REST
+            }
             Err(error) => {
                 tracing::warn!(%error, "owners of load-balancer addresses can't be looked after, trying again");
                 OWNER_REST
@@ -59,63 +59,54 @@ pub(crate) async fn keep_assigned(around: impl Surroundings, stop: CancellationT
     }
 }
 
-/// One look; whether there is something to look after.
-async fn look(
-    around: &impl Surroundings,
-    lives: &mut Lives,
-    now: impl Fn() -> Instant,
-) -> Result<bool, Error> {
-    if !around.leads() {
-        lives.rest();
-        return Ok(false);
-    }
-    let Some(nodes) = around.nodes().await? else {
-        lives.rest();
-        return Ok(false);
-    };
-    let connected = around.connected().await?;
-    let alive = lives.look(&nodes, &connected, now());
-    let owners = around.decide(alive).await?;
-    // What took its time to be known may be old: another replica may lead by now, and its owners would be refused.
-    if !owners.is_empty() && around.leads() {
-        around.assign(owners).await?;
-    }
-    Ok(true)
-}
-
-/// What a leader has seen of the nodes since it leads.
+/// What a leader remembers from look to look.
 #[derive(Debug, Default)]
-struct Lives {
+struct Watch {
     since: Option<Instant>,
-    seen: BTreeMap<NodeName, Instant>,
+    looked: Option<Instant>,
+    /// What was decided last, and when.
+    decided: Option<(Living, Revision, Instant)>,
 }
 
-impl Lives {
-    /// Somebody else leads, or there is nothing to do: what was seen grows old.
-    fn rest(&mut self) {
-        self.since = None;
-        self.seen.clear();
+impl Watch {
+    /// One look; whether there is something to look after.
+    async fn look(&mut self, around: &impl Surroundings, now: Instant) -> Result<bool, Error> {
+        if !around.leads() {
+            return Ok(false);
+        }
+        let since = *self.since.get_or_insert(now);
+        // A machine that stood still has signs of life in its buffers that it couldn't read.
+        let late = self.looked.replace(now).map_or(Duration::ZERO, |last| now.duration_since(last));
+        if late > OWNER_LATE {
+            around.pardon(late);
+        }
+        let Some(living) = around.living(now, since) else { return Ok(false) };
+        let revision = around.revision();
+        if !self.is_due(&living, revision, now) {
+            return Ok(true);
+        }
+        if let Some((before, ..)) = &self.decided {
+            for node in living.died_since(before) {
+                tracing::info!(%node, "a node gives no sign of life any more: what it answered for on the link moves");
+            }
+        }
+        let owners = around.decide(living.clone()).await?;
+        // What took its time to be known may be old: another replica may lead by now, and its owners would be refused.
+        let settled = owners.is_empty();
+        if !settled && around.leads() {
+            around.assign(owners).await?;
+        }
+        // One command may not have been enough: then the next look decides again.
+        self.decided = Some((living, if settled { revision } else { Revision(0) }, now));
+        // Writing takes its time, and isn't standing still.
+        self.looked = None;
+        Ok(true)
     }
 
-    /// A connected node is alive. One that was so a moment ago is away: it may be on its way to another replica. At the
-    /// beginning nobody is taken for dead, since nobody had the time to report.
-    fn look(
-        &mut self,
-        nodes: &BTreeSet<NodeName>,
-        connected: &BTreeSet<NodeName>,
-        now: Instant,
-    ) -> BTreeMap<NodeName, Liveness> {
-        let since = *self.since.get_or_insert(now);
-        self.seen.retain(|node, _| nodes.contains(node));
-        self.seen.extend(connected.intersection(nodes).map(|node| (node.clone(), now)));
-        let fresh = |at: Instant, span: Duration| now.saturating_duration_since(at) < span;
-        let liveness = |node: &NodeName| match self.seen.get(node) {
-            Some(_) if connected.contains(node) => Some(Liveness::Alive),
-            Some(at) if fresh(*at, OWNER_GRACE) => Some(Liveness::Away),
-            Some(_) | None if fresh(since, OWNER_LEAD) => Some(Liveness::Away),
-            Some(_) | None => None,
-        };
-        nodes.iter().filter_map(|node| Some((node.clone(), liveness(node)?))).collect()
+    /// At once when other nodes live; from time to time when objects changed.
+    fn is_due(&self, living: &Living, revision: Revision, now: Instant) -> bool {
+        let Some((known, of, at)) = &self.decided else { return true };
+        living != known || (revision != *of && now.duration_since(*at) >= OWNER_REVISIONS)
     }
 }
 
@@ -138,29 +129,30 @@ impl Surroundings for Ours {
         self.context.handle.status().leads()
     }
 
-    async fn nodes(&self) -> Result<Option<BTreeSet<NodeName>>, Error> {
-        let look = |state: &weft_core::State| {
-            // An owner whose service is gone goes by itself, with the service.
-            state.balanced_addresses().next()?;
+    fn revision(&self) -> Revision {
+        self.context.fanout.revision()
+    }
+
+    fn living(&self, now: Instant, since: Instant) -> Option<Living> {
+        self.context.pulses.living(now, since)
+    }
+
+    fn pardon(&self, span: Duration) {
+        self.context.pulses.pardon(span);
+    }
+
+    async fn decide(&self, living: Living) -> Result<Vec<AddressOwner>, Error> {
+        let look = move |state: &weft_core::State| {
             let active = state.nodes().values().filter(|node| node.state == NodeState::Active);
-            Some(active.map(|node| node.name.clone()).collect())
+            decide(state, &living.of(active.map(|node| &node.name)))
         };
         self.context.handle.query(look).await
     }
 
-    async fn connected(&self) -> Result<BTreeSet<NodeName>, Error> {
-        let answers = everybody(&self.context).await?;
-        let reports = answers.into_iter().flat_map(|answer| answer.nodes).filter(|report| report.connected);
-        Ok(reports.filter_map(|report| NodeName::new(report.node).ok()).collect())
-    }
-
-    async fn decide(&self, alive: BTreeMap<NodeName, Liveness>) -> Result<Vec<AddressOwner>, Error> {
-        self.context.handle.query(move |state| decide(state, &alive)).await
-    }
-
     async fn assign(&self, owners: Vec<AddressOwner>) -> Result<(), Error> {
         for owner in &owners {
-            tracing::info!(address = %owner.address, node = %owner.node, "a node answers for a load-balancer address");
+            let successor = owner.successor.as_ref().map(ToString::to_string).unwrap_or_default();
+            tracing::info!(address = %owner.address, node = %owner.node, successor, "a node answers for a load-balancer address");
         }
         let sequence = self.sequence.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mutation = v1::MutationId { client: self.client.0.to_vec().into(), sequence };
@@ -172,41 +164,48 @@ impl Surroundings for Ours {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{
+        collections::BTreeMap,
+        sync::{Mutex, atomic::AtomicU64, atomic::Ordering::Relaxed},
+    };
 
-    use weft_model::Revision;
+    use weft_core::owners::Liveness;
+    use weft_model::{NodeName, ReplicaId};
 
     use super::*;
-
-    fn names(text: &str) -> BTreeSet<NodeName> {
-        text.split_whitespace().map(|name| NodeName::new(name).unwrap()).collect()
-    }
-
-    fn check(lives: &mut Lives, connected: &str, now: Instant, expected: &str) {
-        let seen = lives.look(&names("n1 n2"), &names(connected), now);
-        let seen: Vec<String> = seen.iter().map(|(node, liveness)| format!("{node}:{liveness:?}")).collect();
-        assert_eq!(seen.join(" "), expected, "{connected}");
-    }
-
-    #[test]
-    fn a_node_is_alive_then_away_then_dead_and_nobody_is_dead_at_the_beginning() {
-        let mut lives = Lives::default();
-        let start = Instant::now();
-        check(&mut lives, "n1", start, "n1:Alive n2:Away");
-        let led = start + OWNER_LEAD;
-        check(&mut lives, "n1", led, "n1:Alive");
-        check(&mut lives, "n2", led + OWNER_GRACE / 2, "n1:Away n2:Alive");
-        check(&mut lives, "n2 n3", led + OWNER_GRACE, "n2:Alive");
-        lives.rest();
-        check(&mut lives, "", led + OWNER_GRACE, "n1:Away n2:Away");
-    }
+    use crate::pulses::PulseBoard;
 
     /// A replica that leads or not, with one address for whoever is alive first.
-    #[derive(Default)]
     struct Fake {
         leads: bool,
-        connected: &'static str,
-        assigned: Mutex<Vec<String>>,
+        board: PulseBoard,
+        revision: AtomicU64,
+        owner: Mutex<Option<NodeName>>,
+        decisions: AtomicU64,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            Self {
+                leads: true,
+                board: PulseBoard::new(ReplicaId(1)),
+                revision: AtomicU64::new(1),
+                owner: Mutex::default(),
+                decisions: AtomicU64::new(0),
+            }
+        }
+
+        fn hear(&self, name: &str, at: Instant) {
+            self.board.hear(&node(name), v1::PulseRequest { lasts_ms: 150, away: false }, at);
+        }
+
+        fn owner(&self) -> String {
+            self.owner.lock().unwrap().as_ref().map(ToString::to_string).unwrap_or_default()
+        }
+    }
+
+    fn node(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
     }
 
     impl Surroundings for Fake {
@@ -214,15 +213,25 @@ mod tests {
             self.leads
         }
 
-        async fn nodes(&self) -> Result<Option<BTreeSet<NodeName>>, Error> {
-            Ok(Some(names("n1 n2")))
+        fn revision(&self) -> Revision {
+            Revision(self.revision.load(Relaxed))
         }
 
-        async fn connected(&self) -> Result<BTreeSet<NodeName>, Error> {
-            Ok(names(self.connected))
+        fn living(&self, now: Instant, since: Instant) -> Option<Living> {
+            self.board.living(now, since)
         }
 
-        async fn decide(&self, alive: BTreeMap<NodeName, Liveness>) -> Result<Vec<AddressOwner>, Error> {
+        fn pardon(&self, span: Duration) {
+            self.board.pardon(span);
+        }
+
+        async fn decide(&self, living: Living) -> Result<Vec<AddressOwner>, Error> {
+            self.decisions.fetch_add(1, Relaxed);
+            let alive: BTreeMap<NodeName, Liveness> = living.of(&["n1", "n2"].map(node));
+            let old = self.owner.lock().unwrap().clone();
+            if old.as_ref().is_some_and(|old| alive.contains_key(old)) {
+                return Ok(Vec::new());
+            }
             let first = alive.into_iter().find(|(_, liveness)| *liveness == Liveness::Alive);
             let owner = |node| AddressOwner {
                 address: [192, 0, 2, 1].into(),
@@ -235,20 +244,62 @@ mod tests {
         }
 
         async fn assign(&self, owners: Vec<AddressOwner>) -> Result<(), Error> {
-            self.assigned.lock().unwrap().extend(owners.iter().map(|owner| owner.node.to_string()));
+            self.revision.fetch_add(1, Relaxed);
+            *self.owner.lock().unwrap() = owners.into_iter().next().map(|owner| owner.node);
             Ok(())
         }
     }
 
     #[tokio::test]
-    async fn only_a_leader_assigns_and_only_what_must_change() {
-        let mut lives = Lives::default();
-        for (leads, connected, goes_on, assigned) in
-            [(false, "n1", false, ""), (true, "", true, ""), (true, "n2", true, "n2")]
-        {
-            let fake = Fake { leads, connected, ..Fake::default() };
-            assert_eq!(look(&fake, &mut lives, Instant::now).await.unwrap(), goes_on);
-            assert_eq!(fake.assigned.lock().unwrap().join(" "), assigned, "{connected}");
+    async fn only_a_leader_that_hears_somebody_decides() {
+        let start = Instant::now();
+        let mut fake = Fake::new();
+        assert!(!Watch::default().look(&fake, start).await.unwrap(), "nobody was heard");
+        fake.hear("n1", start);
+        fake.leads = false;
+        assert!(!Watch::default().look(&fake, start).await.unwrap());
+        fake.leads = true;
+        assert!(Watch::default().look(&fake, start).await.unwrap());
+        assert_eq!(fake.owner(), "n1");
+    }
+
+    #[tokio::test]
+    async fn an_address_moves_within_a_look_of_the_last_sign_of_life_running_out() {
+        let start = Instant::now();
+        let (fake, mut watch) = (Fake::new(), Watch::default());
+        let mut moved = None;
+        for ms in (0..600).step_by(20) {
+            let now = start + Duration::from_millis(ms);
+            if ms <= 200 {
+                fake.hear("n1", now);
+            }
+            fake.hear("n2", now);
+            watch.look(&fake, now).await.unwrap();
+            if fake.owner() == "n2" {
+                moved.get_or_insert(ms);
+            }
         }
+        assert!(moved.is_some_and(|at| (350..=370).contains(&at)), "{moved:?}");
+        let decisions = fake.decisions.load(Relaxed);
+        assert!(decisions <= 6, "{decisions}: a look that finds nothing new asks nobody");
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_stood_still_blames_nobody() {
+        let start = Instant::now();
+        let (fake, mut watch) = (Fake::new(), Watch::default());
+        for ms in [0, 20, 40] {
+            fake.hear("n1", start + Duration::from_millis(ms));
+            watch.look(&fake, start + Duration::from_millis(ms)).await.unwrap();
+        }
+        let woken = start + Duration::from_secs(5);
+        fake.hear("n2", woken);
+        watch.look(&fake, woken).await.unwrap();
+        assert_eq!(fake.owner(), "n1", "what it says may still be in a buffer");
+        fake.hear("n2", woken + Duration::from_millis(150));
+        for ms in [20, 80, 140, 160] {
+            watch.look(&fake, woken + Duration::from_millis(ms)).await.unwrap();
+        }
+        assert_eq!(fake.owner(), "n2", "it had its time");
     }
 }

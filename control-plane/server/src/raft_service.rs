@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use futures_util::{
@@ -234,5 +235,14 @@ impl Raft for RaftService {
         self.member(&request)?;
         let answer = ask_here(&self.context, request.into_inner()).await.map_err(refuse)?;
         Ok(Response::new(answer.unwrap_or_default()))
+    }
+
+    async fn pulses(
+        &self,
+        request: Request<v1::PulsesRequest>,
+    ) -> Result<Response<v1::PulsesResponse>, Status> {
+        let from = self.member(&request)?;
+        self.context.pulses.hear_from(from, request.into_inner(), Instant::now());
+        Ok(Response::new(v1::PulsesResponse {}))
     }
 }

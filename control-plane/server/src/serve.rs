@@ -35,6 +35,7 @@ use crate::{
     owners::{Ours, keep_assigned},
     pace::Pace,
     peers::{Peers, Place},
+    pulses::{PulseBoard, pass_on},
     raft_log::logger,
     raft_service::RaftService,
     renewal::{identity_files, keep_renewed, renew},
@@ -95,6 +96,7 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
         peers: peers.clone(),
         fanout: Arc::new(Fanout::new(opened.replica.state().meta().revision)),
         reports: Arc::default(),
+        pulses: PulseBoard::new(who.id),
         asks: Asks::default(),
         authority: Arc::clone(&authority),
         id: who.id,
@@ -136,6 +138,7 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
         weft_rpc::serve(listener, shared, services, limits, ended).await.map_err(|e| e.envelope())
     });
     tasks.spawn("owners", keep_assigned(Ours::new(Arc::clone(&context))?, tasks.token()));
+    tasks.spawn("pulses", pass_on(Arc::clone(&context), tasks.token()));
     tasks.spawn("renewal", keep_renewed(identity, authority, data_dir, tasks.token()));
     tracing::info!(replica = %who.name, id = who.id.0, listen = %who.listen, cluster = %who.cluster, "serving");
     Ok(Serving { listen: who.listen, id: who.id, turns })
@@ -152,7 +155,7 @@ fn services(
     let (services, _) = Services::new()
         .admin(AdminService::new(Arc::clone(context)))
         .join(JoinService::new(Arc::clone(context)))
-        .sync(SyncService::new(Arc::clone(context)))
+        .sync(SyncService::new(Arc::clone(context), ended.clone()))
         .raft(raft)
         .health_and_reflection()
         .map_err(|e| e.envelope())?;

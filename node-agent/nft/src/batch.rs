@@ -103,6 +103,11 @@ impl Batch {
         self.messages.extend(element::messages(msg::DELSETELEM, table, set, elements));
     }
 
+    /// Removes all elements of a set of a table; none is fine.
+    pub fn flush_set(&mut self, table: &TableRef, set: &Set) {
+        self.messages.push(element::flush(msg::DELSETELEM, table, set));
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -3,6 +3,8 @@
 //! In: the `View` (what the fabric is) and `Facts` (what this host is). Out: typed steps that print, compare and replay as data.
 //! Not here: any call to the kernel (weft-kernel, weft-mesh) and the clock (retries belong to the agent).
 
+mod answer;
+mod duty;
 mod error;
 mod facts;
 mod findings;
@@ -20,6 +22,10 @@ mod way;
 #[cfg(test)]
 mod world;
 
+pub use answer::{
+    AWAKE, AWAKE_RESTART, answer_tables, guard_answers, is_awake, remove_answer_tables, stay_awake,
+};
+pub use duty::{Claim, DOUBT, Duties, Heard};
 pub use error::Error;
 pub use facts::{
     Facts, Feature, Features, Host, HostAddress, HostLink, HostRoute, LocalPod, MeshDevice, is_ours,

@@ -4,6 +4,8 @@
 
 /// Name of our nf_tables tables (`inet weft`, `bridge weft`).
 pub const NFT_TABLE: &str = "weft";
+/// Name of our nf_tables tables about answers on the link (`arp weft_link`, `ip6 weft_link`).
+pub const NFT_LINK_TABLE: &str = "weft_link";
 /// The pod bridge of a node.
 pub const BRIDGE: &str = "weftbr0";
 /// MAC of the pod bridge, the same on every node: the pods' gateway neighbour entry never changes.

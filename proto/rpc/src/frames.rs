@@ -12,15 +12,16 @@ use bytes::{BufMut, Bytes};
 use futures_util::{Stream, StreamExt, future::BoxFuture};
 use prost::Message;
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     body::Body,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     server::{Grpc, NamedService, ServerStreamingService},
 };
 use weft_proto::v1::{
     AnswerRequest, AnswerResponse, FindPodRequest, FindPodResponse, LeaseBlockRequest, LeaseBlockResponse,
-    PublishNodeRequest, PublishNodeResponse, PublishPodsRequest, PublishPodsResponse, ReportRequest,
-    ReportResponse, ReturnBlockRequest, ReturnBlockResponse, WatchRequest, WatchResponse,
+    PublishNodeRequest, PublishNodeResponse, PublishPodsRequest, PublishPodsResponse, PulseRequest,
+    PulseResponse, ReportRequest, ReportResponse, ReturnBlockRequest, ReturnBlockResponse, WatchRequest,
+    WatchResponse,
     sync_server::{Sync as GeneratedSync, SyncServer},
 };
 
@@ -87,6 +88,11 @@ pub trait SyncService: Send + Sync + 'static {
     async fn answer(&self, request: Request<AnswerRequest>) -> Result<Response<AnswerResponse>, Status>;
     /// Where the pod lives that owns a name.
     async fn find_pod(&self, request: Request<FindPodRequest>) -> Result<Response<FindPodResponse>, Status>;
+    /// Signs of life, until either side goes.
+    async fn pulse(
+        &self,
+        request: Request<Streaming<PulseRequest>>,
+    ) -> Result<Response<PulseResponse>, Status>;
 }
 
 /// The generated service over ours. Its `watch` decodes frames and is only reached by callers that don't come through
@@ -142,6 +148,13 @@ impl<T: SyncService> GeneratedSync for Adapter<T> {
 
     async fn find_pod(&self, request: Request<FindPodRequest>) -> Result<Response<FindPodResponse>, Status> {
         self.0.find_pod(request).await
+    }
+
+    async fn pulse(
+        &self,
+        request: Request<Streaming<PulseRequest>>,
+    ) -> Result<Response<PulseResponse>, Status> {
+        self.0.pulse(request).await
     }
 }
 

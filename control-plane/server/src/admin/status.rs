@@ -44,7 +44,7 @@ fn own_member(context: &Context) -> Member {
 }
 
 /// Status of everybody: one question to each other replica, all at once.
-pub(crate) async fn everybody(context: &Context) -> Result<Vec<v1::LocalStatusResponse>, Error> {
+pub(super) async fn everybody(context: &Context) -> Result<Vec<v1::LocalStatusResponse>, Error> {
     let own = local_status(context).await?;
     let questions = context.peers.clients().into_iter().map(|(id, mut client)| {
         let time = if context.peers.is_connected(id) { PEER_CALL } else { PEER_CALL_LOST };

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use futures_util::TryStreamExt;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 use weft_errors::{Coded, Error, INTERNAL};
 use weft_model::{Action, Answer, NodeName, NodeUid, PodReport};
 use weft_proto::{convert::family_from_wire, v1};
@@ -17,11 +18,13 @@ use crate::{
 /// Service Sync of one replica.
 pub(crate) struct SyncService {
     context: Arc<Context>,
+    /// The replica task has ended.
+    stop: CancellationToken,
 }
 
 impl SyncService {
-    pub(crate) const fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    pub(crate) const fn new(context: Arc<Context>, stop: CancellationToken) -> Self {
+        Self { context, stop }
     }
 
     /// The calling node, if it still takes part in the state that this replica has applied.
@@ -148,6 +151,23 @@ impl weft_rpc::SyncService for SyncService {
         let owner = admin::owner_of(&self.context, &wire.namespace, &wire.name, deadline).await;
         let node = owner.map_err(refuse)?.map(|pod| pod.node.to_string()).unwrap_or_default();
         Ok(Response::new(v1::FindPodResponse { node }))
+    }
+
+    async fn pulse(
+        &self,
+        request: Request<Streaming<v1::PulseRequest>>,
+    ) -> Result<Response<v1::PulseResponse>, Status> {
+        let (name, _) = self.node(&request).await?;
+        let mut pulses = request.into_inner();
+        loop {
+            let pulse = tokio::select! {
+                () = self.stop.cancelled() => break,
+                pulse = pulses.message() => pulse?,
+            };
+            let Some(pulse) = pulse else { break };
+            self.context.pulses.hear(&name, pulse, Instant::now());
+        }
+        Ok(Response::new(v1::PulseResponse {}))
     }
 }
 

@@ -27,9 +27,12 @@ fn allowed(service: &str, method: &str) -> Option<&'static str> {
         (
             "Sync",
             "Watch" | "Report" | "LeaseBlock" | "ReturnBlock" | "PublishPods" | "PublishNode" | "FindPod"
-            | "Answer",
+            | "Answer" | "Pulse",
         ) => "---y-",
-        ("Raft", "Messages" | "Snapshot" | "Propose" | "ReadIndex" | "LocalStatus" | "RelayAsk") => "----y",
+        (
+            "Raft",
+            "Messages" | "Snapshot" | "Propose" | "ReadIndex" | "LocalStatus" | "RelayAsk" | "Pulses",
+        ) => "----y",
         _ => return None,
     })
 }
@@ -94,7 +97,7 @@ async fn a_replica_that_is_no_member_is_not_heard() {
     let world = World::new().await;
     let part = Part::Replica { name: ReplicaName::new("cp-9").unwrap(), id: ReplicaId(9) };
     let stranger = world.as_part(&[1], part);
-    for method in ["Propose", "ReadIndex", "LocalStatus", "RelayAsk"] {
+    for method in ["Propose", "ReadIndex", "LocalStatus", "RelayAsk", "Pulses"] {
         let status = call(&stranger, "Raft", method).await.unwrap_err();
         assert_eq!(code(&status), "W7002", "{method}");
     }

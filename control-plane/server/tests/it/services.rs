@@ -174,9 +174,10 @@ async fn a_living_node_answers_for_the_address_of_a_load_balancer() {
     let world = World::new().await;
     let admin = world.admin(&[1]);
     let (n1, _) = world.join_node("n1").await;
-    let _stream = n1.sync().watch(v1::WatchRequest::default()).await.unwrap();
-    let report = v1::ReportRequest { status: Some(v1::NodeStatus::default()) };
-    n1.sync().report(with_deadline(report, CALL)).await.unwrap();
+    let (pulses, sent) = tokio::sync::mpsc::channel(1);
+    let stream =
+        tokio::spawn(async move { n1.sync().pulse(tokio_stream::wrappers::ReceiverStream::new(sent)).await });
+    pulses.send(v1::PulseRequest { lasts_ms: 20_000, away: false }).await.unwrap();
     apply(&admin, 1, BALANCED, |_| {}).await.unwrap();
     let deadline = tokio::time::Instant::now() + CALL;
     let owner = loop {
@@ -188,4 +189,6 @@ async fn a_living_node_answers_for_the_address_of_a_load_balancer() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     };
     assert_eq!((owner.node.as_str(), owner.address.to_string().as_str()), ("n1", "192.168.66.240"));
+    drop(pulses);
+    stream.await.unwrap().unwrap();
 }

@@ -48,6 +48,13 @@ pub(super) fn messages<'a>(
     messages
 }
 
+/// The message that removes all elements of a set, however many there are: a list that isn't there names all.
+pub(super) fn flush(kind: u8, table: &TableRef, set: &Set) -> Message {
+    let mut w = Writer::default();
+    w.string(attrs::LIST_TABLE, &table.name).string(attrs::LIST_SET, &set.name);
+    Message::whole_set(kind, SetRef { table: table.clone(), name: set.name.clone() }, w)
+}
+
 fn message(kind: u8, table: &TableRef, set: &Set, elements: Vec<&Element>) -> Message {
     let mut w = Writer::default();
     w.string(attrs::LIST_TABLE, &table.name).string(attrs::LIST_SET, &set.name);

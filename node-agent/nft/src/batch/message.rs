@@ -189,6 +189,12 @@ impl Message {
         Self { kind, flags, family, attributes: w.into_bytes(), subject: Subject::Elements(set, offsets) }
     }
 
+    /// All elements of a set, whatever they are.
+    pub(super) fn whole_set(kind: u8, set: SetRef, w: Writer) -> Self {
+        let table = set.table.clone();
+        Self::new(kind, &table, w, Object::Set(set))
+    }
+
     fn new(kind: u8, table: &TableRef, w: Writer, object: Object) -> Self {
         let (flags, family) = (flags_of(kind), table.family.number());
         Self { kind, flags, family, attributes: w.into_bytes(), subject: Subject::One(object) }
@@ -224,7 +230,9 @@ impl Message {
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = matches!(self.subject, Subject::One(_));
         let verb = match self.kind {
+            msg::DELSETELEM if whole => "flush",
             msg::DELTABLE | msg::DELCHAIN | msg::DELSETELEM => "delete",
             msg::DELRULE => "flush",
             _ => "add",

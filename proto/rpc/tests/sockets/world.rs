@@ -209,6 +209,13 @@ impl SyncService for Answers {
     ) -> Result<Response<v1::FindPodResponse>, Status> {
         Ok(Response::new(v1::FindPodResponse::default()))
     }
+
+    async fn pulse(
+        &self,
+        _: Request<weft_rpc::Streaming<v1::PulseRequest>>,
+    ) -> Result<Response<v1::PulseResponse>, Status> {
+        Ok(Response::new(v1::PulseResponse {}))
+    }
 }
 
 /// Asks the server who we are; the answer of Join works without a certificate.
