@@ -33,3 +33,14 @@ fn services_mean_what_kubernetes_says_in_every_kind_of_families() -> Result {
 fn services_mean_the_same_in_mode_routed() -> Result {
     in_family("routed", Family::Dual, everything)
 }
+
+#[test]
+fn pods_that_are_not_ready_or_end_get_no_connections() -> Result {
+    in_family("small", Family::Dual6, |fabric, cast| {
+        let stage = Stage::set(fabric, cast)?;
+        let checks = [services::probed, services::drained, services::health_ports];
+        let seen = checks.into_iter().try_for_each(|check| check(&stage).map(drop));
+        stage.strike()?;
+        seen
+    })
+}

@@ -152,9 +152,18 @@ impl Fabric {
 
     /// Applies Kubernetes-style text and waits until every reachable node has it in its kernel.
     pub fn apply(&self, text: &str) -> Result {
+        self.write(&["apply", "-f", "-", "--wait"], text)
+    }
+
+    /// Applies Kubernetes-style text; returns when it is stored.
+    pub fn store(&self, text: &str) -> Result {
+        self.write(&["apply", "-f", "-"], text)
+    }
+
+    fn write(&self, arguments: &[&str], text: &str) -> Result {
         let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
         let program = self.product.weft.to_string_lossy().into_owned();
-        let argv = [program.as_str(), "apply", "-f", "-", "--wait"];
+        let argv: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
         let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
         let limit = COMMAND + Duration::from_secs(5);
         let output = self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
@@ -168,9 +177,14 @@ impl Fabric {
 
     /// Runs a probe to its end and returns its document, also when it says that it did not work.
     pub fn probe(&self, place: Place, arguments: &[&str]) -> Result<Value> {
+        self.long_probe(place, arguments, PROBE)
+    }
+
+    /// As [`Fabric::probe`], with a deadline of its own.
+    pub fn long_probe(&self, place: Place, arguments: &[&str], within: Duration) -> Result<Value> {
         let argv = probe_argv(arguments)?;
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let output = self.client.run(place, &argv, PROBE)?;
+        let output = self.client.run(place, &argv, within)?;
         document(&output).with_context(|| format!("probe {}", arguments.join(" ")))
     }
 
@@ -178,7 +192,7 @@ impl Fabric {
     pub fn background(&self, place: Place, arguments: &[&str], env: &[(&str, &str)]) -> Result<Background> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let job = self.client.spawn(JobSpec { place, argv: probe_argv(arguments)?, env, stdin: None })?;
-        if matches!(arguments.first(), Some(&"serve" | &"watch")) {
+        if matches!(arguments.first(), Some(&"serve" | &"watch" | &"moments")) {
             let ready = until(PROBE, Duration::from_millis(2), || match job.output() {
                 Ok(output) if output.stdout.contains("\"ready\"") => Some(Ok(())),
                 Ok(output) if output.status != 0 => {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::talk::{connect, micros};
-use super::{MARKER, Target};
+use super::{MARKER, Target, usage};
 use crate::Result;
 
 const CHUNK: usize = 64 * 1024;
@@ -99,7 +99,7 @@ pub(super) fn put(target: &Target, bytes: u64) -> Result<Value> {
     let sent = hash.end();
     Ok(json!({
         "ok": sent == seen_hash, "bytes": bytes, "us": micros(took), "hash": sent, "hash_seen": seen_hash, "seen": seen,
-        "local": stream.local_addr()?.ip(),
+        "local": stream.local_addr()?.ip(), "usage": usage()?,
     }))
 }
 

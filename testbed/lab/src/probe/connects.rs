@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::Target;
+use super::{Target, usage};
 use crate::Result;
 
 /// Connects `count` times; the connections end at once, by reset, so that nothing waits for its end.
@@ -14,7 +14,7 @@ pub(super) fn run(target: &Target, count: u32) -> Result<Value> {
     let mut times =
         times(SocketAddr::new(target.address, target.port), count, Duration::from_millis(target.within))?;
     times.sort_unstable();
-    Ok(json!({"ok": true, "count": count, "p50_us": at(&times, 50), "p99_us": at(&times, 99)}))
+    Ok(json!({"ok": true, "count": count, "p50_us": at(&times, 50), "p99_us": at(&times, 99), "usage": usage()?}))
 }
 
 /// What each of `count` connections took, in the order of their making.

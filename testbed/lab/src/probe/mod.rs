@@ -4,7 +4,9 @@
 
 mod attach;
 mod bulk;
+mod clients;
 mod connects;
+mod moments;
 mod ping;
 mod serve;
 mod stream;
@@ -15,12 +17,14 @@ mod watch;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeVal;
 use serde_json::{Value, json};
 
 use crate::{Refusal, Result};
@@ -31,7 +35,8 @@ pub const MARKER: &[u8] = b"<weft-lab-marker:b4d1c0ffee5e:end>";
 /// A probe.
 #[derive(Debug, Subcommand)]
 pub enum Probe {
-    /// Servers until SIGTERM: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, icmp (hears echo requests).
+    /// Servers until SIGTERM: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, icmp (hears echo requests), alternate:PORT (HTTP: well and
+    /// ill in turn, and prints when), usage:PORT (HTTP: processor time of this process).
     Serve {
         /// What to serve.
         #[arg(required = true)]
@@ -87,6 +92,8 @@ pub enum Probe {
         #[arg(long, default_value_t = 1000)]
         count: u32,
     },
+    /// Many clients that connect to random ones of many addresses over HTTP; without --count until SIGTERM.
+    Clients(clients::Plan),
     /// Loads the tables of many services into this machine's kernel and connects through them.
     Tables {
         /// Whose tables.
@@ -101,6 +108,8 @@ pub enum Probe {
     },
     /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
     Watch,
+    /// When elements of nf_tables sets are made and removed here, line by line, until SIGTERM.
+    Moments,
     /// ICMP redirects received here.
     Redirects,
     /// Times a CNI plugin over many namespaces; its configuration stands on standard input.
@@ -147,7 +156,9 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Stream { target, rate } => stream::run(target, *rate, &stop),
         Probe::Connects { target, count } => connects::run(target, *count),
         Probe::Tables { system, services, backend } => tables::run(*system, *services, *backend),
+        Probe::Clients(plan) => clients::run(plan, &stop),
         Probe::Watch => watch::run(&stop),
+        Probe::Moments => moments::run(&stop),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),
     };
@@ -157,6 +168,19 @@ pub fn run(probe: &Probe) -> Result {
     };
     print(&document)?;
     if ok { Ok(()) } else { Err(Refusal::Ended(1).into()) }
+}
+
+/// The wall clock in microseconds: what processes of different namespaces have in common.
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Processor time of this process so far, microseconds.
+fn usage() -> Result<Value> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let us = |time: TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    Ok(json!({"user_us": us(usage.user_time()), "system_us": us(usage.system_time())}))
 }
 
 /// One line on standard output.

@@ -1,9 +1,11 @@
-//! Servers for probes: http answers with what it saw as JSON, tcp and udp echo after the client's address, bulk hashes what it gets.
+//! Servers for probes: http answers with what it saw as JSON, tcp and udp echo after the client's address, bulk hashes what it gets,
+//! alternate answers readiness probes with yes and no in turn, usage says what the process has cost.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,7 +14,7 @@ use nix::sys::socket::{
 };
 use serde_json::json;
 
-use super::{Stop, bulk, print};
+use super::{Stop, bulk, now_us, print, usage};
 use crate::{Refusal, Result};
 
 /// A connection that says nothing for this long is closed.
@@ -27,10 +29,12 @@ pub(super) fn run(what: &[String], stop: &Stop) -> Result {
             Some(("http", Ok(port))) => listen(port, http)?,
             Some(("tcp", Ok(port))) => listen(port, echo)?,
             Some(("bulk", Ok(port))) => listen(port, bulk::serve)?,
+            Some(("alternate", Ok(port))) => listen(port, alternate)?,
+            Some(("usage", Ok(port))) => listen(port, tell_usage)?,
             Some(("udp", Ok(port))) => datagrams(port)?,
             None if one == "icmp" => hear_echo_requests()?,
             _ => bail!(Refusal::Usage(format!(
-                "serve {one:?}: http:PORT, tcp:PORT, udp:PORT, bulk:PORT or icmp"
+                "serve {one:?}: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, alternate:PORT, usage:PORT or icmp"
             ))),
         }
     }
@@ -91,6 +95,33 @@ fn http(mut stream: TcpStream, peer: SocketAddr) -> Result {
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )?;
+    Ok(())
+}
+
+/// Reads a request to the end of its head.
+fn hear_head(stream: &TcpStream) -> Result {
+    for line in BufReader::new(stream.take(LARGEST_HEAD)).lines() {
+        if line?.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn tell_usage(mut stream: TcpStream, _: SocketAddr) -> Result {
+    hear_head(&stream)?;
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", usage()?)?;
+    Ok(())
+}
+
+/// Well and ill in turn; the moment before each answer is printed.
+fn alternate(mut stream: TcpStream, _: SocketAddr) -> Result {
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    hear_head(&stream)?;
+    let is_well = TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+    let status = if is_well { "200 OK" } else { "503 Service Unavailable" };
+    print(&json!({"at_us": now_us(), "well": is_well}))?;
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// Watches until a signal comes; prints `ready` once nothing can be missed any more.
 pub(super) fn run(stop: &Stop) -> Result<Value> {
     let route = open(SockProtocol::NetlinkRoute, &ROUTE_GROUPS)?;
-    let nft = open(SockProtocol::NetlinkNetFilter, &[NFT_GROUP])?;
+    let nft = open_nft()?;
     print(&json!("ready"))?;
     let mut counts = BTreeMap::<&'static str, u64>::new();
     let mut kept = Vec::new();
@@ -49,6 +49,11 @@ pub(super) fn run(stop: &Stop) -> Result<Value> {
             return Ok(json!({"ok": !lost, "counts": counts, "events": kept, "lost": lost}));
         }
     }
+}
+
+/// Notifications of nf_tables.
+pub(super) fn open_nft() -> Result<OwnedFd> {
+    open(SockProtocol::NetlinkNetFilter, &[NFT_GROUP])
 }
 
 fn open(protocol: SockProtocol, groups: &[u32]) -> Result<OwnedFd> {

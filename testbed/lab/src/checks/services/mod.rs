@@ -1,9 +1,11 @@
 //! Services: the semantics table of Kubernetes walked with real packets, and what happens while backends come and go.
 
 mod change;
+mod readiness;
 mod stage;
 mod table;
 
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
+pub use readiness::{drained, health_ports, probed};
 pub use stage::Stage;
 pub use table::{cluster_addresses, hairpin, node_ports};

@@ -69,13 +69,17 @@ impl<'a> Stage<'a> {
 
     /// Waits until every node has the present state in its kernel, and `name` so many ready endpoints in each family.
     pub(super) fn wait_for(&self, name: &str, ready: usize) -> Result {
-        let families = self.one.addresses().len();
+        self.wait_for_ready(name, ready * self.one.addresses().len())
+    }
+
+    /// As [`Stage::wait_for`], of all families together.
+    pub(super) fn wait_for_ready(&self, name: &str, ready: usize) -> Result {
         crate::checks::eventually(std::time::Duration::from_secs(5), || {
             let item = self.fabric.weft_json(&["get", "endpoints", name])?;
             let listed = item["endpoints"].as_array().map_or(0, |all| {
-                all.iter().filter(|endpoint| endpoint["conditions"]["ready"] != false).count()
+                all.iter().filter(|endpoint| endpoint["ready"] == true).count()
             });
-            ensure!(listed == ready * families, "{name} has {listed} endpoints: {item}");
+            ensure!(listed == ready, "{name} has {listed} endpoints: {item}");
             Ok(())
         })?;
         self.fabric.settle()

@@ -15,11 +15,11 @@ const REST: Duration = Duration::from_secs(10);
 /// Jiffies a second (`getconf CLK_TCK`, fixed by the kernel's ABI).
 const JIFFIES: f64 = 100.0;
 
-/// Prints resident KiB and used jiffies of the daemon of a program that runs in this machine.
+/// Prints resident KiB, the most that it ever was, and used jiffies of the daemon of a program that runs in this machine.
 const LOOK: &str = r#"for d in /proc/[0-9]*; do
   case "$(readlink $d/exe)" in */PROGRAM) ;; *) continue ;; esac
   case "$(tr '\0' ' ' < $d/cmdline)" in *" run "*) ;; *) continue ;; esac
-  grep VmRSS $d/status | tr -dc '0-9'; echo
+  grep -E 'VmRSS|VmHWM' $d/status | sort -r | tr -dc '0-9\n'
   cut -d' ' -f14,15 $d/stat
 done"#;
 
@@ -55,10 +55,7 @@ fn changes(fabric: &Fabric) -> Result<Vec<Row>> {
     }
     let mut way = Row::new("weft", "change_to_kernels", "ms");
     way.rounds = changed.rounds.iter().zip(&unchanged.rounds).map(|(with, without)| with - without).collect();
-    let mut worst = Row::new("weft", "change_to_kernels_p99", "ms");
-    let mut sorted = way.rounds.clone();
-    sorted.sort_by(f64::total_cmp);
-    worst.rounds.extend(sorted.get(sorted.len() * 99 / 100));
+    let worst = way.p99("change_to_kernels_p99");
     Ok(vec![changed, unchanged, way, worst])
 }
 
@@ -72,16 +69,7 @@ fn rest(fabric: &Fabric) -> Result<Vec<Row>> {
         ("n2", "weft-agent"),
         ("n3", "weft-agent"),
     ];
-    let look = |machine: &str, program: &str| -> Result<(f64, f64)> {
-        let script = LOOK.replace("PROGRAM", program);
-        let text = fabric.on(on(machine), &["sh", "-c", &script])?.success("a look at a daemon")?;
-        let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-        let [resident, user, system] = numbers.as_slice() else {
-            anyhow::bail!("{program} on {machine}: {text:?}");
-        };
-        Ok((resident / 1024.0, (user + system) / JIFFIES))
-    };
-    let before = machines.iter().map(|(m, p)| look(m, p)).collect::<Result<Vec<_>>>()?;
+    let before = machines.iter().map(|(m, p)| look(fabric, m, p)).collect::<Result<Vec<_>>>()?;
     let begin = Instant::now();
     crate::wait::pass(REST);
     let span = begin.elapsed().as_secs_f64();
@@ -91,14 +79,36 @@ fn rest(fabric: &Fabric) -> Result<Vec<Row>> {
     {
         let (mut resident, mut idle) =
             (Row::new("weft", memory, "MiB"), Row::new("weft", cpu, "% of a core"));
-        for ((machine, own), (_, used)) in
+        for ((machine, own), Daemon { seconds: used, .. }) in
             machines.iter().zip(&before).filter(|((_, own), _)| *own == program)
         {
-            let (now, spent) = look(machine, own).context("the second look")?;
-            resident.rounds.push(now);
-            idle.rounds.push((spent - used) / span * 100.0);
+            let now = look(fabric, machine, own).context("the second look")?;
+            resident.rounds.push(now.resident);
+            idle.rounds.push((now.seconds - used) / span * 100.0);
         }
         rows.extend([resident, idle]);
     }
     Ok(rows)
+}
+
+/// What a daemon costs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Daemon {
+    /// Resident memory, MiB.
+    pub(super) resident: f64,
+    /// The most that it ever was, MiB.
+    pub(super) most: f64,
+    /// Processor time so far, seconds.
+    pub(super) seconds: f64,
+}
+
+/// Looks at the daemon of a program on a machine.
+pub(super) fn look(fabric: &Fabric, machine: &str, program: &str) -> Result<Daemon> {
+    let script = LOOK.replace("PROGRAM", program);
+    let text = fabric.on(on(machine), &["sh", "-c", &script])?.success("a look at a daemon")?;
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let [resident, most, user, system] = numbers.as_slice() else {
+        anyhow::bail!("{program} on {machine}: {text:?}");
+    };
+    Ok(Daemon { resident: resident / 1024.0, most: most / 1024.0, seconds: (user + system) / JIFFIES })
 }

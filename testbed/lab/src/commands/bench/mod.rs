@@ -1,6 +1,7 @@
 //! `bench`: measurements against a comparison row from the same run, as JSON or a table.
 
 mod fabric;
+mod live;
 mod services;
 
 use std::process::Command;
@@ -59,9 +60,9 @@ const ALL: [(&str, &str, u16, u16, Measure); 4] = [
     (
         "services",
         "loading, changing and passing the tables of many services, against kube-proxy's nftables layout; processor time through a \
-         service, against straight to the pod",
-        2,
-        1,
+         service, against straight to the pod; how soon a withdrawn endpoint is out of every kernel, and what many services need",
+        3,
+        3,
         services::measure,
     ),
     ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", 2, 1, cni),
@@ -99,7 +100,7 @@ impl Bench {
             Format::Text => rows.iter().try_for_each(|row| {
                 let (median, least, most) = row.summary();
                 print(format_args!(
-                    "{:<8} {:<22} {median:>9.3} {} ({least:.3} to {most:.3})",
+                    "{:<17} {:<28} {median:>9.3} {} ({least:.3} to {most:.3})",
                     row.system, row.metric, row.unit
                 ))
             }),
@@ -108,6 +109,14 @@ impl Bench {
 }
 
 impl Row {
+    /// The 99th percentile of the rounds, as a row of its own.
+    fn p99(&self, metric: &'static str) -> Self {
+        let mut sorted = self.rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rounds = sorted.get(sorted.len() * 99 / 100).copied().into_iter().collect();
+        Self { metric, rounds, ..Self::new(self.system, metric, self.unit) }
+    }
+
     fn new(system: &'static str, metric: &'static str, unit: &'static str) -> Self {
         Self { system, metric, unit, rounds: Vec::new() }
     }

@@ -1,12 +1,12 @@
-//! `bench services`: loading, changing and passing the tables of many services, beside kube-proxy's layout; and what a packet
-//! costs through a service and straight to the pod.
+//! `bench services`: loading, changing and passing the tables of many services, beside kube-proxy's layout; what a packet costs
+//! through a service and straight to the pod; and the way of changes in a fabric (`live.rs`).
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::{ROUNDS, Row};
+use super::{ROUNDS, Row, live};
 use crate::checks::{BULK, TCP};
 use crate::fabric::{Pod, on};
 use crate::{Fabric, Result};
@@ -18,23 +18,31 @@ const OURS: [(&str, [&str; 4]); 4] = [
     ("10000", ["load_10000", "add_at_10000", "connect_p50_at_10000", "connect_p99_at_10000"]),
     ("30000", ["load_30000", "add_at_30000", "connect_p50_at_30000", "connect_p99_at_30000"]),
 ];
+/// What a round of a size says, in the order of the metrics.
+const KEYS: [(&str, &str); 4] =
+    [("load_ms", "ms"), ("add_p50_ms", "ms"), ("connect_p50_us", "us"), ("connect_p99_us", "us")];
 /// Sizes at which the other layout can be loaded in reasonable time.
 const PEERS: usize = 2;
+/// Deadline of a round: the other layout needs long to load and to clear.
+const ROUND: Duration = Duration::from_secs(120);
 /// Rounds of what costs processor time.
 const COST_ROUNDS: usize = 9;
 /// Bytes of one such round.
 const BYTES: f64 = 1e9;
 /// Connections of one such round.
-const CONNECTIONS: &str = "3000";
+const CONNECTIONS: &str = "5000";
+/// Where the server tells what it has cost.
+const USAGE: &str = "9009";
 
 /// Measures.
 pub(super) fn measure(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
     let mut rows = tables(fabric)?;
     rows.extend(cost(fabric)?);
+    rows.extend(live::measure(fabric)?);
     Ok(rows)
 }
 
-/// On a machine that is no node: its kernel has no tables of ours but those of the probe.
+/// On a machine that is no node: its kernel has no tables of ours but those of the probe. Sizes take turns in each round.
 fn tables(fabric: &Fabric) -> Result<Vec<Row>> {
     let outside = on(&fabric.outside());
     let backend = fabric.machine("n2")?.v4.context("n2 has no IPv4 address")?;
@@ -43,42 +51,58 @@ fn tables(fabric: &Fabric) -> Result<Vec<Row>> {
         .on(outside.clone(), &["ip", "route", "replace", "10.112.0.0/14", "dev", "eth0"])?
         .success("ip route")?;
     let target = format!("{backend}:{TCP}");
-    let mut rows = Vec::new();
-    for (position, (size, metrics)) in OURS.into_iter().enumerate() {
-        let systems: &[(&'static str, &str)] = if position < PEERS {
-            &[("weft", "weft"), ("kube-proxy-layout", "kube-proxy")]
-        } else {
-            &[("weft", "weft")]
-        };
-        let mut of_size: Vec<Row> = systems
-            .iter()
-            .flat_map(|(system, _)| {
-                let units = ["ms", "ms", "us", "us"];
-                metrics.into_iter().zip(units).map(|(metric, unit)| Row::new(system, metric, unit))
-            })
-            .collect();
-        for _ in 0..ROUNDS {
-            for (index, (_, word)) in systems.iter().enumerate() {
-                let seen = fabric
-                    .probe(outside.clone(), &["tables", word, "--services", size, "--backend", &target])?;
-                for (column, key) in
-                    ["load_ms", "add_p50_ms", "connect_p50_us", "connect_p99_us"].iter().enumerate()
-                {
-                    let value = seen[key].as_f64().with_context(|| format!("no {key} in {seen}"))?;
-                    of_size[index * 4 + column].rounds.push(value);
-                }
-            }
+    let mut runs = Vec::new();
+    for (place, (size, metrics)) in OURS.into_iter().enumerate() {
+        runs.push(Run::new("weft", "weft", size, metrics));
+        if place < PEERS {
+            runs.push(Run::new("kube-proxy-layout", "kube-proxy", size, metrics));
         }
-        rows.extend(of_size);
+    }
+    let mut flat = Row::new("weft", "connect_p50_30000_by_10", "x");
+    for _ in 0..ROUNDS {
+        for run in &mut runs {
+            run.round(fabric, &target)?;
+        }
+        let last = |size: &str| {
+            let run = runs.iter().find(|run| run.system == "weft" && run.size == size)?;
+            run.rows[2].rounds.last().copied()
+        };
+        let (few, many) = (last("10").context("no round")?, last("30000").context("no round")?);
+        flat.rounds.push(many / few);
     }
     server.stop().ok();
-    Ok(rows)
+    Ok(runs.into_iter().flat_map(|run| run.rows).chain([flat]).collect())
 }
 
-/// Processor time of the whole machine, through a virtual address and straight to the pod behind it, on one node.
+/// One system at one size.
+struct Run {
+    system: &'static str,
+    size: &'static str,
+    rows: Vec<Row>,
+}
+
+impl Run {
+    fn new(name: &'static str, system: &'static str, size: &'static str, metrics: [&'static str; 4]) -> Self {
+        let rows = metrics.into_iter().zip(KEYS).map(|(metric, (_, unit))| Row::new(name, metric, unit));
+        Self { system, size, rows: rows.collect() }
+    }
+
+    fn round(&mut self, fabric: &Fabric, target: &str) -> Result {
+        let arguments = ["tables", self.system, "--services", self.size, "--backend", target];
+        let seen = fabric.long_probe(on(&fabric.outside()), &arguments, ROUND)?;
+        for (row, (key, _)) in self.rows.iter_mut().zip(KEYS) {
+            row.rounds.push(seen[key].as_f64().with_context(|| format!("no {key} in {seen}"))?);
+        }
+        Ok(())
+    }
+}
+
+/// Processor time of client, server and the kernel's network threads, through a virtual address and straight to the pod behind it,
+/// on one node.
 fn cost(fabric: &Fabric) -> Result<Vec<Row>> {
     let client = fabric.pod("n1", "client", &[])?;
-    let server = fabric.labelled_pod("n1", "server", &[("bench", "services")], &["tcp:9000", "bulk:9002"])?;
+    let serve = ["tcp:9000", "bulk:9002", "usage:9009"];
+    let server = fabric.labelled_pod("n1", "server", &[("bench", "services")], &serve)?;
     fabric.apply(
         "apiVersion: v1\nkind: Service\nmetadata: {name: bench}\nspec:\n  selector: {bench: services}\n  ports:\n  \
          - {name: tcp, port: 9000}\n  - {name: bulk, port: 9002}\n",
@@ -86,53 +110,101 @@ fn cost(fabric: &Fabric) -> Result<Vec<Row>> {
     let service = fabric.weft_json(&["get", "service", "bench"])?;
     let through = service["spec"]["clusterIP"].as_str().context("no clusterIP")?.to_owned();
     let straight = server.addresses().iter().find(|a| a.is_ipv4()).context("no IPv4 address")?.to_string();
-    let mut rows = vec![
-        Row::new("weft", "cpu_per_gb", "s"),
-        Row::new("weft", "cpu_per_connection", "us"),
-        Row::new("straight", "cpu_per_gb", "s"),
-        Row::new("straight", "cpu_per_connection", "us"),
-    ];
+    let sides = Sides { fabric, client: &client, server: &straight };
+    let mut rows = Vec::new();
+    for system in ["weft", "straight"] {
+        rows.push(Row::new(system, "cpu_per_gb", "s"));
+        rows.push(Row::new(system, "kernel_cpu_per_gb", "s"));
+        rows.push(Row::new(system, "cpu_per_connection", "us"));
+        rows.push(Row::new(system, "kernel_cpu_per_connection", "us"));
+    }
     for round in 0..COST_ROUNDS {
-        let mut order = [(0, &through), (2, &straight)];
+        let mut order = [(0, &through), (4, &straight)];
         if round % 2 == 1 {
             order.reverse();
         }
         for (first, to) in order {
-            rows[first].rounds.push(bulk(fabric, &client, to)?);
-            rows[first + 1].rounds.push(connections(fabric, &client, to)?);
+            let bulk = sides.bulk(to)?;
+            let connections = sides.connections(to)?;
+            let values = [bulk.all, bulk.kernel, connections.all, connections.kernel];
+            rows[first..].iter_mut().zip(values).for_each(|(row, value)| row.rounds.push(value));
         }
     }
+    fabric.weft(&["delete", "service", "bench"])?.success("weft delete service")?;
+    fabric.detach(&client)?;
+    fabric.detach(&server)?;
     Ok(rows)
 }
 
-fn bulk(fabric: &Fabric, client: &Pod, to: &str) -> Result<f64> {
-    let bytes = format!("{BYTES:.0}");
-    let (seen, seconds) =
-        spent(|| fabric.probe(client.place(), &["put", to, BULK, "--bytes", &bytes, "--within", "30000"]))?;
-    ensure!(seen["ok"] == true, "the transfer failed: {seen}");
-    Ok(seconds / (BYTES / 1e9))
+/// Processor time.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    all: f64,
+    kernel: f64,
 }
 
-fn connections(fabric: &Fabric, client: &Pod, to: &str) -> Result<f64> {
-    let (seen, seconds) =
-        spent(|| fabric.probe(client.place(), &["connects", to, TCP, "--count", CONNECTIONS]))?;
-    ensure!(seen["ok"] == true, "connections failed: {seen}");
-    Ok(seconds * 1e6 / CONNECTIONS.parse::<f64>()?)
+/// Two pods of a node.
+struct Sides<'a> {
+    fabric: &'a Fabric,
+    client: &'a Pod,
+    /// Straight address of the server.
+    server: &'a str,
 }
 
-/// Runs `work`; its value and the processor time that the machine spent meanwhile, in seconds.
-fn spent(work: impl FnOnce() -> Result<Value>) -> Result<(Value, f64)> {
-    let before = busy()?;
-    let value = work()?;
-    Ok((value, busy()? - before))
+impl Sides<'_> {
+    /// Seconds per gigabyte.
+    fn bulk(&self, to: &str) -> Result<Spent> {
+        let bytes = format!("{BYTES:.0}");
+        let us = self.spent(&["put", to, BULK, "--bytes", &bytes, "--within", "30000"])?;
+        let scale = 1e-6 / (BYTES / 1e9);
+        Ok(Spent { all: us.all * scale, kernel: us.kernel * scale })
+    }
+
+    /// Microseconds per connection.
+    fn connections(&self, to: &str) -> Result<Spent> {
+        let us = self.spent(&["connects", to, TCP, "--count", CONNECTIONS])?;
+        let count = CONNECTIONS.parse::<f64>()?;
+        Ok(Spent { all: us.all / count, kernel: us.kernel / count })
+    }
+
+    /// Microseconds of processor time of both sides; packets of pods of one node are carried by whoever sends them, or by the kernel's
+    /// own thread when there are too many.
+    fn spent(&self, arguments: &[&str]) -> Result<Spent> {
+        let (server, threads) = (self.server_usage()?, network_threads()?);
+        let seen = self.fabric.long_probe(self.client.place(), arguments, ROUND)?;
+        ensure!(seen["ok"] == true, "{arguments:?} failed: {seen}");
+        let client = usage(&seen["usage"])?;
+        let (server_after, threads_after) = (self.server_usage()?, network_threads()?);
+        let kernel = client.kernel + server_after.kernel - server.kernel + threads_after - threads;
+        let all = client.all + server_after.all - server.all + threads_after - threads;
+        Ok(Spent { all, kernel })
+    }
+
+    fn server_usage(&self) -> Result<Spent> {
+        let seen = self.fabric.probe(self.client.place(), &["http", self.server, USAGE])?;
+        usage(&seen["body"])
+    }
 }
 
-/// Seconds that all processors were busy since boot: all columns of `/proc/stat` but idle and iowait.
-fn busy() -> Result<f64> {
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let text = std::fs::read_to_string("/proc/stat")?;
-    let line = text.lines().next().context("an empty /proc/stat")?;
-    let columns: Vec<f64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
-    let busy: f64 = columns.iter().enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).map(|(_, n)| n).sum();
-    Ok(busy / TICKS_PER_SECOND)
+fn usage(value: &Value) -> Result<Spent> {
+    let of = |key: &str| value[key].as_f64().with_context(|| format!("no {key} in {value}"));
+    let (user, kernel) = (of("user_us")?, of("system_us")?);
+    Ok(Spent { all: user + kernel, kernel })
+}
+
+/// Microseconds of processor time of the threads that carry packets when there are too many at once (`ksoftirqd`).
+fn network_threads() -> Result<f64> {
+    const US_PER_TICK: f64 = 10_000.0;
+    let mut ticks = 0.0;
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        // Others end while we look.
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        let Some((name, rest)) = stat.split_once(')') else { continue };
+        if name.contains("(ksoftirqd/") {
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let of = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
+            ticks += of(11).context("no utime")? + of(12).context("no stime")?;
+        }
+    }
+    Ok(ticks * US_PER_TICK)
 }

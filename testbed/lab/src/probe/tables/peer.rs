@@ -18,9 +18,9 @@ pub(super) struct KubeProxy<'a> {
 /// What all services share.
 const BASE: &str = "table ip kube-proxy {
   map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
+  chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }
   chain nat-output { type nat hook output priority -100; policy accept; jump services; }
   chain nat-prerouting { type nat hook prerouting priority -100; policy accept; jump services; }
-  chain services { ip daddr . meta l4proto . th dport vmap @service-ips }
 }
 ";
 
