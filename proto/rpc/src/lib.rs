@@ -3,6 +3,7 @@
 //! Besides generated code this is the only crate with tonic; what others need of it is exported here. Not here: what
 //! calls mean (services are implemented elsewhere), issuing certificates (weft-trust).
 
+mod breakable;
 mod caller;
 mod client;
 mod error;
@@ -29,7 +30,7 @@ pub use limits::{DETAILS_LIMIT, Limits, MESSAGE_LIMIT};
 pub use local::{local_channel, serve_local};
 pub use probe::{check_grpc_health, tls_with_anybody};
 pub use rustls_pki_types::{CertificateDer, ServerName};
-pub use server::serve;
+pub use server::{Place, Places, Replaces, serve};
 pub use services::{Health, Services};
 pub use status::{error_of, status_of};
 pub use tls::Trust;

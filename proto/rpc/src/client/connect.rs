@@ -10,9 +10,10 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use weft_model::Holder;
 
-use super::{Connected, Shared, io::ClientIo};
+use super::{Connected, Shared};
 use crate::{
     Attempt, Error,
+    breakable::Breakable,
     limits::USER_TIMEOUT,
     tls::{Refused, client_config},
 };
@@ -28,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Connects to one of the endpoints; at most about 4 s + 0.3 s per endpoint.
-pub(super) async fn connect(shared: &Shared) -> Result<ClientIo, Error> {
+pub(super) async fn connect(shared: &Shared) -> Result<Breakable<Stream, ()>, Error> {
     let not_before = shared.place().not_before;
     if let Some(not_before) = not_before {
         tokio::time::sleep_until(not_before).await;
@@ -45,7 +46,7 @@ pub(super) async fn connect(shared: &Shared) -> Result<ClientIo, Error> {
             place.kill = kill.clone();
             place.failed_rounds = 0;
             place.not_before = None;
-            Ok(ClientIo::new(stream, kill))
+            Ok(Breakable::new(stream, kill.cancelled_owned(), io::ErrorKind::ConnectionAborted, ()))
         }
         Err(failures) => {
             let mut place = shared.place();

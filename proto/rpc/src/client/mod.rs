@@ -1,7 +1,6 @@
 //! Channels: one connection at a time to one of several replicas; a broken one is replaced by the next call.
 
 mod connect;
-mod io;
 
 use std::{
     fmt,

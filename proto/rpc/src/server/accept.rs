@@ -16,7 +16,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    io::{End, ServerIo},
+    io::{End, ServerIo, accepted},
     places::{Place, Places, Replaces},
 };
 use crate::{
@@ -88,7 +88,7 @@ impl Acceptor {
         let life = stranger.as_ref().map(|place| (self.limits.stranger_life, place.lost().clone()));
         let end = End { kill: self.kill.clone(), life };
         let connection = Connection { peer, caller: caller.map(Arc::new).map_err(Arc::new) };
-        Some(ServerIo::new(tls, connection, end, (permit, stranger)))
+        Some(accepted(tls, connection, end, (permit, stranger)))
     }
 
     /// TLS, with a shorter deadline for the first word of the client: until then a connection costs it nothing.

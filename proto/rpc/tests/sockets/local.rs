@@ -84,8 +84,8 @@ async fn a_local_socket_that_somebody_deleted_is_served_again() {
         async move { serve_at(&path, &stop).await }
     });
     wait::until(LIMIT, "the agent answers", async || node_name(&path).await).await.unwrap();
+    // Whether a call in between finds nobody is a matter of milliseconds: who answers afterwards is under the name again.
     fs::remove_dir_all(&run).unwrap();
-    assert_eq!(node_name(&path).await, None);
     wait::until(LIMIT, "the agent answers again", async || node_name(&path).await).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     stop.cancel();
