@@ -124,6 +124,14 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft ping web-0 db-0 --size 1372 --df",
         ],
     ),
+    (
+        "trace",
+        [
+            "weft trace shop/web-0 cart.shop:80",
+            "weft trace shop/web-0 stats.shop:8125/udp --probe",
+            "weft trace web-0 10.128.7.4:443 -o json",
+        ],
+    ),
     ("context", ["weft context", "weft context use prod", "weft context show"]),
     ("context list", ["weft context list", "weft context list -o json", "weft contexts"]),
     ("context use", ["weft context use prod", "weft context use lab-default", "weft context use prod -q"]),

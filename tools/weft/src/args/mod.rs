@@ -6,6 +6,7 @@ mod node;
 mod object;
 mod probe;
 mod service;
+mod trace;
 mod value;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -14,6 +15,7 @@ pub(crate) use cluster::{ContextCommand, Init, Token};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
 pub(crate) use service::{Create, NewService, Service};
+pub(crate) use trace::{Destination, Trace};
 pub(crate) use value::{Expect, pod_name};
 
 use crate::output::Format;
@@ -165,6 +167,8 @@ pub(crate) enum Command {
     },
     /// Real echo packets from a pod to a pod or an address
     Ping(Ping),
+    /// The way of a pod's packet: service, backends, source, route; with --probe a real one
+    Trace(Trace),
     /// Contexts of this user
     #[command(visible_alias = "contexts")]
     Context {

@@ -24,6 +24,7 @@ mod schema;
 mod service;
 mod status;
 mod token;
+mod trace;
 mod version;
 mod wait;
 
@@ -80,6 +81,7 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         }
         Command::Ipam { command } => ipam::run(command.unwrap_or(Ipam::Show), &run).await,
         Command::Ping(args) => ping::run(&args, &run).await,
+        Command::Trace(args) => trace::run(&args, &run).await,
         Command::Context { command } => context::run(command.unwrap_or(ContextCommand::List), &run).await,
         Command::Explain(args) => explain::run(&args, &run),
         Command::Completion { shell } => {

@@ -60,14 +60,16 @@ async fn targets(to: &str, session: &Session, sender: &Value) -> Outcome<Vec<IpA
     Ok(targets)
 }
 
-fn named(text: &str, field: &str, session: &Session) -> Outcome<PodName> {
+/// A pod's name as it was typed for an argument.
+pub(super) fn named(text: &str, field: &str, session: &Session) -> Outcome<PodName> {
     pod_name(text, session.namespace()).map_err(|e| {
         let error = Error::new(&USAGE, e.to_string()).field(field);
-        error.try_this("name a pod as NAME or NAMESPACE/NAME", "weft ping --help").into()
+        error.try_this("name a pod as NAME or NAMESPACE/NAME", "weft get pods -A").into()
     })
 }
 
-fn addresses(pod: &Value) -> Vec<IpAddr> {
+/// Addresses of a pod, primary family first.
+pub(super) fn addresses(pod: &Value) -> Vec<IpAddr> {
     pod.pointer("/status/podIPs")
         .and_then(Value::as_array)
         .into_iter()
