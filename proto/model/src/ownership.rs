@@ -56,6 +56,14 @@ pub const GATEWAY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0,
 pub const CONTROL_PORT: u16 = 7443;
 /// Port on which a node's agent answers whether services work there, as kube-proxy does (`--healthz-bind-address`).
 pub const NODE_HEALTH_PORT: u16 = 10256;
+/// Where clouds serve what is for a machine alone, beside the link-local ranges: Alibaba's metadata, then those of Amazon, Google and
+/// Oracle in IPv6. Azure's 168.63.129.16 is left out: it is also the only server of names there.
+pub const CLOUD_METADATA: [std::net::IpAddr; 4] = [
+    std::net::IpAddr::V4(std::net::Ipv4Addr::new(100, 100, 100, 200)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+];
 /// Bytes that WireGuard adds to a packet beside the outer IP and UDP headers: type, index, counter, tag.
 pub const WIREGUARD_OVERHEAD: u32 = 32;
 /// Largest MTU of the mesh device and pod links; the kernel's own limit for WireGuard paths is not our business.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use weft_model::{Labels, check_label};
+use weft_model::{Labels, check_label, ownership::CLOUD_METADATA};
 
 use super::Problems;
 use crate::{Error, limits};
@@ -74,6 +74,8 @@ pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
         Some("may not be in a reserved range (0.0.0.0/8, 240.0.0.0/4)")
     } else if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
         Some("must not be an IPv4-mapped IPv6 address")
+    } else if CLOUD_METADATA.contains(&address) {
+        Some("may not be where a cloud hands out its machines' credentials")
     } else {
         None
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use weft_model::{AddressType, EndpointSlice, Fabric, Family, Hints, ObjectUid, SliceEndpoint, SlicePort};
 
 use super::{Problems, check_metadata, special};
-use crate::{Error, State, limits};
+use crate::{Error, State, apply::service::pool_of, limits};
 
 /// The whole slice that `wanted` makes of the stored one.
 pub(crate) fn complete(state: &State, wanted: EndpointSlice) -> Result<EndpointSlice, Error> {
@@ -44,17 +44,21 @@ pub(crate) fn complete(state: &State, wanted: EndpointSlice) -> Result<EndpointS
 }
 
 /// Refuses addresses that pods of another namespace have: who may write in one namespace could lead others' clients to
-/// pods that were never meant for them (CVE-2021-25740).
+/// pods that were never meant for them (CVE-2021-25740). Refuses those of pools, too: a packet could go round in circles.
 pub(crate) fn check_foreign(state: &State, slice: &EndpointSlice) -> Result<(), Error> {
     let mut problems = Problems::new("endpointslice", &slice.name);
     for (index, endpoint) in slice.endpoints.iter().enumerate() {
         for (position, address) in endpoint.addresses.iter().enumerate() {
-            let holder = state.pod_at(*address).map(|pod| &pod.name);
-            if let Some(pod) = holder.filter(|pod| pod.namespace != slice.name.namespace) {
-                let field = format!("endpoints[{index}].addresses[{position}]");
-                let why = format!("is held by pod {pod}, which is of another namespace (CVE-2021-25740)");
-                problems.invalid(field, address.to_string(), &why);
-            }
+            let foreign = state.pod_at(*address).filter(|pod| pod.name.namespace != slice.name.namespace);
+            let why = if let Some(pod) = foreign {
+                format!("is held by pod {}, which is of another namespace (CVE-2021-25740)", pod.name)
+            } else if let Some(pool) = pool_of(state, *address) {
+                format!("may not be the address of a service: it lies in loadbalancerpool {}", pool.name)
+            } else {
+                continue;
+            };
+            let field = format!("endpoints[{index}].addresses[{position}]");
+            problems.invalid(field, address.to_string(), &why);
         }
     }
     problems.finish()

@@ -8,7 +8,7 @@ use weft_model::{
     TargetPort, TrafficDistribution, WallTime, ZONE_LABEL,
 };
 
-use super::{World, address, labels, name, pod, port, service, write};
+use super::{World, address, labels, name, pod, pool, port, service, write};
 use crate::TOPOLOGY_MODE_ANNOTATION;
 
 /// Two nodes in zones `a` and `b`; `default/web` selects `app=web`.
@@ -227,6 +227,7 @@ fn written_slices_join_the_pods_and_each_address_stands_once() {
 #[test]
 fn a_slice_is_refused_for_what_no_packet_may_reach() {
     let mut world = world();
+    world.put(Object::Pool(pool("balancers", "192.168.9.0/24")));
     let check = |world: &mut World, change: &dyn Fn(&mut EndpointSlice), words: &str| {
         let mut slice = slice("default/s", "web", "192.0.2.7");
         change(&mut slice);
@@ -238,7 +239,9 @@ fn a_slice_is_refused_for_what_no_packet_may_reach() {
         ("169.254.1.1", "link-local"),
         ("224.0.0.5", "multicast"),
         ("0.0.0.0", "unspecified"),
+        ("100.100.100.200", "where a cloud hands out its machines' credentials"),
         ("10.1.0.77", "it lies in the service range 10.1.0.0/24"),
+        ("192.168.9.4", "it lies in loadbalancerpool balancers"),
         ("fd00::1", "must be of the slice's type, IPv4"),
     ] {
         check(

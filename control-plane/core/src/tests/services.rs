@@ -308,6 +308,8 @@ fn the_rest_of_a_service_is_checked_too() {
         ("224.0.0.1", "multicast"),
         ("255.255.255.255", "reserved"),
         ("::ffff:1.2.3.4", "IPv4-mapped"),
+        ("100.100.100.200", "credentials"),
+        ("fd00:ec2::254", "credentials"),
     ] {
         invalid(|s| s.spec.external_ips = vec![address(text)], words);
     }

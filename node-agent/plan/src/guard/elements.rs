@@ -4,22 +4,14 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use weft_model::{
     AddressRange, Family, Overlay,
-    ownership::{BRIDGE, MESH_DEVICES},
+    ownership::{BRIDGE, CLOUD_METADATA, MESH_DEVICES},
 };
 use weft_nft::{Element, Elements, SetRef, TableFamily, Value};
 
 use super::{GuardInput, GuardPod, rule::table_ref};
 
-/// Where clouds serve what is for the machine alone, beside the link-local ranges: Alibaba's metadata, then those of Amazon,
-/// Google and Oracle in IPv6. Azure's 168.63.129.16 is left out: it is also the only server of names there.
-const METADATA: [&str; 6] = [
-    "169.254.0.0/16",
-    "100.100.100.200/32",
-    "fe80::/10",
-    "fd00:ec2::254/128",
-    "fd20:ce::254/128",
-    "fd00:c1::a9fe:a9fe/128",
-];
+/// Where clouds serve what is for the machine alone, beside single addresses.
+const LINK_LOCAL: [&str; 2] = ["169.254.0.0/16", "fe80::/10"];
 
 /// All elements of both tables.
 pub(super) fn wanted(overlay: Overlay, input: &GuardInput) -> Elements {
@@ -105,7 +97,8 @@ impl Collector<'_> {
     }
 
     fn metadata(&mut self) {
-        let ranges: Vec<AddressRange> = METADATA.iter().filter_map(|text| text.parse().ok()).collect();
+        let link_local = LINK_LOCAL.iter().filter_map(|text| text.parse().ok());
+        let ranges: Vec<AddressRange> = link_local.chain(CLOUD_METADATA.map(AddressRange::host)).collect();
         self.ranges("metadata", &ranges);
     }
 
