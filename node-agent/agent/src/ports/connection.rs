@@ -5,10 +5,10 @@ use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
 use weft_model::Family;
+use weft_rpc::{Places, Replaces};
 
 use super::{
     PATIENCE, Purpose,
@@ -23,12 +23,13 @@ use crate::{
 /// Longest head of a request, bytes.
 const HEAD_LIMIT: usize = 4096;
 
-/// Answers until the port is closed. More callers than there are places are hung up on.
+/// Answers until the port is closed. When all places are taken, the oldest caller of the address that has the most of them is hung
+/// up on: a pod that opens many connections and says nothing keeps no balancer from its answer.
 pub(super) async fn accept(
     listener: TcpListener,
     purpose: Purpose,
     node: Arc<Node>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     close: CancellationToken,
 ) {
     loop {
@@ -38,15 +39,17 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, from)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+                let Some(place) = places.take(from.ip(), Replaces::Anybody) else { continue };
                 let (node, purpose) = (Arc::clone(&node), purpose.clone());
                 tokio::spawn(async move {
                     let served =
                         tokio::time::timeout(limits::HEALTH_DEADLINE, serve(stream, &node, &purpose));
-                    if let Ok(Err(error)) = served.await {
-                        tracing::debug!(%from, %error, "a health check broke off");
+                    tokio::select! {
+                        () = place.lost().cancelled() => {}
+                        answered = served => if let Ok(Err(error)) = answered {
+                            tracing::debug!(%from, %error, "a health check broke off");
+                        },
                     }
-                    drop(place);
                 });
             }
             Err(error) => {

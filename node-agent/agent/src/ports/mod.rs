@@ -19,19 +19,17 @@ use std::{
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use weft_errors::{Error, HOST_PORT_TAKEN};
-use weft_model::ServiceName;
+use weft_model::{ServiceName, ownership::NODE_HEALTH_PORT};
 use weft_plan::{Facts, Finding};
+use weft_rpc::Places;
 use weft_view::View;
 
 use crate::{limits, node::Node};
 
-/// Port of the proxy's own health (Kubernetes, `--healthz-bind-address`).
-const PROXY_PORT: u16 = 10256;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 
@@ -69,7 +67,7 @@ struct Open {
 
 /// Serves until the process stops.
 pub(crate) async fn serve(node: Arc<Node>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits::HEALTH_CONNECTIONS));
+    let places = Places::new(limits::HEALTH_CONNECTIONS);
     let mut open = Open::default();
     let mut look_at = Instant::now();
     loop {
@@ -99,7 +97,7 @@ pub(crate) async fn serve(node: Arc<Node>, stop: CancellationToken) {
 /// Where this node answers, and for what.
 fn wanted(view: &View, facts: &Facts) -> BTreeMap<SocketAddr, Purpose> {
     let everywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
-    let proxy = everywhere.map(|address| (SocketAddr::new(address, PROXY_PORT), Purpose::Proxy));
+    let proxy = everywhere.map(|address| (SocketAddr::new(address, NODE_HEALTH_PORT), Purpose::Proxy));
     let addresses = weft_plan::node_port_addresses(view, facts);
     let checked = view.services().values().filter(|service| service.health_check_node_port != 0);
     let of_service = checked.flat_map(|service| {
@@ -116,7 +114,7 @@ impl Open {
         &mut self,
         wanted: &BTreeMap<SocketAddr, Purpose>,
         node: &Arc<Node>,
-        places: &Arc<Semaphore>,
+        places: &Arc<Places>,
         stop: &CancellationToken,
     ) {
         self.listeners.retain(|at, (purpose, close)| {

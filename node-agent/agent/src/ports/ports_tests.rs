@@ -124,7 +124,7 @@ async fn ports_open_answer_and_close_as_services_change() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (busy, at) = (taken.local_addr().unwrap(), free.local_addr().unwrap());
     drop(free);
-    let (stop, places) = (CancellationToken::new(), Arc::new(Semaphore::new(8)));
+    let (stop, places) = (CancellationToken::new(), Places::new(8));
     let mut open = Open::default();
     let wanted = BTreeMap::from([(at, of_service()), (busy, Purpose::Proxy)]);
     open.follow(&wanted, &node, &places, &stop);
@@ -135,7 +135,13 @@ async fn ports_open_answer_and_close_as_services_change() {
         "{finding:?}"
     );
     assert!(get(at).await.unwrap().starts_with("HTTP/1.1 503 "), "no such service");
-    drop(taken);
+    // Who says nothing and never goes takes no place from others.
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(at).await.unwrap());
+        assert!(get(at).await.unwrap().starts_with("HTTP/1.1 503 "), "after {} silent callers", silent.len());
+    }
+    drop((taken, silent));
     open.follow(&wanted, &node, &places, &stop);
     assert!(open.findings().is_empty());
     open.follow(&BTreeMap::new(), &node, &places, &stop);

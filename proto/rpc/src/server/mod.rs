@@ -16,6 +16,7 @@ use crate::{
     limits::{CONNECTION_WINDOW, HEADER_LIST_LIMIT, Limits, SERVER_ASKS_EVERY, SERVER_WAITS, STREAM_WINDOW},
 };
 use accept::Acceptor;
+pub use places::{Place, Places, Replaces};
 
 /// Connections that wait between handshake and HTTP/2: full means that handshakes wait.
 const READY_CONNECTIONS: usize = 16;

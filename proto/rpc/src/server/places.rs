@@ -12,12 +12,13 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// The places.
-pub(super) struct Places {
+#[derive(Debug)]
+pub struct Places {
     most: usize,
     taken: Mutex<Taken>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Taken {
     /// Number of the next place: greater than those of all before.
     next: u64,
@@ -28,7 +29,7 @@ struct Taken {
 
 /// Whom a newcomer may replace when all places are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Replaces {
+pub enum Replaces {
     /// The oldest of the source that holds the most, which may be its own.
     Anybody,
     /// The oldest of a source that holds more than its own does; else it gets no place.
@@ -36,7 +37,8 @@ pub(super) enum Replaces {
 }
 
 /// A place; dropping it gives it back.
-pub(super) struct Place {
+#[derive(Debug)]
+pub struct Place {
     number: u64,
     places: Arc<Places>,
     lost: CancellationToken,
@@ -44,12 +46,12 @@ pub(super) struct Place {
 
 impl Places {
     /// At most `most` at one time, at least one.
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), taken: Mutex::default() })
     }
 
     /// A place for a newcomer. `None`: all are taken, and none may be replaced.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr, replaces: Replaces) -> Option<Place> {
+    pub fn take(self: &Arc<Self>, address: IpAddr, replaces: Replaces) -> Option<Place> {
         let source = source(address);
         let mut taken = self.lock();
         if taken.places.len() >= self.most {
@@ -98,7 +100,7 @@ impl Taken {
 
 impl Place {
     /// Cancelled when the place was taken away.
-    pub(super) const fn lost(&self) -> &CancellationToken {
+    pub const fn lost(&self) -> &CancellationToken {
         &self.lost
     }
 }
