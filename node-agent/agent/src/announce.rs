@@ -1,18 +1,22 @@
 //! Load-balancer addresses that this node owns: answered for on the link, and announced when they come.
 //!
-//! In: owners of the View. Out: addresses held in the kernel, announcements. An address is held only while the rules of services
-//! are in place, which drop what is for it and isn't a service's; it stays while the agent starts anew and when there is no
-//! leader. Nothing is released before the View was in sync.
+//! In: owners of the View, claims of other machines on the link. Out: addresses held in the kernel, the tables that let answers
+//! through while this loop runs, announcements. An address is held only while the rules of services are in place, which drop what
+//! is for it and isn't a service's; it stays while the agent starts anew and when there is no leader. Not here: who yields to whom
+//! and what is said when (weft-plan, `Duties`), signs of life (`pulse`).
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
 use weft_errors::{Coded, Error};
-use weft_kernel::{Announce, Announcer, HeldAddresses, LinkEnd};
-use weft_plan::{Facts, Sweep};
+use weft_kernel::{Announce, Announcer, Claims, HeldAddresses, LinkEnd, NftSocket};
+use weft_plan::{
+    AWAKE, AWAKE_RESTART, Duties, Facts, Heard, Sweep, answer_tables, guard_answers, is_awake,
+    remove_answer_tables, stay_awake,
+};
 
 use crate::{
     inbox::{Outcome, Work},
@@ -22,149 +26,271 @@ use crate::{
     states::Subsystem,
 };
 
-/// Pauses before the announcements of an address that has just come: the first may be lost, and switches learn slowly.
-const FIRST: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
-/// And from then on, for machines that missed all of them.
-const LATER: Duration = Duration::from_secs(60);
-
-/// An address that is announced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Duty {
-    epoch: u64,
-    said: usize,
-    at: Instant,
-}
-
-/// What is announced, and when next. Pure.
-#[derive(Debug, Default)]
-struct Duties {
-    link: Option<LinkEnd>,
-    all: BTreeMap<IpAddr, Duty>,
-}
-
-impl Duties {
-    /// Owned addresses with the epoch of their ownership, and the link. What is new, or on another link, is announced anew.
-    fn own(&mut self, link: LinkEnd, owned: &[(IpAddr, u64)], now: Instant) {
-        if self.link.replace(link) != Some(link) {
-            self.all.clear();
-        }
-        self.all.retain(|address, duty| owned.contains(&(*address, duty.epoch)));
-        for (address, epoch) in owned {
-            self.all.entry(*address).or_insert(Duty { epoch: *epoch, said: 0, at: now });
-        }
-    }
-
-    /// Addresses that are to be announced now; they are due again later.
-    fn take_due(&mut self, now: Instant) -> Vec<IpAddr> {
-        let mut due = Vec::new();
-        for (address, duty) in self.all.iter_mut().filter(|(_, duty)| duty.at <= now) {
-            duty.said += 1;
-            duty.at = now + FIRST.get(duty.said).copied().unwrap_or(LATER);
-            due.push(*address);
-        }
-        due
-    }
-
-    fn next_at(&self) -> Option<Instant> {
-        self.all.values().map(|duty| duty.at).min()
-    }
-}
-
 /// Works until the process stops.
-pub(crate) fn run(node: &Node) -> Result<(), Error> {
-    let mut duties = Duties::default();
+pub(crate) fn run(node: &Node, socket: NftSocket) -> Result<(), Error> {
+    let mut keeper = Keeper::new(node, socket);
     let mut failed = false;
     let mut until = Instant::now();
     loop {
         match node.inboxes.announce.take(until) {
-            Work::Stop => return Ok(()),
-            Work::Wish(_, ticket) => node.inboxes.announce.done(ticket, Outcome::default()),
+            Work::Stop => {
+                keeper.rest();
+                return Ok(());
+            }
+            Work::Wish(_, ticket) => {
+                keeper.known = None;
+                node.inboxes.announce.done(ticket, Outcome::default());
+            }
             Work::Nothing => {}
         }
-        let now = Instant::now();
-        let slow = now + limits::OBSERVE_EVERY;
-        until = match pass(node, &mut duties, now) {
-            Ok(true) => {
+        until = match keeper.pass() {
+            Ok(until) => {
                 failed = false;
-                duties.next_at().map_or(slow, |at| at.min(slow))
+                until
             }
-            Ok(false) => now + limits::ANNOUNCE_AGAIN,
             Err(error) => {
+                keeper.forget();
                 if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!(error = %error.envelope(), "load-balancer addresses can't be announced");
+                    tracing::warn!(%error, "load-balancer addresses can't be answered for as they should be");
                 }
-                now + limits::ANNOUNCE_AGAIN
+                Instant::now() + limits::ANNOUNCE_AGAIN
             }
         };
     }
 }
 
-/// `false`: the node isn't ready for it yet.
-fn pass(node: &Node, duties: &mut Duties, now: Instant) -> Result<bool, weft_kernel::Error> {
-    let (view, facts) = (node.view(), node.facts());
-    let owned = weft_plan::owned_addresses(&view, &facts);
-    let mut held = HeldAddresses::open()?;
-    let there = held.read()?;
-    if sweep(&view) == Sweep::Allowed {
-        for address in there.iter().filter(|address| !owned.iter().any(|(own, _)| own == *address)) {
-            held.release(*address)?;
-            tracing::info!(%address, "a load-balancer address isn't this node's any more");
+/// What the tables are known to hold.
+#[derive(Debug, PartialEq, Eq)]
+struct Guarded {
+    held: BTreeSet<IpAddr>,
+    uplink: String,
+}
+
+/// One node's end of the link.
+struct Keeper<'a> {
+    node: &'a Node,
+    socket: NftSocket,
+    began: Instant,
+    duties: Duties,
+    link: Option<LinkEnd>,
+    claims: Option<Claims>,
+    /// `None`: look first.
+    guarded: Option<Guarded>,
+    /// Addresses that the kernel is known to hold, since when; `None`: look first.
+    known: Option<(BTreeSet<IpAddr>, Instant)>,
+    /// Tables that an agent before this one left have been looked at.
+    begun: bool,
+    /// The tables can't be changed, and that was said.
+    unguarded: bool,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(node: &'a Node, socket: NftSocket) -> Self {
+        Self {
+            node,
+            socket,
+            began: Instant::now(),
+            duties: Duties::default(),
+            link: None,
+            claims: None,
+            guarded: None,
+            known: None,
+            begun: false,
+            unguarded: false,
         }
     }
-    if owned.is_empty() {
-        duties.all.clear();
-        return Ok(true);
+
+    /// After a failure nothing is known.
+    fn forget(&mut self) {
+        (self.claims, self.guarded, self.known) = (None, None, None);
     }
-    let guarded = node.states.all().get(&Subsystem::Services).is_some_and(|state| state.applied.is_some());
-    let Some((uplink, link)) = uplink(&facts).filter(|_| guarded) else { return Ok(false) };
-    for (address, epoch) in &owned {
-        if !there.contains(address) {
-            held.hold(*address, uplink)?;
-            tracing::info!(%address, epoch, uplink, "this node answers for a load-balancer address");
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// One look; until when nothing is to be done, unless something comes.
+    fn pass(&mut self) -> Result<Instant, Error> {
+        let (view, facts) = (self.node.view(), self.node.facts());
+        let Some((uplink, link)) = uplink(&facts) else {
+            return self.without_uplink(sweep(&view));
+        };
+        self.begin(uplink)?;
+        if self.link.replace(link) != Some(link) {
+            self.duties.moved(self.now());
+        }
+        // Before anything is said: an agent that was frozen hears here first that its addresses moved.
+        self.listen()?;
+        let owned = weft_plan::owned_addresses(&view, &facts);
+        self.duties.own(&owned, self.node.is_connected(), self.now());
+        let services = self.node.states.all().get(&Subsystem::Services).is_some_and(|s| s.applied.is_some());
+        let wanted = if services { self.duties.held() } else { BTreeSet::new() };
+        self.release_others(sweep(&view))?;
+        self.vouch(&wanted, uplink);
+        self.hold(&wanted, uplink)?;
+        self.speak(link, services)?;
+        self.watch(link)?;
+        let pause = match (self.duties.watched().is_empty(), services) {
+            (true, _) => limits::OBSERVE_EVERY,
+            (false, true) => limits::AWAKE_EVERY,
+            (false, false) => limits::ANNOUNCE_AGAIN,
+        };
+        let due = self.duties.next_at().map(|at| self.began + at);
+        let until = Instant::now() + pause;
+        Ok(due.filter(|_| services).map_or(until, |due| due.min(until)))
+    }
+
+    /// At the first look: did an agent before this one say that it would come back?
+    fn begin(&mut self, uplink: &str) -> Result<(), Error> {
+        if std::mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let tables = answer_tables();
+        let observed = self.socket.observe(&tables).map_err(|e| e.envelope())?;
+        self.duties = Duties::new(is_awake(&observed, uplink), self.now());
+        if !tables.iter().any(|table| observed.has_table(&table.id)) {
+            self.guarded = Some(Guarded { held: BTreeSet::new(), uplink: uplink.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// A node that lost its uplink answers nowhere, and keeps what it has for the next one.
+    fn without_uplink(&mut self, removal: Sweep) -> Result<Instant, Error> {
+        self.link = None;
+        self.release_others(removal)?;
+        Ok(Instant::now() + limits::ANNOUNCE_AGAIN)
+    }
+
+    fn listen(&mut self) -> Result<(), Error> {
+        let Some(claims) = &mut self.claims else { return Ok(()) };
+        for claim in claims.read().map_err(|e| e.envelope())? {
+            let address = claim.address;
+            match self.duties.hear(claim, self.began.elapsed()) {
+                Heard::Nothing => {}
+                Heard::Yielded => {
+                    tracing::info!(%address, epoch = claim.epoch, "another node answers for a load-balancer address now");
+                }
+                Heard::Defended => {
+                    tracing::warn!(%address, epoch = claim.epoch, "another machine on the link claims a load-balancer address of this node");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what isn't this node's. Nothing before the View was in sync, but what was left to another node.
+    fn release_others(&mut self, removal: Sweep) -> Result<(), Error> {
+        let fresh = |(_, since): &(BTreeSet<IpAddr>, Instant)| since.elapsed() < limits::OBSERVE_EVERY;
+        let known = self.known.take().filter(fresh);
+        let (mut there, since) = match known {
+            Some(known) => known,
+            None => {
+                let read = HeldAddresses::open().and_then(|mut held| held.read());
+                (read.map_err(|e| e.envelope())?, Instant::now())
+            }
+        };
+        let (kept, left) = (self.duties.kept(), self.duties.watched());
+        let gone: Vec<IpAddr> = there
+            .difference(&kept)
+            .filter(|address| removal == Sweep::Allowed || left.contains(*address))
+            .copied()
+            .collect();
+        if !gone.is_empty() {
+            let mut held = HeldAddresses::open().map_err(|e| e.envelope())?;
+            for address in gone {
+                held.release(address).map_err(|e| e.envelope())?;
+                there.remove(&address);
+                tracing::info!(%address, "this node doesn't answer for a load-balancer address any more");
+            }
+        }
+        self.known = Some((there, since));
+        Ok(())
+    }
+
+    /// Lets answers for held addresses through for a moment. Where the kernel can't withhold them they are given all the same.
+    fn vouch(&mut self, wanted: &BTreeSet<IpAddr>, uplink: &str) {
+        let there = self.known.as_ref().map(|(there, _)| there.clone()).unwrap_or_default();
+        let held: BTreeSet<IpAddr> = wanted.union(&there).copied().collect();
+        let same =
+            self.guarded.as_ref().is_some_and(|g| g.held == held && (held.is_empty() || g.uplink == uplink));
+        // What nobody vouches for is held back, until that is known or it is released.
+        let silent = wanted.is_empty() && !held.is_empty();
+        if silent || (same && held.is_empty()) {
+            return;
+        }
+        let all =
+            || if held.is_empty() { remove_answer_tables() } else { guard_answers(&held, uplink, AWAKE) };
+        let done = match same {
+            // Somebody may have taken the tables away.
+            true => self.socket.commit(&stay_awake(uplink, AWAKE)).or_else(|_| self.socket.commit(&all())),
+            false => self.socket.commit(&all()),
+        };
+        match done {
+            Ok(_) => {
+                self.guarded = Some(Guarded { held, uplink: uplink.to_owned() });
+                self.unguarded = false;
+            }
+            Err(error) => {
+                self.guarded = None;
+                if !std::mem::replace(&mut self.unguarded, true) {
+                    tracing::warn!(error = %error.envelope(), "answers on the link can't be withheld: a frozen agent would go on answering");
+                }
+            }
         }
     }
-    duties.own(link, &owned, now);
-    let due = duties.take_due(now);
-    if !due.is_empty() {
-        let mut announcer = Announcer::open()?;
-        due.into_iter().try_for_each(|address| announcer.announce(link, address))?;
+
+    fn hold(&mut self, wanted: &BTreeSet<IpAddr>, uplink: &str) -> Result<(), Error> {
+        let Some((there, _)) = &mut self.known else { return Ok(()) };
+        let missing: Vec<IpAddr> = wanted.difference(there).copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut held = HeldAddresses::open().map_err(|e| e.envelope())?;
+        for address in missing {
+            held.hold(address, uplink).map_err(|e| e.envelope())?;
+            there.insert(address);
+            tracing::info!(%address, uplink, "this node answers for a load-balancer address");
+        }
+        Ok(())
     }
-    Ok(true)
+
+    /// Announcements, and questions of who follows no replica.
+    fn speak(&mut self, link: LinkEnd, services: bool) -> Result<(), Error> {
+        let now = self.now();
+        let due = if services { self.duties.take_due(now) } else { Vec::new() };
+        let questions = self.duties.take_questions(now);
+        if due.is_empty() && questions.is_empty() {
+            return Ok(());
+        }
+        let mut announcer = Announcer::open().map_err(|e| e.envelope())?;
+        due.into_iter()
+            .try_for_each(|(address, epoch)| announcer.announce(link, address, epoch))
+            .and_then(|()| questions.into_iter().try_for_each(|address| announcer.ask(link, address)))
+            .map_err(|e| e.envelope())
+    }
+
+    /// Listens for others' claims to everything that is this node's by its View.
+    fn watch(&mut self, link: LinkEnd) -> Result<(), Error> {
+        let watched = self.duties.watched();
+        if watched.is_empty() {
+            self.claims = None;
+        } else if !self.claims.as_ref().is_some_and(|claims| claims.is_about(link, &watched)) {
+            self.claims = Some(Claims::open(link, &watched).map_err(|e| e.envelope())?);
+        }
+        Ok(())
+    }
+
+    /// The agent starts anew: the kernel answers meanwhile.
+    fn rest(&mut self) {
+        let Some(guarded) = self.guarded.as_ref().filter(|guarded| !guarded.held.is_empty()) else { return };
+        if let Err(error) = self.socket.commit(&stay_awake(&guarded.uplink, AWAKE_RESTART)) {
+            tracing::warn!(error = %error.envelope(), "load-balancer addresses aren't answered for while the agent is away");
+        }
+    }
 }
 
 /// The link that carries the mesh carries load balancers' clients too; one without a hardware address announces nothing.
 fn uplink(facts: &Facts) -> Option<(&str, LinkEnd)> {
     let underlay = facts.underlay.as_ref()?;
     Some((&underlay.interface, LinkEnd { index: underlay.index, mac: underlay.mac? }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_announced_often_at_first_and_anew_when_it_comes_back() {
-        let start = Instant::now();
-        let after = |ms| start + Duration::from_millis(ms);
-        let link = LinkEnd { index: 2, mac: [2, 0, 0, 0, 0, 1] };
-        let (a, b): (IpAddr, IpAddr) = ("192.0.2.9".parse().unwrap(), "2001:db8::9".parse().unwrap());
-        let mut duties = Duties::default();
-        duties.own(link, &[(a, 1)], after(0));
-        let mut times = Vec::new();
-        for ms in (0..130_000).step_by(100) {
-            if !duties.take_due(after(ms)).is_empty() {
-                times.push(ms);
-            }
-        }
-        assert_eq!(times, [0, 200, 1200, 4200, 64_200, 124_200]);
-        duties.own(link, &[(a, 1), (b, 1)], after(130_000));
-        assert_eq!(duties.take_due(after(130_000)), [b], "only the new one");
-        duties.own(link, &[(a, 2), (b, 1)], after(130_000));
-        assert_eq!(duties.take_due(after(130_000)), [a], "it was elsewhere meanwhile");
-        duties.own(LinkEnd { index: 3, ..link }, &[(a, 2), (b, 1)], after(130_000));
-        assert_eq!(duties.take_due(after(130_000)), [a, b], "another link");
-        duties.own(LinkEnd { index: 3, ..link }, &[], after(130_000));
-        assert_eq!(duties.next_at(), None);
-    }
 }

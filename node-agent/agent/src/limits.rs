@@ -86,14 +86,15 @@ pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(1);
 /// The certificate's age is looked at this often.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(60);
 
-/// Pods that are asked at the same time whether they are ready; more wait.
-pub(crate) const PROBES_AT_ONCE: usize = 64;
+/// Pods that are asked at the same time whether they are ready; more wait. A question may take an hour if people say so, hence
+/// more than a node has pods: those that never answer keep no others from being asked.
+pub(crate) const PROBES_AT_ONCE: usize = 512;
 /// A pod may end at most this long after it was told to.
 pub(crate) const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// A pod that couldn't be removed at its end is tried again after this.
 pub(crate) const DRAIN_AGAIN: Duration = Duration::from_secs(1);
 
-/// Health checks that are answered at the same time; more are hung up on.
+/// Health checks that are answered at the same time; of more, somebody's oldest is hung up on.
 pub(crate) const HEALTH_CONNECTIONS: usize = 64;
 /// A health check is asked and answered within this.
 pub(crate) const HEALTH_DEADLINE: Duration = Duration::from_secs(5);
@@ -104,6 +105,14 @@ pub(crate) const PORT_AGAIN: Duration = Duration::from_secs(2);
 
 /// Load-balancer addresses that can't be held yet are tried again after this.
 pub(crate) const ANNOUNCE_AGAIN: Duration = Duration::from_millis(500);
+/// Whoever holds one says this often that it is awake, and hears what others claim.
+pub(crate) const AWAKE_EVERY: Duration = Duration::from_millis(50);
+/// Whether signs of life are needed is looked at this often, beside when load balancers change.
+pub(crate) const PULSE_LOOK: Duration = Duration::from_secs(1);
+/// Signs of life that wait to be sent; more are left out.
+pub(crate) const PULSES: usize = 8;
+/// The last sign of life of a stream is waited for so long.
+pub(crate) const PULSE_LAST: Duration = Duration::from_millis(300);
 
 /// A path is probed again this often.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);

@@ -34,6 +34,7 @@ mod ports;
 mod probe;
 mod publish;
 mod publisher;
+mod pulse;
 mod purge;
 mod readiness;
 mod reconcile;

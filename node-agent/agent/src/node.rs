@@ -77,6 +77,8 @@ pub(crate) struct Wakes {
     pub(crate) ports: Notify,
     /// A pod is about to end.
     pub(crate) drain: Notify,
+    /// Load balancers, or who owns their addresses, may be others.
+    pub(crate) pulse: Notify,
 }
 
 /// The node.
@@ -198,6 +200,10 @@ impl Node {
         }
         if touched.became_in_sync || touched.keys.iter().any(|key| matches!(key, ItemKey::Owner(_))) {
             self.inboxes.announce.poke(Wish::default());
+        }
+        let balances = |key: &ItemKey| matches!(key, ItemKey::Owner(_) | ItemKey::Service(_));
+        if touched.became_in_sync || touched.keys.iter().any(balances) {
+            self.wakes.pulse.notify_one();
         }
         if wide {
             self.announce_facts();

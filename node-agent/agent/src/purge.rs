@@ -42,7 +42,7 @@ pub(crate) fn purge(paths: &Paths) -> Result<Purged, Error> {
             Err(error) => errors.push(error.envelope()),
         }
     }
-    for removed in [remove_tables(done), remove_service_tables(done)] {
+    for removed in [remove_tables(done), remove_service_tables(done), remove_answer_tables(done)] {
         if let Err(error) = removed {
             errors.push(error);
         }
@@ -84,6 +84,18 @@ fn remove_service_tables(done: &mut Vec<String>) -> Result<(), Error> {
     let there: Vec<_> = tables.iter().filter(|table| observed.has_table(&table.id)).collect();
     if !there.is_empty() {
         socket.commit(&weft_plan::remove_service_tables()).map_err(|e| e.envelope())?;
+        done.extend(there.iter().map(|table| format!("remove nf_tables table {}", table.id)));
+    }
+    Ok(())
+}
+
+fn remove_answer_tables(done: &mut Vec<String>) -> Result<(), Error> {
+    let mut socket = weft_kernel::NftSocket::open().map_err(|e| e.envelope())?;
+    let tables = weft_plan::answer_tables();
+    let observed = socket.observe(&tables).map_err(|e| e.envelope())?;
+    let there: Vec<_> = tables.iter().filter(|table| observed.has_table(&table.id)).collect();
+    if !there.is_empty() {
+        socket.commit(&weft_plan::remove_answer_tables()).map_err(|e| e.envelope())?;
         done.extend(there.iter().map(|table| format!("remove nf_tables table {}", table.id)));
     }
     Ok(())

@@ -26,7 +26,7 @@ use crate::{
     node::{Node, Parts, local_pod},
     notes::Notes,
     paths::Paths,
-    ports, probe, publisher, readiness,
+    ports, probe, publisher, pulse, readiness,
     reconcile::{GuardLoop, MeshLoop, ServiceLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
     states::Subsystem,
@@ -144,11 +144,11 @@ fn start_loops(
         let executor = RouteExecutor::open().map_err(|e| e.envelope())?;
         SubjectLoop::<Route, _>::new(routes, Subsystem::Routes, executor, |_, _| false).run()
     })?;
-    let (served, socket) = (shared(), guard.socket()?);
+    let (served, socket, socket_of_answers) = (shared(), guard.socket()?, guard.socket()?);
     tasks.spawn_thread("nft", move || guard.run())?;
     tasks.spawn_thread("services", move || ServiceLoop::new(served, socket).run())?;
     let announcing = shared();
-    tasks.spawn_thread("announce", move || announce::run(&announcing))?;
+    tasks.spawn_thread("announce", move || announce::run(&announcing, socket_of_answers))?;
     let forgetting = shared();
     tasks.spawn_thread("flows", move || flows::forget_addresses(&forgetting))?;
     let meshed = shared();
@@ -193,6 +193,7 @@ fn start_clients(
     tasks.spawn_vital("follow", follower.run(tasks.token()));
     tasks.spawn("view", follow::keep_view(Arc::clone(node), paths.clone(), tasks.token()));
     tasks.spawn("ask", ask::answer_all(Arc::clone(engine), channel.clone(), questions, tasks.token()));
+    tasks.spawn("pulse", pulse::give(Arc::clone(node), channel.clone(), tasks.token()));
     tasks.spawn("report", report::report(Arc::clone(node), channel.clone(), tasks.token()));
     let mutations = control::Mutations::new;
     tasks.spawn(

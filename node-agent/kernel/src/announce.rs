@@ -1,8 +1,9 @@
 //! Says on a link which machine answers for an address: gratuitous ARP (RFC 5227 section 3) and unsolicited neighbour
-//! advertisements (RFC 4861 section 7.2.6).
+//! advertisements (RFC 4861 section 7.2.6); asks who does: probes (RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
 //!
-//! In: a link and an address. Out: one or two frames. Not here: who may say it and how often (the agent), and answers to
-//! questions, which are the kernel's.
+//! In: a link and an address. Out: one or two frames. Announcements carry the epoch of the ownership where nobody else looks: in the
+//! padding of an ARP frame, in an option of an advertisement that is for experiments. Other owners read it (`claim.rs`). Not here:
+//! who may say it and how often (weft-plan), and answers to questions, which are the kernel's.
 
 #![allow(unsafe_code, reason = "socket2 has no safe way to name a link as a destination")]
 
@@ -15,8 +16,8 @@ use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::error::{Area, Error};
 
-const ETHERTYPE_ARP: u16 = 0x0806;
-const ETHERTYPE_V6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_V6: u16 = 0x86dd;
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// All nodes of the link, ff02::1 (RFC 4291 section 2.7.1), and its hardware address (RFC 2464 section 7).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -31,10 +32,13 @@ pub struct LinkEnd {
     pub mac: [u8; 6],
 }
 
-/// What says on a link where an address is.
+/// What tells neighbours where an address is: on a link here; another way, such as a routing protocol, has the same calls.
 pub trait Announce {
-    /// Says it once.
-    fn announce(&mut self, link: LinkEnd, address: IpAddr) -> Result<(), Error>;
+    /// Says once that it is here, and in which epoch of its ownership.
+    fn announce(&mut self, link: LinkEnd, address: IpAddr, epoch: u64) -> Result<(), Error>;
+
+    /// Asks whether somebody else has it, without saying anything of ourselves.
+    fn ask(&mut self, link: LinkEnd, address: IpAddr) -> Result<(), Error>;
 }
 
 /// Sends frames in the network namespace of the thread that opened it.
@@ -61,7 +65,7 @@ impl Announcer {
 }
 
 /// A link as the destination of a raw frame: the frame names the hardware address itself.
-fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
+pub(crate) fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     let bad = |_| io::Error::from(io::ErrorKind::InvalidInput);
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is plain integers and smaller than the storage (packet(7)).
@@ -76,27 +80,45 @@ fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
 
 impl Announce for Announcer {
     /// IPv4: a request and an answer, since some listen to the one, some to the other.
-    fn announce(&mut self, link: LinkEnd, address: IpAddr) -> Result<(), Error> {
+    fn announce(&mut self, link: LinkEnd, address: IpAddr, epoch: u64) -> Result<(), Error> {
         match address {
             IpAddr::V4(address) => {
-                self.send(link, ETHERTYPE_ARP, &arp(link.mac, address, Operation::Request))?;
-                self.send(link, ETHERTYPE_ARP, &arp(link.mac, address, Operation::Reply))
+                self.send(link, ETHERTYPE_ARP, &arp(link.mac, address, Operation::Request, epoch))?;
+                self.send(link, ETHERTYPE_ARP, &arp(link.mac, address, Operation::Reply, epoch))
             }
-            IpAddr::V6(address) => self.send(link, ETHERTYPE_V6, &advertisement(link.mac, address)),
+            IpAddr::V6(address) => self.send(link, ETHERTYPE_V6, &advertisement(link.mac, address, epoch)),
+        }
+    }
+
+    fn ask(&mut self, link: LinkEnd, address: IpAddr) -> Result<(), Error> {
+        match address {
+            IpAddr::V4(address) => self.send(link, ETHERTYPE_ARP, &arp_probe(link.mac, address)),
+            IpAddr::V6(address) => self.send(link, ETHERTYPE_V6, &solicitation(link.mac, address)),
         }
     }
 }
 
 #[derive(Clone, Copy)]
-enum Operation {
+pub(crate) enum Operation {
     Request = 1,
     Reply = 2,
 }
 
+/// Ethernet, IPv4, their lengths.
+const ARP_HEAD: [u8; 6] = [0, 1, 8, 0, 6, 4];
+/// Least frame without its check sum (IEEE 802.3): an ARP message leaves 18 bytes of it unused.
+const LEAST_FRAME: usize = 60;
+/// Where the padding of an ARP frame begins.
+pub(crate) const ARP_PADDING: usize = 42;
+/// What our own padding and option begin with.
+pub(crate) const MAGIC: [u8; 4] = *b"weft";
+/// Option for experiments (RFC 4727 section 6.1.3); who doesn't know it skips it (RFC 4861 section 4.6).
+pub(crate) const OPTION: u8 = 253;
+
 /// Sender and target are the address (RFC 5227 section 2.1.1).
-fn arp(mac: [u8; 6], address: Ipv4Addr, operation: Operation) -> Vec<u8> {
+pub(crate) fn arp(mac: [u8; 6], address: Ipv4Addr, operation: Operation, epoch: u64) -> Vec<u8> {
     let mut frame = head(BROADCAST, mac, ETHERTYPE_ARP);
-    frame.extend([0, 1, 8, 0, 6, 4]); // Ethernet, IPv4, their lengths
+    frame.extend(ARP_HEAD);
     frame.extend((operation as u16).to_be_bytes());
     frame.extend(mac);
     frame.extend(address.octets());
@@ -105,25 +127,59 @@ fn arp(mac: [u8; 6], address: Ipv4Addr, operation: Operation) -> Vec<u8> {
         Operation::Reply => mac,
     });
     frame.extend(address.octets());
+    frame.extend(MAGIC);
+    frame.extend(epoch.to_be_bytes());
+    frame.resize(LEAST_FRAME, 0);
     frame
 }
 
-fn advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
-    const ICMPV6: u8 = 58;
-    const LENGTH: u16 = 32;
+/// The sender's address is left out, so that nobody learns anything from it.
+fn arp_probe(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = head(BROADCAST, mac, ETHERTYPE_ARP);
+    frame.extend(ARP_HEAD);
+    frame.extend((Operation::Request as u16).to_be_bytes());
+    frame.extend(mac);
+    frame.extend([0; 4]);
+    frame.extend([0; 6]);
+    frame.extend(address.octets());
+    frame.resize(LEAST_FRAME, 0);
+    frame
+}
+
+/// To all nodes; it replaces what they know (RFC 4861 section 4.4).
+pub(crate) fn advertisement(mac: [u8; 6], address: Ipv6Addr, epoch: u64) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;
     let mut message = vec![136, 0, 0, 0, OVERRIDE, 0, 0, 0];
     message.extend(address.octets());
     message.extend([2, 1]); // target link-layer address, in units of 8 bytes
     message.extend(mac);
-    let sum = checksum(address, ALL_NODES, ICMPV6, &message);
+    message.extend([OPTION, 2]);
+    message.extend(MAGIC);
+    message.extend(epoch.to_be_bytes());
+    message.extend([0; 2]);
+    discovery(mac, ALL_NODES_MAC, address, ALL_NODES, message)
+}
+
+/// As in duplicate address detection: from the unspecified address to the address' own group (RFC 4291 section 2.7.1).
+fn solicitation(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(address.octets());
+    discovery(mac, [0x33, 0x33, 0xff, a, b, c], Ipv6Addr::UNSPECIFIED, group, message)
+}
+
+/// A frame of neighbour discovery; the check sum is put into the message.
+fn discovery(mac: [u8; 6], to_mac: [u8; 6], from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
+    const ICMPV6: u8 = 58;
+    let sum = checksum(from, to, ICMPV6, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    let mut frame = head(ALL_NODES_MAC, mac, ETHERTYPE_V6);
+    let mut frame = head(to_mac, mac, ETHERTYPE_V6);
     frame.extend([0x60, 0, 0, 0]);
-    frame.extend(LENGTH.to_be_bytes());
+    frame.extend(u16::try_from(message.len()).unwrap_or_default().to_be_bytes());
     frame.extend([ICMPV6, 255]); // neighbour discovery needs hop limit 255
-    frame.extend(address.octets());
-    frame.extend(ALL_NODES.octets());
+    frame.extend(from.octets());
+    frame.extend(to.octets());
     frame.extend(message);
     frame
 }
@@ -158,19 +214,25 @@ mod tests {
 
     #[test]
     fn arp_names_the_address_as_sender_and_target() {
-        let frame = arp(MAC, "192.0.2.9".parse().unwrap(), Operation::Request);
-        assert_eq!(frame.len(), 42);
+        let frame = arp(MAC, "192.0.2.9".parse().unwrap(), Operation::Request, 7);
+        assert_eq!(frame.len(), 60);
         assert_eq!(frame[12..22], [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
         assert_eq!(frame[22..32], [2, 0, 0, 0, 0, 1, 192, 0, 2, 9]);
-        assert_eq!(frame[32..], [0, 0, 0, 0, 0, 0, 192, 0, 2, 9]);
+        assert_eq!(frame[32..42], [0, 0, 0, 0, 0, 0, 192, 0, 2, 9]);
+        let probe = arp_probe(MAC, "192.0.2.9".parse().unwrap());
+        assert_eq!(probe[22..42], [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, 9]);
     }
 
     #[test]
-    fn the_checksum_of_an_advertisement_sums_to_nothing() {
-        let address = "2001:db8::9".parse().unwrap();
-        let frame = advertisement(MAC, address);
-        assert_eq!(frame.len(), 14 + 40 + 32);
+    fn the_checksum_of_a_message_sums_to_nothing() {
+        let address = "2001:db8::1:2:3".parse().unwrap();
+        let said = advertisement(MAC, address, 7);
+        assert_eq!(said.len(), 14 + 40 + 48);
         // A message with its right checksum in place has the checksum 0.
-        assert_eq!(checksum(address, ALL_NODES, 58, &frame[54..]), 0);
+        assert_eq!(checksum(address, ALL_NODES, 58, &said[54..]), 0);
+        let asked = solicitation(MAC, address);
+        let group = "ff02::1:ff02:3".parse().unwrap();
+        assert_eq!(checksum(Ipv6Addr::UNSPECIFIED, group, 58, &asked[54..]), 0);
+        assert_eq!(asked[..6], [0x33, 0x33, 0xff, 2, 0, 3]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod announce;
 mod attach;
+mod claim;
 mod conntrack;
 mod environment;
 mod error;
@@ -25,6 +26,7 @@ mod tun;
 
 pub use announce::{Announce, Announcer, LinkEnd};
 pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, is_link_alive, reap};
+pub use claim::Claims;
 pub use conntrack::{ConnFilter, Connection, Conntrack, Way, number_of};
 pub use environment::set_environment;
 pub use error::{Area, Error, Refusal};

@@ -117,6 +117,11 @@ impl Duties {
         self.held.keys().copied().collect()
     }
 
+    /// Addresses that stay held if they are: those to hold, and those of which it isn't known yet.
+    pub fn kept(&self) -> BTreeSet<IpAddr> {
+        self.owned.keys().filter(|address| !self.yielded.contains_key(address)).copied().collect()
+    }
+
     /// Addresses to listen for: also those that were left to others, or are in doubt.
     pub fn watched(&self) -> BTreeSet<IpAddr> {
         self.owned.keys().copied().collect()

@@ -53,7 +53,7 @@ fn an_owner_yields_to_a_higher_epoch_and_comes_back_with_a_higher_one_still() {
         assert_eq!(duties.hear(claim(Some(7)), ms(20)), Heard::Yielded);
         assert!(duties.held().is_empty());
         duties.own(&[(A, 5)], in_touch, ms(30));
-        assert!(duties.held().is_empty(), "its View is late");
+        assert!(duties.held().is_empty() && duties.kept().is_empty(), "its View is late");
         duties.own(&[(A, 7)], in_touch, ms(40));
         assert!(duties.held().is_empty(), "epoch 7 is another node's");
         duties.own(&[(A, 8)], in_touch, ms(50));
@@ -104,7 +104,7 @@ fn an_agent_that_wasnt_expected_back_waits_in_doubt() {
     };
     assert_eq!(start(true).held(), [A].into(), "it said that it would come back");
     let mut duties = start(false);
-    assert!(duties.held().is_empty() && duties.watched() == [A].into());
+    assert!(duties.held().is_empty() && duties.watched() == [A].into() && duties.kept() == [A].into());
     assert_eq!(duties.take_questions(ms(0)), [A]);
     duties.own(&[(A, 5)], false, DOUBT);
     assert_eq!(duties.held(), [A].into(), "nobody spoke");

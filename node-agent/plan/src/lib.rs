@@ -12,6 +12,7 @@ mod guard;
 mod link;
 pub mod mtu;
 mod peer;
+mod rhythm;
 mod route;
 mod service;
 mod subject;
@@ -38,6 +39,7 @@ pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
+pub use rhythm::{Rhythm, rhythm};
 pub use route::{
     ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
 };

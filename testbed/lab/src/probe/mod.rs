@@ -6,6 +6,7 @@ mod attach;
 mod bulk;
 mod clients;
 mod connects;
+mod gaps;
 mod moments;
 mod ping;
 mod serve;
@@ -83,6 +84,15 @@ pub enum Probe {
         #[arg(long, default_value_t = 200)]
         rate: u32,
     },
+    /// Datagrams with numbers to a udp server until SIGTERM: the longest time in which nothing came back.
+    Gaps {
+        /// Whom.
+        #[command(flatten)]
+        target: Target,
+        /// Datagrams per second.
+        #[arg(long, default_value_t = 200)]
+        rate: u32,
+    },
     /// Times TCP connections.
     Connects {
         /// Whom.
@@ -154,6 +164,7 @@ pub fn run(probe: &Probe) -> Result {
         }
         Probe::Put { target, bytes } => bulk::put(target, *bytes),
         Probe::Stream { target, rate } => stream::run(target, *rate, &stop),
+        Probe::Gaps { target, rate } => gaps::run(target, *rate, &stop),
         Probe::Connects { target, count } => connects::run(target, *count),
         Probe::Tables { system, services, backend } => tables::run(*system, *services, *backend),
         Probe::Clients(plan) => clients::run(plan, &stop),
