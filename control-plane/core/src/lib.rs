@@ -24,6 +24,7 @@ mod runs;
 mod state;
 mod terms;
 mod verify;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use state::{EffectivePod, State};
 pub use terms::{
     LOAD_BALANCER_CLASS, LOAD_BALANCER_IPS_ANNOTATION, SHARED_IP_ANNOTATION, TOPOLOGY_MODE_ANNOTATION,
 };
+pub use waits::waits_for_address;

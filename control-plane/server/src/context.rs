@@ -14,6 +14,7 @@ use weft_trust::Authority;
 
 use crate::{
     ask::Asks,
+    events::Events,
     handle::{Applied, ReplicaHandle},
     limits::{ANSWER_MARGIN, CALL, WAIT_MOST},
     peers::Peers,
@@ -33,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) reports: Arc<Reports>,
     /// Signs of life of nodes.
     pub(crate) pulses: PulseBoard,
+    /// What happened.
+    pub(crate) events: Arc<Events>,
     /// Questions to agents.
     pub(crate) asks: Asks,
     /// The certificate authority.

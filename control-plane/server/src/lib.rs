@@ -9,6 +9,7 @@ mod admin;
 mod ask;
 mod codec;
 mod context;
+mod events;
 mod handle;
 mod inbox;
 mod join;

@@ -102,3 +102,9 @@ pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(50);
 pub(crate) const PULSE_CALL: Duration = Duration::from_millis(500);
 /// Nodes in one such call; further ones follow with the next.
 pub(crate) const PULSE_NODES: usize = 10_000;
+/// Events that a replica remembers; beyond, the oldest go.
+pub(crate) const EVENTS_KEPT: usize = 10_000;
+/// How long it remembers them.
+pub(crate) const EVENT_LIFE: Duration = Duration::from_secs(3_600);
+/// An event that comes again within this is counted instead of told anew.
+pub(crate) const EVENT_FOLD: Duration = Duration::from_mins(10);

@@ -27,6 +27,7 @@ use weft_raft::{Input, Replica};
 use weft_store::{Disk, Done};
 
 use crate::{
+    events::Events,
     handle::ReplicaView,
     inbox::{Event, Inbox, Look, Proposal, Question},
     limits::{DISK_WAITING, INPUTS_AT_ONCE},
@@ -86,6 +87,7 @@ pub(crate) struct Parts {
     pub(crate) peers: Peers,
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) reports: Arc<Reports>,
+    pub(crate) events: Arc<Events>,
     pub(crate) removed: Removed,
     pub(crate) view: watch::Sender<ReplicaView>,
     pub(crate) pace: Pace,

@@ -28,6 +28,7 @@ use crate::{
     ask::Asks,
     codec::codec,
     context::{Context, random, wall_time},
+    events::Events,
     handle::ReplicaHandle,
     inbox::{Senders, channels},
     join::JoinService,
@@ -91,11 +92,14 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
     peers.follow(who.peers.iter().map(|peer| Place { id: peer.id, name: None, address: peer.address }));
     let room = Room::new(who.name.clone());
     let (view, views) = watch::channel(view_of(who.id, &opened.replica));
+    let events = Arc::new(Events::default());
+    events.begin(opened.replica.state());
     let context = Arc::new(Context {
         handle: ReplicaHandle::new(senders.clone(), views, peers.clone(), room.clone()),
         peers: peers.clone(),
         fanout: Arc::new(Fanout::new(opened.replica.state().meta().revision)),
         reports: Arc::default(),
+        events: Arc::clone(&events),
         pulses: PulseBoard::new(who.id),
         asks: Asks::default(),
         authority: Arc::clone(&authority),
@@ -120,6 +124,7 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
         peers,
         fanout: Arc::clone(&context.fanout),
         reports: Arc::clone(&context.reports),
+        events,
         removed,
         view,
         pace,

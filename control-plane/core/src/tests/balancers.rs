@@ -7,7 +7,7 @@ use weft_model::{
 };
 
 use super::{World, address, facts, join, labels, pool, ranges, service, small_fabric, write};
-use crate::{LOAD_BALANCER_CLASS, SHARED_IP_ANNOTATION};
+use crate::{LOAD_BALANCER_CLASS, SHARED_IP_ANNOTATION, waits_for_address};
 
 fn balancer(text: &str, change: impl FnOnce(&mut Service)) -> Service {
     service(text, |s| {
@@ -65,6 +65,30 @@ fn a_service_without_a_pool_waits_for_one() {
     let ours =
         balancer("default/ours", |s| s.spec.load_balancer_class = Some(LOAD_BALANCER_CLASS.to_owned()));
     assert_eq!(has(&world.put_service(ours)), "192.168.9.1");
+}
+
+#[test]
+fn what_a_service_waits_for_is_said() {
+    let mut world = World::small(Families::Dual);
+    let why = |world: &World, text: &str| {
+        let service = &world.state.services()[&text.parse().unwrap()];
+        waits_for_address(&world.state, service).unwrap_or_default()
+    };
+    world.put_service(balancer("default/a", |s| s.spec.family_policy = Some(FamilyPolicy::PreferDualStack)));
+    world.put_service(balancer("default/other", |s| {
+        s.spec.load_balancer_class = Some("other.example/lb".to_owned())
+    }));
+    world.put_service(service("default/plain", |_| {}));
+    assert_eq!(why(&world, "default/a"), "there is no LoadBalancerPool with IPv4 addresses");
+    assert_eq!((why(&world, "default/other"), why(&world, "default/plain")), (String::new(), String::new()));
+    let mut quiet = pool("asked", "192.168.8.0/30");
+    quiet.automatic = false;
+    world.put(Object::Pool(quiet));
+    assert_eq!(why(&world, "default/a"), "none of the pools with IPv4 addresses gives one unasked (asked)");
+    world.put(Object::Pool(pool("lan", "192.168.9.0/28")));
+    assert_eq!(why(&world, "default/a"), "there is no LoadBalancerPool with IPv6 addresses", "one is there");
+    world.put(Object::Pool(pool("six", "fd99::/124")));
+    assert_eq!(why(&world, "default/a"), "");
 }
 
 #[test]

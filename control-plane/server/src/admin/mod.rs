@@ -19,6 +19,7 @@ use weft_proto::v1::{self, admin_server::Admin};
 use crate::{
     access::{Need, person},
     context::{Context, deadline, refuse},
+    events::events,
 };
 
 pub(crate) use node::{ask_here, owner_of};
@@ -141,6 +142,14 @@ impl Admin for AdminService {
         person(&request, need).map_err(refuse)?;
         let deadline = deadline(&request);
         node::ask(&self.context, request.into_inner(), deadline).await.map(Response::new).map_err(refuse)
+    }
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<v1::EventsResponse>, Status> {
+        person(&request, Need::Read).map_err(refuse)?;
+        events(&self.context, request.get_ref()).map(Response::new).map_err(refuse)
     }
 
     async fn items(&self, request: Request<v1::ItemsRequest>) -> Result<Response<v1::ItemsResponse>, Status> {

@@ -13,6 +13,9 @@ use crate::{
     sync::merge_reports,
 };
 
+/// Services in trouble that a status names.
+const TROUBLES: usize = 20;
+
 /// What only this replica knows: its own state and the agents it serves.
 pub(crate) async fn local_status(context: &Context) -> Result<v1::LocalStatusResponse, Error> {
     let id = context.id;
@@ -106,6 +109,8 @@ pub(crate) async fn status(
         })
         .collect();
     let blocks_total = fabric.as_ref().map_or(0, blocks_of);
+    let (services, services_serving, mut service_troubles) = context.events.services();
+    service_troubles.truncate(TROUBLES);
     Ok(v1::StatusResponse {
         cluster: cluster.0.to_vec().into(),
         revision: revision.0,
@@ -115,6 +120,9 @@ pub(crate) async fn status(
         pods: pods as u64,
         blocks: blocks as u64,
         blocks_total,
+        services,
+        services_serving,
+        service_troubles,
     })
 }
 

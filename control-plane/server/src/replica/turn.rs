@@ -83,10 +83,12 @@ impl Driver {
         let revision = self.parts.replica.state().meta().revision;
         if reset {
             fanout.reset(revision);
+            self.parts.events.begin(self.parts.replica.state());
             return;
         }
         for published in items {
             fanout.publish(published.revision, &published.changes);
+            self.parts.events.take(published.revision, &published.changes, self.parts.replica.state());
             for node in gone(&published.changes) {
                 fanout.cut_node(node);
                 self.parts.reports.forget(node);

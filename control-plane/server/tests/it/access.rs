@@ -21,7 +21,8 @@ fn allowed(service: &str, method: &str) -> Option<&'static str> {
         ("Join", "Join" | "Renew") => "yyyyy",
         (
             "Admin",
-            "Get" | "List" | "WatchObjects" | "Status" | "Wait" | "ListTokens" | "WhoHas" | "Items",
+            "Get" | "List" | "WatchObjects" | "Status" | "Wait" | "ListTokens" | "WhoHas" | "Items"
+            | "Events",
         ) => "-yy--",
         ("Admin", "Apply" | "Delete" | "CreateToken" | "RevokeToken" | "RemoveNode" | "AskNode") => "--y--",
         (

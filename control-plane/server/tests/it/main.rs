@@ -5,6 +5,7 @@
 mod access;
 mod apply;
 mod cluster;
+mod events;
 mod join;
 mod services;
 mod watch;

@@ -25,10 +25,7 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft token revoke -q ffqyjnhwcd",
         ],
     ),
-    (
-        "get",
-        ["weft get pods -A -o wide", "weft get pods -l app=web --expect 3", "weft get svc -n shop -o wide"],
-    ),
+    ("get", ["weft get pods -l app=web --expect 3", "weft get svc -n shop -o wide", "weft get events -A"]),
     (
         "apply",
         [

@@ -10,7 +10,7 @@ use super::value::Expect;
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// pods (po), services (svc), endpoints (ep), endpointslices (eps), namespaces (ns), lbpools, nodes (no), fabric (fab),
-    /// blocks, members, peers, routes, owners
+    /// blocks, members, peers, routes, owners, events
     pub(crate) kind: String,
     /// Name of one object
     pub(crate) name: Option<String>,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use weft_model::Kind;
 
-use super::{endpoints, kinds::Shown};
+use super::{endpoints, events, kinds::Shown};
 use crate::table::{Column, age, at, column, joined, labels, wide};
 
 /// Columns of a kind; with `all` namespaces, the namespace comes first.
@@ -103,6 +103,7 @@ pub(crate) fn columns(shown: Shown, all: bool) -> Vec<Column> {
             column("ENDPOINTS", endpoints::first_addresses),
             wide("BACKENDS", endpoints::states),
         ],
+        Shown::Events => events::columns(),
         Shown::Peers => vec![
             name(),
             column("ENDPOINT", |v| at(v, "/endpoint")),

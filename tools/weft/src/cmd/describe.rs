@@ -4,21 +4,26 @@ use serde_json::{Value, json};
 
 use weft_model::Kind;
 
-use super::{Run, get::one, kinds::kind_of, service};
+use super::{
+    Run, events,
+    get::one,
+    kinds::{kind_of, split_name},
+    service,
+};
 use crate::{args::Describe, client::revision_reached, fail::Outcome, table::at};
 
 /// Runs the command.
 pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
     let kind = kind_of(&args.kind)?.object_kind(&args.kind)?;
     let session = run.session()?;
-    let (value, head) = if kind == Kind::Service {
+    let (value, endpoints, head) = if kind == Kind::Service {
         let account = service::account(&session, &args.name, None).await?;
         let text = service::screen(&account, true);
-        (account["service"].clone(), text)
+        (account["service"].clone(), account["endpoints"].clone(), text)
     } else {
         let (value, _) = one(&session, kind, &args.name).await?;
         let text = weft_yaml::to_yaml(&value);
-        (value, text)
+        (value, Value::Null, text)
     };
     let status = session.status().await?;
     let revision: u64 = at(&value, "/metadata/resourceVersion").parse().unwrap_or(0);
@@ -36,11 +41,23 @@ pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
         let reached = node.connected.then_some(reached);
         applied.push(json!({"node": node.node, "connected": node.connected, "applied": reached}));
     }
+    let told = if kind == Kind::Service {
+        let (namespace, name) = split_name(kind, &args.name, session.namespace());
+        events::list(&session, namespace, name).await?
+    } else {
+        json!({"items": []})
+    };
+    let lines = events::lines(&told);
+    if !lines.is_empty() {
+        text += &format!("Events\n{lines}");
+    }
     let whole = json!({
         "kind": "Description",
         "metadata": value["metadata"],
         "object": value,
+        "endpoints": endpoints,
         "applied": applied,
+        "events": told["items"],
     });
     run.printer.value(&whole, &text);
     Ok(())

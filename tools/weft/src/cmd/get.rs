@@ -8,7 +8,7 @@ use weft_proto::v1;
 use super::{
     Run,
     columns::columns,
-    did_you_mean, endpoints,
+    did_you_mean, endpoints, events,
     kinds::{Shown, has_namespace, kind_of, split_name},
     local,
 };
@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     if let Some(name) = &args.name {
         let value = match shown {
             Shown::Object(kind) => one(&session, kind, name).await?.0,
+            Shown::Events => return Err(events::nameless(name)),
             Shown::Endpoints | Shown::Peers | Shown::Routes => derived_one(&session, shown, name).await?,
         };
         run.printer.object(&value, &columns);
@@ -46,6 +47,10 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     let whole = match shown {
         Shown::Object(kind) => {
             objects(&session, kind, namespace(kind, args.all_namespaces, &session), &args.selector).await?
+        }
+        Shown::Events => {
+            let namespace = if args.all_namespaces { "" } else { session.namespace() };
+            events::list(&session, namespace, "").await?
         }
         Shown::Endpoints | Shown::Peers | Shown::Routes => {
             let namespace = if args.all_namespaces { "" } else { session.namespace() };
@@ -83,7 +88,7 @@ fn nothing(shown: Shown, all_namespaces: bool, selector: &str, session: &Session
     let with = if selector.is_empty() { String::new() } else { format!(" with {selector}") };
     let place = match shown {
         shown if shown.has_namespace() && !all_namespaces => format!(" in namespace {}", session.namespace()),
-        Shown::Object(_) | Shown::Endpoints | Shown::Peers | Shown::Routes => String::new(),
+        Shown::Object(_) | Shown::Endpoints | Shown::Peers | Shown::Routes | Shown::Events => String::new(),
     };
     format!("No {}{with}{place}.", shown.plural())
 }
@@ -184,7 +189,7 @@ async fn derived(session: &Session, shown: Shown, namespace: &str, name: &str) -
     let (kind, namespace) = match shown {
         Shown::Endpoints => (v1::ItemKind::Service, namespace),
         Shown::Peers => (v1::ItemKind::Peer, ""),
-        Shown::Routes | Shown::Object(_) => (v1::ItemKind::Route, ""),
+        Shown::Routes | Shown::Events | Shown::Object(_) => (v1::ItemKind::Route, ""),
     };
     let (items, revision) = items(session, kind, namespace, name).await?;
     let values = items.iter().filter_map(|item| item_value(shown, item)).collect();
@@ -229,7 +234,7 @@ fn item_value(shown: Shown, item: &Item) -> Option<Value> {
             "epoch": route.epoch.0,
         })),
         (
-            Shown::Endpoints | Shown::Peers | Shown::Routes | Shown::Object(_),
+            Shown::Endpoints | Shown::Peers | Shown::Routes | Shown::Events | Shown::Object(_),
             Item::Fabric(_)
             | Item::Peer(_)
             | Item::Route(_)

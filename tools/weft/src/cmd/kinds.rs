@@ -17,6 +17,8 @@ pub(crate) enum Shown {
     Peers,
     /// Derived routes.
     Routes,
+    /// What happened.
+    Events,
 }
 
 /// The words of each kind; the plural first.
@@ -35,6 +37,7 @@ const WORDS: &[(&[&str], Shown)] = &[
     (&["owners", "owner"], Shown::Object(Kind::Owner)),
     (&["peers", "peer"], Shown::Peers),
     (&["routes", "route"], Shown::Routes),
+    (&["events", "event", "ev"], Shown::Events),
 ];
 
 impl Shown {
@@ -42,9 +45,13 @@ impl Shown {
     pub(crate) fn object_kind(self, word: &str) -> Outcome<Kind> {
         match self {
             Self::Object(kind) => Ok(kind),
-            Self::Endpoints | Self::Peers | Self::Routes => {
-                let from = if self == Self::Endpoints { "services and pods" } else { "nodes and blocks" };
-                let error = Error::new(&USAGE, format!("{word} are derived from {from}"));
+            Self::Endpoints | Self::Peers | Self::Routes | Self::Events => {
+                let from = match self {
+                    Self::Endpoints => "derived from services and pods",
+                    Self::Events => "remembered by replicas, not stored",
+                    Self::Object(_) | Self::Peers | Self::Routes => "derived from nodes and blocks",
+                };
+                let error = Error::new(&USAGE, format!("{word} are {from}"));
                 Err(error.try_this("they can be listed", format!("weft get {}", self.plural())).into())
             }
         }
@@ -54,7 +61,7 @@ impl Shown {
     pub(crate) const fn has_namespace(self) -> bool {
         match self {
             Self::Object(kind) => has_namespace(kind),
-            Self::Endpoints => true,
+            Self::Endpoints | Self::Events => true,
             Self::Peers | Self::Routes => false,
         }
     }

@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod describe;
 mod endpoints;
+mod events;
 mod explain;
 mod get;
 mod init;

@@ -19,6 +19,9 @@ use crate::{
     table::{Style, at, column, joined, render},
 };
 
+/// Class of load balancers that is ours, besides none at all.
+const LOAD_BALANCER_CLASS: &str = "weft.io/lb";
+
 /// Runs the subcommand.
 pub(crate) async fn run(args: Service, run: &Run) -> Outcome {
     match args {
@@ -52,6 +55,7 @@ pub(crate) async fn account(session: &Session, word: &str, node: Option<&str>) -
         (Some(_), None) | (None, _) => Value::Null,
     };
     let owners = owners(session, &object).await?;
+    let waits = waits(session, &object).await?;
     Ok(json!({
         "kind": "ServiceReport",
         "metadata": object["metadata"],
@@ -59,6 +63,7 @@ pub(crate) async fn account(session: &Session, word: &str, node: Option<&str>) -
         "service": object,
         "endpoints": backends,
         "owners": owners,
+        "waits": waits,
         "uses": uses,
     }))
 }
@@ -141,6 +146,25 @@ async fn owners(session: &Session, object: &Value) -> Outcome<Vec<Value>> {
     Ok(items_of(&all).iter().filter(|owner| given.contains(&at(owner, "/metadata/name"))).cloned().collect())
 }
 
+/// Why a load balancer has no address: who gives them, and what the control plane told when it looked.
+async fn waits(session: &Session, object: &Value) -> Outcome<Option<String>> {
+    let has_one = object.pointer("/status/loadBalancer/ingress/0").is_some();
+    if has_one || at(object, "/spec/type") != "LoadBalancer" {
+        return Ok(None);
+    }
+    let class = at(object, "/spec/loadBalancerClass");
+    if !class.is_empty() && class != LOAD_BALANCER_CLASS {
+        return Ok(Some(format!("class {class} is somebody else's")));
+    }
+    let pools = objects(session, Kind::Pool, "", "").await?;
+    let fabric = objects(session, Kind::Fabric, "", "").await?;
+    let of_fabric = items_of(&fabric).iter().any(|f| !joined(f, "/spec/ranges/loadBalancers").is_empty());
+    if items_of(&pools).is_empty() && !of_fabric {
+        return Ok(Some("there is no LoadBalancerPool".to_owned()));
+    }
+    Ok(Some("no pool gives one of its families unasked".to_owned()))
+}
+
 fn or(text: String, otherwise: &str) -> String {
     if text.is_empty() { otherwise.to_owned() } else { text }
 }
@@ -165,7 +189,9 @@ pub(crate) fn screen(value: &Value, all: bool) -> String {
     text += &format!("Selector    {}\n", or(pairs(&spec["selector"]), "- (its endpoints are written)"));
     text += &format!("Policy      {}\n", policy(spec));
     let endpoints = &value["endpoints"];
-    text += &format!("Path        {}\n", path(spec, endpoints));
+    for (place, line) in paths(value).iter().enumerate() {
+        text += &format!("{:12}{line}\n", if place == 0 { "Path" } else { "" });
+    }
     text += &format!("Backends    {} ready\n", endpoints::ready_of_all(endpoints));
     text += &backends(endpoints, all);
     text + &uses_screen(&value["uses"])
@@ -188,7 +214,11 @@ fn external(value: &Value) -> String {
         parts.push(format!("{address}{by}"));
     }
     if parts.is_empty() && at(value, "/service/spec/type") == "LoadBalancer" {
-        parts.push("load balancer: none given yet".to_owned());
+        let why = match at(value, "/waits") {
+            why if why.is_empty() => String::new(),
+            why => format!(" ({why})"),
+        };
+        parts.push(format!("load balancer: none given yet{why}"));
     }
     let written = joined(value, "/service/spec/externalIPs");
     if !written.is_empty() {
@@ -232,7 +262,34 @@ fn policy(spec: &Value) -> String {
     parts.join(" · ")
 }
 
-/// What happens to a packet, in one line.
+/// What happens to a packet: to the virtual address, then to what the outside uses.
+fn paths(value: &Value) -> Vec<String> {
+    let (service, endpoints) = (&value["service"], &value["endpoints"]);
+    let spec = &service["spec"];
+    let mut lines = vec![path(spec, endpoints)];
+    let is_local = at(spec, "/externalTrafficPolicy") == "Local";
+    let then = if is_local {
+        "a backend on that node, which sees the client; without one there: dropped"
+    } else {
+        "any of them, which sees a node"
+    };
+    let mut ports = spec["ports"].as_array().into_iter().flatten().map(|port| at(port, "/nodePort"));
+    if let Some(port) = ports.find(|port| !port.is_empty()) {
+        lines.push(format!("outside -> any node's address:{port} -> {then}"));
+    }
+    let ingress = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
+    for given in ingress.into_iter().flatten() {
+        let address = at(given, "/ip");
+        let owner =
+            value["owners"].as_array().into_iter().flatten().find(|o| at(o, "/metadata/name") == address);
+        let node = owner.map(|owner| at(owner, "/status/node")).unwrap_or_default();
+        let by = if node.is_empty() { "a node it is routed to".to_owned() } else { node };
+        lines.push(format!("outside -> {address} -> {by} -> {then}"));
+    }
+    lines
+}
+
+/// What happens to a packet to the virtual address, in one line.
 fn path(spec: &Value, endpoints: &Value) -> String {
     let Some(address) = spec.pointer("/clusterIPs/0").and_then(Value::as_str) else {
         return "no address yet".to_owned();
@@ -319,12 +376,24 @@ mod tests {
             "Selector    app=web",
             "Policy      internal Cluster · external Local",
             "Path        10.112.0.9 -> one of 1 ready, as 10.128.0.2:8080 -> which sees the client",
+            "            outside -> any node's address:30080 -> a backend on that node, which sees the client; without one there: dropped",
             "Backends    1/2 ready",
             "web-0  10.128.0.3:8080  n1    -     not ready: its node says so",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }
         assert!(!text.contains("10.128.0.2:8080  n1"), "ready ones are shown on request: {text}");
+        value["service"]["spec"]["type"] = json!("LoadBalancer");
+        value["waits"] = json!("there is no LoadBalancerPool");
+        assert!(
+            screen(&value, false).contains("load balancer: none given yet (there is no LoadBalancerPool)")
+        );
+        value["service"]["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+        value["owners"] = json!([{"metadata": {"name": "192.0.2.1"}, "status": {"node": "n2"}}]);
+        assert!(
+            screen(&value, false)
+                .contains("\n            outside -> 192.0.2.1 -> n2 -> a backend on that node")
+        );
         value["endpoints"]["endpoints"] = json!([]);
         assert!(screen(&value, true).contains("10.112.0.9 -> refused: no backend is ready"));
     }

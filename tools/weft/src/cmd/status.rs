@@ -31,7 +31,8 @@ pub(crate) async fn run(run: &Run) -> Outcome {
 fn value(status: &v1::StatusResponse, session: &Session) -> Value {
     let nodes: Vec<Value> = status.nodes.iter().map(node_status_value).collect();
     let replicas: Vec<Value> = status.replicas.iter().map(replica_value).collect();
-    let problems = problems(&replicas, &nodes);
+    let mut problems = problems(&replicas, &nodes);
+    problems.extend(status.service_troubles.iter().map(service_problem));
     let fabric = status.fabric.as_ref().and_then(|wire| weft_model::Fabric::try_from(wire.clone()).ok());
     json!({
         "kind": "Status",
@@ -47,6 +48,8 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
         "pods": status.pods,
         "blocks": status.blocks,
         "blocksTotal": status.blocks_total,
+        "services": status.services,
+        "servicesServing": status.services_serving,
     })
 }
 
@@ -101,6 +104,22 @@ fn problems(replicas: &[Value], nodes: &[Value]) -> Vec<Value> {
         problem(false, format!("{noun} {}", names.join(", ")), text, command);
     }
     problems
+}
+
+/// `service shop/cart: 0 of 3 backends ready: connections are refused`.
+fn service_problem(trouble: &v1::ServiceTrouble) -> Value {
+    let v1::ServiceTrouble { namespace, name, backends, ending } = trouble;
+    let noun = if *backends == 1 { "backend" } else { "backends" };
+    let effect = match ending {
+        0 => "connections are refused".to_owned(),
+        ending => format!("{ending} that end still serve"),
+    };
+    json!({
+        "severe": false,
+        "object": format!("service {namespace}/{name}"),
+        "problem": format!("0 of {backends} {noun} ready: {effect}"),
+        "command": format!("weft service show {name} -n {namespace}"),
+    })
 }
 
 /// `unreachable for 2m (last report 10:11:52 UTC): its 41 pods are Unknown`.
@@ -176,6 +195,9 @@ fn screen(value: &Value) -> String {
         value["blocks"],
         value["blocksTotal"]
     );
+    if value["services"].as_u64().is_some_and(|services| services > 0) {
+        text += &format!("Services        {}, {} serving\n", value["services"], value["servicesServing"]);
+    }
     text
 }
 
@@ -256,6 +278,23 @@ mod tests {
         assert_eq!(
             away,
             ["node n3: unreachable (the replicas that answer have no report of it): its 2 pods are Unknown"]
+        );
+    }
+
+    #[test]
+    fn a_service_that_refuses_is_a_problem_with_the_command_that_tells_more() {
+        let trouble = |backends, ending| v1::ServiceTrouble {
+            namespace: "shop".to_owned(),
+            name: "cart".to_owned(),
+            backends,
+            ending,
+        };
+        let told = service_problem(&trouble(3, 0));
+        assert_eq!(at(&told, "/problem"), "0 of 3 backends ready: connections are refused");
+        assert_eq!(at(&told, "/command"), "weft service show cart -n shop");
+        assert_eq!(
+            at(&service_problem(&trouble(1, 1)), "/problem"),
+            "0 of 1 backend ready: 1 that end still serve"
         );
     }
 

@@ -10,7 +10,7 @@ mod ports;
 
 use weft_model::{Key, Object, ObjectUid, Service, ServiceName, Written};
 
-pub(crate) use balancer::{PoolRef, follow_pools, pool_of, stranded, unfit};
+pub(crate) use balancer::{PoolRef, follow_pools, pool_of, pools, stranded, unfit};
 
 use crate::{
     Error, admit,
