@@ -10,7 +10,7 @@ use weft_model::{
     AuthorityHash, BlockLease, ClusterId, Fabric, FabricItem, Family, Item, Node, NodeName, PeerItem,
     Revision, RouteItem, ZONE_LABEL,
 };
-use weft_plan::{Facts, choose_underlay};
+use weft_plan::{Facts, choose_underlay, node_facts};
 use weft_proto::{
     convert::{ShapeError, cluster_from_wire, required, socket_from_wire},
     v1,
@@ -20,7 +20,7 @@ use weft_rpc::{
 };
 use weft_view::View;
 
-use crate::{config::Config, control::Mutations, identity, node::node_facts, paths::Paths, view_file};
+use crate::{config::Config, control::Mutations, identity, paths::Paths, view_file};
 
 /// The whole join.
 const DEADLINE: Duration = Duration::from_secs(20);

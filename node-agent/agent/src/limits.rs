@@ -115,15 +115,15 @@ pub(crate) const PULSES: usize = 8;
 pub(crate) const PULSE_LAST: Duration = Duration::from_millis(300);
 
 /// A path is probed again this often.
-pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(300);
+pub(crate) const PATH_EVERY: Duration = Duration::from_secs(300);
 /// A peer that didn't answer a probe is probed again after this, doubling.
-pub(crate) const PROBE_AGAIN: Duration = Duration::from_millis(500);
+pub(crate) const PATH_AGAIN: Duration = Duration::from_millis(500);
 /// A peer that doesn't answer is probed at least this often.
-pub(crate) const PROBE_AGAIN_LONGEST: Duration = Duration::from_secs(60);
+pub(crate) const PATH_AGAIN_LONGEST: Duration = Duration::from_secs(60);
 /// The first echo of a probe is waited for so long.
-pub(crate) const PROBE_WAIT: Duration = Duration::from_millis(300);
+pub(crate) const ECHO_WAIT: Duration = Duration::from_millis(300);
 /// Further echoes of a probe are waited for eight round trips, but at least so long.
-pub(crate) const PROBE_WAIT_LEAST: Duration = Duration::from_millis(40);
+pub(crate) const ECHO_WAIT_LEAST: Duration = Duration::from_millis(40);
 /// Pods whose namespace and link are gone are looked for this often, and at start.
 pub(crate) const GONE_EVERY: Duration = Duration::from_secs(30);
 /// One that is still gone after this is forgotten.

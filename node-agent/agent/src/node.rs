@@ -8,78 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use weft_ipam::{Leasing, Shown};
-use weft_model::{FabricItem, ItemKey, NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
-use weft_plan::{DeviceState, Facts, LocalPod, Surroundings};
+use weft_model::{NodeFacts, NodeName, Pod, PodPhase, PodUid, Revision, WireguardKey};
+use weft_plan::{DeviceState, Facts, LocalPod, Surroundings, node_facts};
 use weft_view::{Touched, View};
 
 use crate::{
     addresses::{Addresses, Durability},
     clock,
-    inbox::{Inbox, Wish},
     locks::Locks,
+    loops::{Inboxes, Wakes},
     ports::PortFindings,
     publish::Publications,
     readiness,
     service_findings::ServiceFindings,
     states::States,
 };
-
-/// The loops that work in the kernel.
-#[derive(Debug, Default)]
-pub(crate) struct Inboxes {
-    /// Bridge, ports, neighbours, settings.
-    pub(crate) links: Inbox,
-    /// Routes and rules.
-    pub(crate) routes: Inbox,
-    /// WireGuard.
-    pub(crate) mesh: Inbox,
-    /// nf_tables.
-    pub(crate) nft: Inbox,
-    /// Services.
-    pub(crate) services: Inbox,
-    /// Flows of pods that are gone.
-    pub(crate) flows: Inbox,
-    /// Load-balancer addresses.
-    pub(crate) announce: Inbox,
-    /// What the host is.
-    pub(crate) host: Inbox,
-    /// Path MTU.
-    pub(crate) probe: Inbox,
-    /// Dead links wait to be deleted.
-    pub(crate) reap: Inbox,
-    /// Pods that are gone without a DEL.
-    pub(crate) collect: Inbox,
-    /// DELs that a plugin kept.
-    pub(crate) spool: Inbox,
-}
-
-impl Inboxes {
-    fn loops(&self) -> [&Inbox; 5] {
-        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services]
-    }
-
-    /// Ends every loop.
-    pub(crate) fn stop(&self) {
-        let others =
-            [&self.announce, &self.flows, &self.host, &self.probe, &self.reap, &self.collect, &self.spool];
-        self.loops().into_iter().chain(others).for_each(Inbox::stop);
-    }
-}
-
-/// Tasks that wait for something else than a loop's work. Each has one waiter; a wake that comes early isn't lost.
-#[derive(Debug, Default)]
-pub(crate) struct Wakes {
-    /// Pods came, went, or are asked in another way.
-    pub(crate) readiness: Notify,
-    /// Ports that this node serves may be others.
-    pub(crate) ports: Notify,
-    /// A pod is about to end.
-    pub(crate) drain: Notify,
-    /// Load balancers, or who owns their addresses, may be others.
-    pub(crate) pulse: Notify,
-}
 
 /// The node.
 #[derive(Debug)]
@@ -184,30 +129,10 @@ impl Node {
     pub(crate) fn adopt(&self, view: View, touched: &Touched) {
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         self.take_leases();
-        let own = ItemKey::Peer(self.name.clone());
-        let wide = touched.keys.contains(&ItemKey::Fabric) || touched.keys.contains(&own);
-        for inbox in self.inboxes.loops() {
-            inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });
-        }
-        if touched.keys.iter().any(|key| matches!(key, ItemKey::Peer(_))) {
-            self.inboxes.probe.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
-        }
-        if touched.keys.iter().any(|key| matches!(key, ItemKey::Probe(_))) {
-            self.wakes.readiness.notify_one();
-        }
-        if wide || touched.keys.iter().any(|key| matches!(key, ItemKey::Service(_))) {
-            self.wakes.ports.notify_one();
-        }
-        if touched.became_in_sync || touched.keys.iter().any(|key| matches!(key, ItemKey::Owner(_))) {
-            self.inboxes.announce.poke(Wish::default());
-        }
-        let balances = |key: &ItemKey| matches!(key, ItemKey::Owner(_) | ItemKey::Service(_));
-        if touched.became_in_sync || touched.keys.iter().any(balances) {
-            self.wakes.pulse.notify_one();
-        }
+        let wide = self.inboxes.tell_of_items(&self.name, touched);
+        self.wakes.tell_of_items(wide, touched);
         if wide {
             self.announce_facts();
-            self.inboxes.host.poke(Wish::observe());
         }
     }
 
@@ -226,10 +151,7 @@ impl Node {
         if changed {
             self.announce_facts();
             self.wakes.ports.notify_one();
-            self.inboxes.announce.poke(Wish::default());
-            for inbox in self.inboxes.loops() {
-                inbox.poke(Wish::all());
-            }
+            self.inboxes.tell_of_facts();
         }
         changed
     }
@@ -405,32 +327,5 @@ pub(crate) fn local_pod(holding: &weft_ipam::Holding) -> LocalPod {
         mac: holding.mac,
         addresses: holding.addresses.clone(),
         mtu: holding.mtu,
-    }
-}
-
-/// What a node says of itself. Routes inside the fabric's own ranges are its own work and reserve nothing.
-pub(crate) fn node_facts(facts: &Facts, fabric: Option<&FabricItem>, key: WireguardKey) -> NodeFacts {
-    let ranges = fabric.map(|f| &f.ranges);
-    let own = |range: &weft_model::AddressRange| {
-        ranges.is_some_and(|r| {
-            let all = r.pods.iter().chain(&r.services).chain(&r.nodes).chain(&r.load_balancers);
-            all.into_iter().any(|of_fabric| of_fabric.covers(*range))
-        })
-    };
-    let underlay = facts.underlay.as_ref();
-    let [port, _] = weft_model::ownership::MESH_PORTS;
-    NodeFacts {
-        wireguard_key: Some(key),
-        endpoint: underlay.and_then(|u| u.addresses.first()).map(|address| (*address, port).into()),
-        underlay: underlay.map(|u| u.addresses.clone()).unwrap_or_default(),
-        uplink_mac: underlay.and_then(|u| u.mac),
-        host_routes: facts
-            .host
-            .reserved()
-            .into_iter()
-            .filter(|range| !own(range))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
     }
 }

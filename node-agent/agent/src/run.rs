@@ -25,8 +25,9 @@ use crate::{
     lock::Lock,
     node::{Node, Parts, local_pod},
     notes::Notes,
+    path_mtu,
     paths::Paths,
-    ports, probe, publisher, pulse, readiness,
+    ports, publisher, pulse, readiness,
     reconcile::{GuardLoop, MeshLoop, ServiceLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
     states::Subsystem,
@@ -160,7 +161,7 @@ fn start_loops(
     let (hosted, choice) = (shared(), config.underlay.clone());
     tasks.spawn_thread("host", move || host::follow_host(&hosted, &choice))?;
     let probed = shared();
-    tasks.spawn_thread("probe", move || probe::run(&probed))?;
+    tasks.spawn_thread("path-mtu", move || path_mtu::run(&probed))?;
     let reaped = Arc::clone(engine);
     tasks.spawn_thread("reap", move || reaped.reap_all())?;
     let collected = Arc::clone(engine);

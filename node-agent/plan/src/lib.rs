@@ -11,6 +11,7 @@ mod findings;
 mod guard;
 mod link;
 pub mod mtu;
+mod node_facts;
 mod peer;
 mod rhythm;
 mod route;
@@ -35,6 +36,7 @@ pub use facts::{
 pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
+pub use node_facts::node_facts;
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,

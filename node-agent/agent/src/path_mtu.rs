@@ -36,11 +36,11 @@ struct Due {
 pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
     let mut due: BTreeMap<NodeName, Due> = BTreeMap::new();
     loop {
-        let latest = Instant::now() + limits::PROBE_AGAIN_LONGEST;
+        let latest = Instant::now() + limits::PATH_AGAIN_LONGEST;
         // A node that knows no peers yet looks again soon.
-        let soon = Instant::now() + limits::PROBE_AGAIN;
+        let soon = Instant::now() + limits::PATH_AGAIN;
         let next = due.values().map(|due| due.at).min().unwrap_or(soon);
-        match node.inboxes.probe.take(next.min(latest)) {
+        match node.inboxes.path_mtu.take(next.min(latest)) {
             Work::Stop => return Ok(()),
             Work::Nothing => {}
             Work::Wish(wish, ticket) => {
@@ -50,7 +50,7 @@ pub(crate) fn run(node: &Arc<Node>) -> Result<(), Error> {
                         due.remove(&peer);
                     }
                 }
-                node.inboxes.probe.done(ticket, Outcome::default());
+                node.inboxes.path_mtu.done(ticket, Outcome::default());
             }
         }
         probe_due(node, &mut due);
@@ -80,18 +80,18 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Due>) {
         let mut path = Echoes { target: *target, round_trip: None };
         let found = path.search(largest);
         node.set_rtt(&peer.node, path.round_trip);
-        let mut silence = limits::PROBE_AGAIN;
+        let mut silence = limits::PATH_AGAIN;
         let wait = match found {
             PathSize::Silent => {
-                let before = due.get(&peer.node).map_or(limits::PROBE_AGAIN, |due| due.silence);
-                silence = (before * 2).min(limits::PROBE_AGAIN_LONGEST);
+                let before = due.get(&peer.node).map_or(limits::PATH_AGAIN, |due| due.silence);
+                silence = (before * 2).min(limits::PATH_AGAIN_LONGEST);
                 before
             }
             PathSize::Whole => {
                 node.change_facts(|facts| {
                     facts.probed_mtus.remove(&peer.node);
                 });
-                limits::PROBE_EVERY
+                limits::PATH_EVERY
             }
             PathSize::Narrow(size) => {
                 if node.facts().probed_mtus.get(&peer.node) != Some(&size) {
@@ -100,7 +100,7 @@ fn probe_due(node: &Node, due: &mut BTreeMap<NodeName, Due>) {
                 node.change_facts(|facts| {
                     facts.probed_mtus.insert(peer.node.clone(), size);
                 });
-                limits::PROBE_EVERY
+                limits::PATH_EVERY
             }
         };
         due.insert(peer.node.clone(), Due { at: Instant::now() + wait, silence });
@@ -125,9 +125,9 @@ impl Echoes {
 
     fn passes(&mut self, size: u32) -> bool {
         let Ok(mut pinger) = Pinger::open(self.target, None) else { return false };
-        let wait = self.round_trip.map_or(limits::PROBE_WAIT, |trip| {
-            (trip * 8).clamp(limits::PROBE_WAIT_LEAST, limits::PROBE_WAIT)
-        });
+        let wait = self
+            .round_trip
+            .map_or(limits::ECHO_WAIT, |trip| (trip * 8).clamp(limits::ECHO_WAIT_LEAST, limits::ECHO_WAIT));
         for _ in 0..TRIES {
             match pinger.echo(size, wait) {
                 Ok(Echo::Replied { after }) => {
