@@ -1,4 +1,4 @@
-//! Text checks: headers, sizes, banned words, dead files, links, and that tests named in ARCHITECTURE.md exist.
+//! Text checks: headers, sizes, banned words, dead files, links, and that ARCHITECTURE.md names tests and files that exist.
 
 use std::{
     collections::BTreeSet,
@@ -57,6 +57,7 @@ pub(crate) fn run() -> Result<()> {
     }
     dead_files(&root, &files, &mut problems)?;
     named_tests(&root, &files, &mut problems)?;
+    named_paths(&root, &mut problems)?;
     if problems.is_empty() {
         return Ok(());
     }
@@ -158,6 +159,19 @@ fn named_tests(root: &Path, files: &[PathBuf], problems: &mut Vec<String>) -> Re
         let name = piece.split('`').next().unwrap_or("");
         if !functions.contains(name) {
             problems.push(format!("ARCHITECTURE.md: test `{name}` doesn't exist"));
+        }
+    }
+    Ok(())
+}
+
+/// ARCHITECTURE.md names files and folders as `folder/file`, from the root: they must exist.
+fn named_paths(root: &Path, problems: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
+    for word in text.split('`').skip(1).step_by(2) {
+        let folder = word.split_once('/').map(|(folder, _)| folder);
+        let is_path = folder.is_some_and(|folder| root.join(folder).is_dir()) && !word.contains(' ');
+        if is_path && !root.join(word).exists() {
+            problems.push(format!("ARCHITECTURE.md: {word} isn't there"));
         }
     }
     Ok(())
