@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::net::TcpListener;
 use weft_ipam::{Entry, Serving};
-use weft_model::{Item, ItemKey, ProbeHandler, ProbeItem, Revision};
+use weft_model::{AttachmentId, Item, ItemKey, ProbeHandler, ProbeItem, Revision, WallTime};
 use weft_view::Update;
 
 use super::*;
@@ -101,4 +101,43 @@ async fn what_people_write_wins_and_its_end_makes_the_pod_ready() {
     published_as(&node, true).await;
     stop.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn pods_that_never_answer_keep_no_others_from_being_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = fixture::node(&directory);
+    // The pods' addresses are all of this machine's 127.0.0.0/8. Nobody accepts.
+    let listen = || std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let (silent, answering) = (listen(), listen());
+    let port = silent.local_addr().unwrap().port();
+    let handler = ProbeHandler::Http {
+        port,
+        path: "/".to_owned(),
+        tls: false,
+        host: String::new(),
+        headers: Vec::new(),
+    };
+    let patient = Probe { handler, timeout_ms: 3_600_000, ..probe(port, 1) };
+    let good = probe(answering.local_addr().unwrap().port(), 1);
+    for number in 0..=250_u8 {
+        let asked = if number == 250 { good.clone() } else { patient.clone() };
+        let probes = Probes { readiness: Some(asked), startup: None };
+        let serving = Serving { probes: Box::new(probes), ..Serving::default() };
+        let attachment = AttachmentId { container: format!("c{number}"), interface: "eth0".to_owned() };
+        let addresses = vec![IpAddr::from([127, 0, 1, number])];
+        let (uid, pod) = (PodUid([number; 16]), format!("shop/p{number}").parse().unwrap());
+        // All are due at once; the last one's turn comes last.
+        let created = WallTime(1_000 + u64::from(number));
+        let holding = Holding { attachment, addresses, uid, pod, serving, created, ..fixture::holding() };
+        hold(&node.addresses, &holding);
+    }
+    let node = Arc::new(node);
+    node.publications.take(Vec::new);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(watch_pods(Arc::clone(&node), stop.clone()));
+    published_as(&node, true).await;
+    stop.cancel();
+    task.await.unwrap();
+    drop((silent, answering));
 }
