@@ -5,7 +5,7 @@
 //!
 //! - Without a replica the last owner goes on; it asks on the link, twice a second, whether somebody else answers.
 //! - It yields at once to an announcement with a higher epoch, whatever its View says, and takes the address again only with a higher
-//!   one still. To a claim without an epoch it yields while it follows no replica: then it can't know better.
+//!   one still, or when its View goes on saying so for 30 s. To a claim without an epoch it yields while it follows no replica: then it can't know better.
 //! - Of two that follow a replica the View decides: a claim without a higher epoch is answered by an announcement.
 //! - An agent that starts and wasn't expected back is in doubt: its addresses may have moved. It waits for a replica, and asks on
 //!   the link meanwhile; when neither tells otherwise it goes on.
@@ -32,6 +32,10 @@ const DEFEND: Duration = Duration::from_millis(200);
 const ASK: Duration = Duration::from_millis(500);
 /// How long an agent that starts in doubt waits for a replica or a claim.
 pub const DOUBT: Duration = Duration::from_secs(3);
+
+/// Who follows a replica whose View still says so this long after it yielded takes the address again: any machine of the link can claim
+/// any epoch, and one frame may not take an address away for good. A true owner of a higher epoch says so again, and is yielded to.
+const REGRET: Duration = Duration::from_secs(30);
 
 /// Somebody else says on the link that an address is his.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +69,8 @@ struct Duty {
 /// Whom an address was left to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Yield {
-    /// An owner of this epoch.
-    To(u64),
+    /// An owner of this epoch; when that was said last.
+    To(u64, Duration),
     /// Somebody; what a replica says counts more.
     ToSomebody,
 }
@@ -99,7 +103,9 @@ impl Duties {
         let owned = &self.owned;
         self.yielded.retain(|address, to| {
             owned.get(address).is_some_and(|epoch| match to {
-                Yield::To(higher) => *higher >= *epoch,
+                Yield::To(higher, said) => {
+                    *higher >= *epoch && !(in_touch && now.saturating_sub(*said) >= REGRET)
+                }
                 Yield::ToSomebody => !in_touch,
             })
         });
@@ -131,7 +137,7 @@ impl Duties {
     pub fn hear(&mut self, claim: Claim, now: Duration) -> Heard {
         let Some(own) = self.owned.get(&claim.address).copied() else { return Heard::Nothing };
         let to = match claim.epoch {
-            Some(epoch) if epoch > own => Some(Yield::To(epoch)),
+            Some(epoch) if epoch > own => Some(Yield::To(epoch, now)),
             Some(_) => None,
             None => (!self.in_touch).then_some(Yield::ToSomebody),
         };

@@ -62,6 +62,23 @@ fn an_owner_yields_to_a_higher_epoch_and_comes_back_with_a_higher_one_still() {
 }
 
 #[test]
+fn one_forged_claim_takes_an_address_away_for_a_moment_only() {
+    let mut duties = owner();
+    assert_eq!(duties.hear(claim(Some(u64::MAX)), ms(1_000)), Heard::Yielded);
+    duties.own(&[(A, 5)], true, ms(30_999));
+    assert!(duties.held().is_empty());
+    duties.own(&[(A, 5)], true, ms(31_000));
+    assert_eq!((duties.held(), duties.take_due(ms(31_000))), ([A].into(), vec![(A, 5)]));
+    // A true owner speaks again, and again; and who follows nobody can't know better.
+    duties.hear(claim(Some(7)), ms(31_010));
+    duties.hear(claim(Some(7)), ms(50_000));
+    duties.own(&[(A, 5)], true, ms(70_000));
+    assert!(duties.held().is_empty());
+    duties.own(&[(A, 5)], false, ms(900_000));
+    assert!(duties.held().is_empty());
+}
+
+#[test]
 fn a_claim_without_an_epoch_counts_only_for_who_follows_no_replica() {
     let mut duties = owner();
     for at in [0, 50, 100, 1_100, 4_100] {
