@@ -102,6 +102,10 @@ impl Wakes {
         if wide || any(touched, |key| matches!(key, ItemKey::Service(_))) {
             self.ports.notify_one();
         }
+        let balances = |key: &ItemKey| matches!(key, ItemKey::Service(_) | ItemKey::Owner(_));
+        if touched.became_in_sync || any(touched, balances) {
+            self.pulse.notify_one();
+        }
     }
 }
 
@@ -143,5 +147,19 @@ mod tests {
         check(ItemKey::Peer(name("n2")), false, [true, true, false, false]);
         check(ItemKey::Service("shop/web".parse().unwrap()), false, [true, false, false, false]);
         check(ItemKey::Owner([192, 0, 2, 1].into()), false, [true, false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn signs_of_life_hear_at_once_of_owners_and_of_services() {
+        for (key, heard) in [
+            (ItemKey::Owner([192, 0, 2, 1].into()), true),
+            (ItemKey::Service("shop/web".parse().unwrap()), true),
+            (ItemKey::Peer(name("n2")), false),
+        ] {
+            let wakes = Wakes::default();
+            wakes.tell_of_items(false, &Touched { keys: [key.clone()].into(), became_in_sync: false });
+            let woken = futures_util::FutureExt::now_or_never(wakes.pulse.notified()).is_some();
+            assert_eq!(woken, heard, "{key:?}");
+        }
     }
 }
