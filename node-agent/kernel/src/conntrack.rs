@@ -9,28 +9,23 @@ mod message;
 #[path = "conntrack/message_tests.rs"]
 mod message_tests;
 
-use std::{collections::BTreeSet, io, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
 use weft_model::{Family, Protocol};
 
 use crate::{
     error::{Area, Error, Refusal},
     netlink::Messages,
+    raw::{ANSWER_LIMIT, RawSocket},
 };
 
 /// Requests in one system call: their acknowledgements fit into the smallest receive buffer.
 const CHUNK: usize = 64;
-/// How long one answer may take. A dump comes in parts, each with the whole time.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-const RECEIVE_BUFFER: usize = 1 << 20;
-/// The kernel sends dumps in parts of at most 32 KiB (`net/netlink/af_netlink.c`, `netlink_dump`).
-const READ_SIZE: usize = 64 << 10;
 
 /// One direction of a connection, as its packets show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,34 +160,21 @@ pub const fn number_of(protocol: Protocol) -> u8 {
 /// A socket to the connection-tracking table of one network namespace.
 #[derive(Debug)]
 pub struct Conntrack {
-    socket: Socket,
-    sequence: u32,
-    buffer: Vec<u8>,
+    raw: RawSocket,
 }
 
 impl Conntrack {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, Error> {
-        let failed = |what| move |source: io::Error| Error::socket(what, Area::Connection, source);
-        let mut socket =
-            Socket::new(NETLINK_NETFILTER).map_err(failed("opening a connection-tracking socket"))?;
-        socket.bind_auto().map_err(failed("binding a connection-tracking socket"))?;
-        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connecting a connection-tracking socket"))?;
-        socket.set_cap_ack(true).map_err(failed("asking for short acknowledgements"))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_LIMIT))
-            .map_err(|e| failed("setting a time limit")(e.into()))?;
-        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
-            .map_err(|e| failed("sizing a receive buffer")(e.into()))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; READ_SIZE] })
+        Ok(Self { raw: RawSocket::open(NETLINK_NETFILTER).map_err(Error::of(Area::Connection))? })
     }
 
     /// Shows every entry that a filter wants. The table goes on changing meanwhile: an entry may come twice or be missed.
     pub fn each(&mut self, filter: &ConnFilter, mut show: impl FnMut(Connection)) -> Result<(), Error> {
-        let sequence = self.next_sequence();
+        let sequence = self.raw.next_sequence(1);
         self.send(&message::list(filter, sequence, NLM_F_REQUEST | NLM_F_DUMP))?;
         loop {
-            let length = self.receive("listing connections")?;
-            for found in Messages::new(&self.buffer[..length]).filter(|m| m.sequence == sequence) {
+            for found in self.receive("listing connections")?.filter(|m| m.sequence == sequence) {
                 match found.kind {
                     NLMSG_ERROR | NLMSG_DONE => {
                         let number = message::error_number(found.payload());
@@ -260,17 +242,16 @@ impl Conntrack {
     }
 
     fn remove_chunk(&mut self, chunk: &[Connection]) -> Result<usize, Error> {
-        let first = self.sequence.wrapping_add(1);
+        let first = self.raw.next_sequence(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
         let mut bytes = Vec::new();
-        for connection in chunk {
-            let sequence = self.next_sequence();
+        for (connection, place) in chunk.iter().zip(0..) {
+            let sequence = first.wrapping_add(place);
             bytes.extend(message::remove(connection, sequence, NLM_F_REQUEST | NLM_F_ACK));
         }
         self.send(&bytes)?;
         let (mut open, mut removed, mut failure) = (chunk.len(), 0, None);
         while open > 0 {
-            let length = self.receive("removing connections")?;
-            for answer in Messages::new(&self.buffer[..length]).filter(|m| m.kind == NLMSG_ERROR) {
+            for answer in self.receive("removing connections")?.filter(|m| m.kind == NLMSG_ERROR) {
                 if answer.sequence.wrapping_sub(first) as usize >= chunk.len() {
                     continue; // an answer to something else
                 }
@@ -285,36 +266,14 @@ impl Conntrack {
         failure.map_or(Ok(removed), Err)
     }
 
-    fn next_sequence(&mut self) -> u32 {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sequence
-    }
-
     fn send(&self, bytes: &[u8]) -> Result<(), Error> {
-        let failed =
-            |source| Error::socket("sending to the connection-tracking table", Area::Connection, source);
-        let sent = loop {
-            match self.socket.send(bytes, 0) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                sent => break sent.map_err(failed)?,
-            }
-        };
-        if sent == bytes.len() { Ok(()) } else { Err(failed(io::ErrorKind::WriteZero.into())) }
+        self.raw.send(bytes).map_err(Error::of(Area::Connection))
     }
 
-    fn receive(&mut self, what: &str) -> Result<usize, Error> {
-        loop {
-            match self.socket.recv(&mut &mut self.buffer[..], 0) {
-                Ok(length) => return Ok(length.min(READ_SIZE)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(Error::Deadline { what: what.to_owned(), seconds: ANSWER_LIMIT.as_secs() });
-                }
-                Err(source) => {
-                    let what = "reading from the connection-tracking table";
-                    return Err(Error::socket(what, Area::Connection, source));
-                }
-            }
+    fn receive(&mut self, what: &str) -> Result<Messages<'_>, Error> {
+        match self.raw.read(0).map_err(Error::of(Area::Connection))? {
+            Some(datagram) => Ok(Messages::new(datagram)),
+            None => Err(Error::Deadline { what: what.to_owned(), seconds: ANSWER_LIMIT.as_secs() }),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{io, path::PathBuf};
 use nix::errno::Errno;
 use weft_errors::{Code, Coded, LINK_FAILED, NAMESPACE_FAILED, NFT_FAILED, ROUTE_FAILED, SYSCTL_FAILED};
 
+use crate::raw::Failed;
+
 /// What kind of object an operation was about: decides the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Area {
@@ -125,6 +127,11 @@ impl Error {
     /// The error number, where the kernel refused.
     pub const fn errno(&self) -> Option<Errno> {
         if let Self::Refused(refusal) = self { Some(refusal.errno) } else { None }
+    }
+
+    /// A netlink socket that failed while it worked on an area.
+    pub(crate) const fn of(area: Area) -> impl Fn(Failed) -> Self {
+        move |Failed { what, source }| Self::Socket { what, area, source }
     }
 
     pub(crate) fn socket(what: &'static str, area: Area, source: io::Error) -> Self {

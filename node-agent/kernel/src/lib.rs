@@ -19,6 +19,7 @@ mod netlink;
 mod nft;
 mod observe;
 mod purge;
+mod raw;
 mod request;
 mod route;
 mod setting;

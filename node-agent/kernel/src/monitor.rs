@@ -6,7 +6,7 @@
     reason = "netlink's enums are open: what isn't asked for is skipped"
 )]
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use netlink_packet_core::Nla;
 use netlink_packet_route::{
@@ -16,8 +16,7 @@ use netlink_packet_route::{
     route::{RouteAttribute, RouteProtocol},
     rule::RuleAttribute,
 };
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use weft_model::ownership::{BRIDGE, LINK_GROUP_DEAD, LINK_GROUP_PODS, MESH_DEVICES, ROUTE_PROTOCOL};
 use weft_plan::{OWN_TABLES, is_ours};
 
@@ -28,6 +27,7 @@ use crate::{
     link::is_our_bridge,
     netlink::{Attributes, Messages},
     observe::{address_facts, link_facts},
+    raw::RawSocket,
 };
 
 /// What to look at again.
@@ -48,8 +48,7 @@ pub enum Look {
 /// A socket that hears of changes in the namespace it was opened in.
 #[derive(Debug)]
 pub struct Monitor {
-    socket: Socket,
-    buffer: Vec<u8>,
+    raw: RawSocket,
 }
 
 /// Multicast groups of `linux/rtnetlink.h`.
@@ -67,46 +66,38 @@ const GROUPS: [u32; 10] = [
 ];
 /// A setting below `net.ipv4.conf` or `net.ipv6.conf` changed: `forwarding` or `rp_filter` (`linux/netconf.h`).
 const RTM_NEWNETCONF: u16 = 80;
-const RECEIVE_BUFFER: usize = 1 << 20;
 /// How many datagrams are read before what they said is returned.
 const BURST: usize = 1024;
 
 impl Monitor {
     /// Opens a monitor in the calling thread's namespace.
     pub fn open() -> Result<Self, Error> {
-        let failed = |what| move |source: io::Error| Error::socket(what, Area::Link, source);
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("opening a monitor"))?;
-        socket.bind_auto().map_err(failed("binding a monitor"))?;
-        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
-            .map_err(|e| Error::socket("sizing a receive buffer", Area::Link, e.into()))?;
+        let failed = Error::of(Area::Link);
+        let mut raw = RawSocket::open(NETLINK_ROUTE).map_err(&failed)?;
         for group in GROUPS {
-            socket.add_membership(group).map_err(failed("joining a group of notifications"))?;
+            raw.join(group).map_err(&failed)?;
         }
-        Ok(Self { socket, buffer: vec![0; 64 << 10] })
+        Ok(Self { raw })
     }
 
     /// Waits for changes, at most `limit`, and returns what they concern; empty when time passed without any.
     pub fn wait(&mut self, limit: Duration) -> Result<BTreeSet<Look>, Error> {
         let mut looks = BTreeSet::new();
-        let limit = limit.max(Duration::from_millis(1));
-        set_socket_timeout(&self.socket, Timeout::Recv, Some(limit))
-            .map_err(|e| Error::socket("setting a time limit", Area::Link, e.into()))?;
+        self.raw.set_wait(limit).map_err(Error::of(Area::Link))?;
         let mut flags = 0;
         for _ in 0..BURST {
-            match self.socket.recv(&mut &mut self.buffer[..], flags) {
-                Ok(length) => {
-                    let messages = Messages::new(&self.buffer[..length]);
-                    looks.extend(messages.filter_map(|message| match message.kind {
+            match self.raw.read(flags) {
+                Ok(Some(datagram)) => {
+                    looks.extend(Messages::new(datagram).filter_map(|message| match message.kind {
                         RTM_NEWNETCONF => setting_concern(message.payload()),
                         _ => message.decode().and_then(concern),
                     }));
                 }
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                Ok(None) => break,
+                Err(failed) if failed.is_overrun() => {
                     looks.insert(Look::Everything);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => break,
-                Err(source) => return Err(Error::socket("reading notifications", Area::Link, source)),
+                Err(failed) => return Err(Error::of(Area::Link)(failed)),
             }
             if !looks.is_empty() {
                 // Whatever else has come already is taken along, but not waited for.

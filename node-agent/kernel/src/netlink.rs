@@ -4,35 +4,26 @@
 //! `Documentation/userspace-api/netlink/intro.rst`). A socket belongs to the namespace it was opened in and works from any
 //! thread. Not here: what the requests mean (request/), which to send (attach.rs and the executors).
 
-use std::{
-    collections::BTreeMap,
-    io,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
     NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_timeout};
 
 use crate::{
     error::{Area, Error, Refusal},
+    raw::{ANSWER_LIMIT, RawSocket},
     request::Request,
 };
 
 /// Requests in one system call: their acknowledgements fit into the smallest receive buffer.
 const CHUNK: usize = 64;
-/// How long one answer may take. The kernel answers while it is asked; more than this means that it hangs.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How often a dump that was overtaken by changes is repeated.
 const DUMP_TRIES: u32 = 30;
-const RECEIVE_BUFFER: usize = 1 << 20;
-/// The kernel sends dumps in parts of at most 32 KiB (`net/netlink/af_netlink.c`, `netlink_dump`).
-const READ_SIZE: usize = 64 << 10;
 const HEADER: usize = 16;
 
 /// Answer to one request: the object that was asked for, if any.
@@ -41,27 +32,13 @@ pub(crate) type Answer = Result<Option<RouteNetlinkMessage>, Refusal>;
 /// A socket to the routing subsystem of one network namespace.
 #[derive(Debug)]
 pub struct Netlink {
-    socket: Socket,
-    sequence: u32,
-    buffer: Vec<u8>,
+    raw: RawSocket,
 }
 
 impl Netlink {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, Error> {
-        let failed = |what| move |source: io::Error| Error::socket(what, Area::Link, source);
-        let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("opening a netlink socket"))?;
-        socket.bind_auto().map_err(failed("binding a netlink socket"))?;
-        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connecting a netlink socket"))?;
-        socket.set_ext_ack(true).map_err(failed("asking for extended acknowledgements"))?;
-        socket.set_cap_ack(true).map_err(failed("asking for short acknowledgements"))?;
-        // Older kernels lack it; then dumps are filtered here only.
-        let _ = socket.set_netlink_get_strict_chk(true);
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_LIMIT))
-            .map_err(|e| Error::socket("setting a time limit", Area::Link, e.into()))?;
-        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)
-            .map_err(|e| Error::socket("sizing a receive buffer", Area::Link, e.into()))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; READ_SIZE] })
+        Ok(Self { raw: RawSocket::open(NETLINK_ROUTE).map_err(Error::of(Area::Link))? })
     }
 
     /// Sends all requests and returns an answer for each; a refused one does not stop the others.
@@ -101,8 +78,7 @@ impl Netlink {
 
     /// Hears of a group of notifications from now on (`linux/rtnetlink.h`, RTNLGRP_*). Such a socket asks nothing itself.
     pub(crate) fn join(&mut self, group: u32) -> Result<(), Error> {
-        let failed = |source| Error::socket("joining a group of notifications", Area::Link, source);
-        self.socket.add_membership(group).map_err(failed)
+        self.raw.join(group).map_err(Error::of(Area::Link))
     }
 
     /// Reads notifications until `wanted` has seen all it waits for. Fails with `Deadline` after the limit of one answer.
@@ -113,35 +89,27 @@ impl Netlink {
     ) -> Result<(), Error> {
         let end = Instant::now() + ANSWER_LIMIT;
         while Instant::now() < end {
-            match self.socket.recv(&mut &mut self.buffer[..], 0) {
-                Ok(length) => {
-                    let mut messages = Messages::new(&self.buffer[..length]);
-                    if messages.any(|message| message.decode().is_some_and(&mut wanted)) {
-                        return Ok(());
-                    }
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(source) => return Err(Error::socket("reading notifications", Area::Link, source)),
+            let Some(datagram) = self.raw.read(0).map_err(Error::of(Area::Link))? else { break };
+            if Messages::new(datagram).any(|message| message.decode().is_some_and(&mut wanted)) {
+                return Ok(());
             }
         }
         Err(Error::Deadline { what: what.to_owned(), seconds: ANSWER_LIMIT.as_secs() })
     }
 
     fn chunk(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Error> {
-        let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
-        for request in requests {
-            self.sequence = self.sequence.wrapping_add(1);
-            append(&mut bytes, request, NLM_F_REQUEST | NLM_F_ACK | request.flags, self.sequence);
+        let first = self.raw.next_sequence(count(requests));
+        for (request, place) in requests.iter().zip(0..) {
+            let sequence = first.wrapping_add(place);
+            append(&mut bytes, request, NLM_F_REQUEST | NLM_F_ACK | request.flags, sequence);
         }
         self.send(&bytes, requests)?;
         let mut objects: BTreeMap<usize, RouteNetlinkMessage> = BTreeMap::new();
         let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
         let mut open = requests.len();
         while open > 0 {
-            let length = self.receive(&requests[0])?;
-            for message in Messages::new(&self.buffer[..length]) {
+            for message in self.receive(&requests[0])? {
                 let place = message.sequence.wrapping_sub(first) as usize;
                 let Some(request) = requests.get(place) else { continue };
                 match message.kind {
@@ -164,16 +132,14 @@ impl Netlink {
 
     /// `None`: what was read changed meanwhile.
     fn dump_once(&mut self, request: &Request) -> Result<Option<Vec<RouteNetlinkMessage>>, Error> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
+        let sequence = self.raw.next_sequence(1);
         let mut bytes = Vec::new();
         append(&mut bytes, request, NLM_F_REQUEST | NLM_F_DUMP, sequence);
         self.send(&bytes, std::slice::from_ref(request))?;
         let mut found = Vec::new();
         let mut steady = true;
         loop {
-            let length = self.receive(request)?;
-            for message in Messages::new(&self.buffer[..length]).filter(|m| m.sequence == sequence) {
+            for message in self.receive(request)?.filter(|m| m.sequence == sequence) {
                 steady &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
                     NLMSG_ERROR => message.acknowledgement(request)?,
@@ -190,32 +156,20 @@ impl Netlink {
 
     fn send(&self, bytes: &[u8], requests: &[Request]) -> Result<(), Error> {
         let area = requests.first().map_or(Area::Link, Request::area);
-        let sent = self
-            .socket
-            .send(bytes, 0)
-            .map_err(|source| Error::socket("sending to the kernel", area, source))?;
-        if sent != bytes.len() {
-            let source = io::Error::from(io::ErrorKind::WriteZero);
-            return Err(Error::socket("sending to the kernel", area, source));
-        }
-        Ok(())
+        self.raw.send(bytes).map_err(Error::of(area))
     }
 
-    fn receive(&mut self, request: &Request) -> Result<usize, Error> {
-        loop {
-            match self.socket.recv(&mut &mut self.buffer[..], 0) {
-                Ok(length) => return Ok(length),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let seconds = ANSWER_LIMIT.as_secs();
-                    return Err(Error::Deadline { what: request.what.clone(), seconds });
-                }
-                Err(source) => {
-                    return Err(Error::socket("reading from the kernel", request.area(), source));
-                }
-            }
+    fn receive(&mut self, request: &Request) -> Result<Messages<'_>, Error> {
+        match self.raw.read(0).map_err(Error::of(request.area()))? {
+            Some(datagram) => Ok(Messages::new(datagram)),
+            None => Err(Error::Deadline { what: request.what.clone(), seconds: ANSWER_LIMIT.as_secs() }),
         }
     }
+}
+
+/// A chunk is far smaller than the numbers that there are.
+fn count(requests: &[Request]) -> u32 {
+    u32::try_from(requests.len()).unwrap_or(u32::MAX)
 }
 
 fn append(bytes: &mut Vec<u8>, request: &Request, flags: u16, sequence: u32) {

@@ -15,7 +15,7 @@ use weft_nft::{Batch, Failure, Generation, Message, Observed, Reply, Request, Se
 
 pub use error::NftError;
 pub use monitor::{NftMonitor, Notice};
-use socket::RawSocket;
+use socket::Decoded;
 
 /// How often a transaction is tried anew when others commit at the same time.
 const COMMIT_TRIES: u32 = 32;
@@ -53,19 +53,19 @@ impl OwnGenerations {
 /// A socket to nf_tables of one network namespace.
 #[derive(Debug)]
 pub struct NftSocket {
-    raw: RawSocket,
+    raw: Decoded,
     own: Arc<Mutex<OwnGenerations>>,
 }
 
 impl NftSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, NftError> {
-        Ok(Self { raw: RawSocket::open()?, own: Arc::default() })
+        Ok(Self { raw: Decoded::open()?, own: Arc::default() })
     }
 
     /// Another socket, in the calling thread's namespace, whose commits the monitors of this one know as well.
     pub fn beside(&self) -> Result<Self, NftError> {
-        Ok(Self { raw: RawSocket::open()?, own: Arc::clone(&self.own) })
+        Ok(Self { raw: Decoded::open()?, own: Arc::clone(&self.own) })
     }
 
     /// A monitor that knows this socket's commits. Call it from a thread in the same network namespace.

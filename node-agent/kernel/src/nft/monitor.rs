@@ -8,7 +8,7 @@ use std::{
 use nix::errno::Errno;
 use weft_nft::{Generation, Reply};
 
-use super::{NftError, OwnGenerations, socket::RawSocket};
+use super::{NftError, OwnGenerations, socket::Decoded};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 const GROUP: u32 = 7;
@@ -27,13 +27,13 @@ pub enum Notice {
 /// Hears every commit in one network namespace.
 #[derive(Debug)]
 pub struct NftMonitor {
-    raw: RawSocket,
+    raw: Decoded,
     own: Arc<Mutex<OwnGenerations>>,
 }
 
 impl NftMonitor {
     pub(super) fn open(own: Arc<Mutex<OwnGenerations>>) -> Result<Self, NftError> {
-        let raw = RawSocket::open()?;
+        let mut raw = Decoded::open()?;
         raw.join(GROUP)?;
         Ok(Self { raw, own })
     }
