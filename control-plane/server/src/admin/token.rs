@@ -38,7 +38,13 @@ pub(crate) async fn create(
         used_by: None,
         revision: weft_model::Revision(0),
     };
-    context.propose(wire.mutation, Action::CreateToken { token }, deadline).await?.answer?;
+    let action = || Action::CreateToken { token: token.clone() };
+    context.propose(wire.mutation, action(), deadline).await?.answer?;
+    if !is_stored(context, secret.id(), deadline).await? {
+        // An earlier try of this call was carried out, and the secret of its token went with the replica that made it. Nobody
+        // knows that token; the caller needs one that works.
+        context.propose(None, action(), deadline).await?.answer?;
+    }
     let endpoints = context
         .handle
         .query(|state| state.members().values().map(|member| member.address).collect::<Vec<_>>())
@@ -50,6 +56,13 @@ pub(crate) async fn create(
         authority: context.authority.hash().to_string(),
         endpoints: endpoints.iter().map(Into::into).collect(),
     })
+}
+
+/// Whether a token was stored, by a state that has seen every acknowledged write.
+async fn is_stored(context: &Context, id: &str, deadline: Instant) -> Result<bool, Error> {
+    fresh(context, false, deadline).await?;
+    let id = id.to_owned();
+    context.handle.query(move |state| state.tokens().contains_key(&id)).await
 }
 
 /// Tokens without their secrets.

@@ -3,7 +3,7 @@
 use weft_proto::v1;
 use weft_rpc::{SecretKey, with_deadline};
 
-use crate::world::{CALL, World, code, node_request};
+use crate::world::{CALL, World, code, mutation, node_request};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_works_once_and_a_repeated_request_is_the_same_join() {
@@ -38,4 +38,24 @@ async fn guessing_tokens_is_slowed_down_and_a_bad_request_costs_no_token() {
     assert_eq!(codes, ["W7003", "W7003", "W7003", "W7003", "W7003", "W1003"]);
     // Who has a token is not slowed down by others behind the same address.
     client.join(with_deadline(node_request(&token, "n1", &csr), CALL)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_asked_for_again_is_one_that_works() {
+    let world = World::new().await;
+    let admin = world.admin(&[1]);
+    let create = v1::CreateTokenRequest {
+        mutation: mutation(9, 1),
+        role: v1::Role::Viewer.into(),
+        ..v1::CreateTokenRequest::default()
+    };
+    let mut told = Vec::new();
+    // A caller whose first answer was lost repeats the call with its identity.
+    for _ in 0..2 {
+        let answer = admin.admin().create_token(with_deadline(create.clone(), CALL)).await.unwrap();
+        told.push(answer.into_inner().id);
+    }
+    let list = admin.admin().list_tokens(with_deadline(v1::ListTokensRequest {}, CALL)).await.unwrap();
+    let known: Vec<String> = list.into_inner().tokens.into_iter().map(|token| token.id).collect();
+    assert!(told.iter().all(|id| known.contains(id)), "{told:?} were told, there are {known:?}");
 }
