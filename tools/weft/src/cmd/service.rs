@@ -294,8 +294,11 @@ fn path(spec: &Value, endpoints: &Value) -> String {
     let Some(address) = spec.pointer("/clusterIPs/0").and_then(Value::as_str) else {
         return "no address yet".to_owned();
     };
-    let list = endpoints["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
-    let ready: Vec<&Value> = list.iter().filter(|endpoint| endpoint["ready"] == json!(true)).collect();
+    let all = endpoints["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
+    let of_family =
+        |e: &&Value| address == "None" || at(e, "/address").contains(':') == address.contains(':');
+    let list: Vec<&Value> = all.iter().filter(of_family).collect();
+    let ready: Vec<&&Value> = list.iter().filter(|endpoint| endpoint["ready"] == json!(true)).collect();
     let ending =
         list.iter().filter(|e| e["serving"] == json!(true) && e["terminating"] == json!(true)).count();
     if address == "None" {
