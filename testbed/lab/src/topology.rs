@@ -256,7 +256,9 @@ impl Topology {
             .map_err(|e| Refusal::Usage(format!("topology {}: {e}", path.display())))?;
         let mut topology: Self =
             toml::from_str(&text).map_err(|e| Refusal::Usage(format!("topology {}: {e}", path.display())))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
+        // Whoever applies the files works somewhere else.
+        let path = std::path::absolute(path)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
         for file in &mut topology.apply.files {
             *file = folder.join(&file);
         }

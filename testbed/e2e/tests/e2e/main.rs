@@ -16,4 +16,5 @@ mod m6;
 mod m7;
 mod nodes;
 mod services;
+mod shop;
 mod vm;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 
 use super::{print, progress};
+use crate::checks::services::{self, Shop, Stage};
 use crate::checks::{Cast, control, faults, outside, paths, wire};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
@@ -34,6 +35,8 @@ enum Chapter {
     Wire,
     /// The world outside.
     Outside,
+    /// Stable addresses in front of pods that come and go.
+    Services,
     /// Processes die.
     Faults,
     /// The control plane dies.
@@ -61,6 +64,28 @@ const STORY: [(Chapter, &str, &str, Check); 17] = [
     (Chapter::Control, "-", "the leader dies", |fabric, _| control::leader_dies(fabric)),
     (Chapter::Control, "M7", "the whole control plane dies", control::all_replicas_die),
     (Chapter::Control, "M5", "addresses add up", |fabric, _| control::addresses_add_up(fabric)),
+];
+
+/// Chapter Services: what is proved, and the proof, on a stage of pods and services.
+const SERVICES: [(&str, fn(&Stage<'_>) -> Result<String>); 9] = [
+    ("services from pods, nodes and outside", services::cluster_addresses),
+    ("a pod reaches itself by its service", services::hairpin),
+    ("node ports, both traffic policies", services::node_ports),
+    ("nobody there: refused at once", services::nobody_there),
+    ("connections are spread", services::spread),
+    ("a client stays with its backend", services::affinity),
+    ("backends come and go", services::backends_come_and_go),
+    ("weft trace tells what a probe finds", services::traces_agree),
+    ("troubles are told", services::troubles_are_told),
+];
+
+/// The same with a shop of many services, in plain Kubernetes YAML.
+const SHOP: [(&str, fn(&Shop<'_>) -> Result<String>); 5] = [
+    ("shop: front end, LoadBalancer", services::front),
+    ("shop: API, named ports", services::api),
+    ("shop: cache, session affinity", services::cache),
+    ("shop: payment, endpoints by hand", services::payment),
+    ("shop: headless, alias, UDP node port", services::others),
 ];
 
 fn encrypted(fabric: &Fabric, cast: &Cast) -> Result<String> {
@@ -95,8 +120,14 @@ impl Demo {
             .map_err(|e| anyhow::anyhow!("{e:#}"));
         table.add("M7", "pods through the CNI plugin", attached, sentence)?;
         let cast = cast?;
-        for (chapter, requirement, what, check) in STORY {
-            if self.chapter.is_none_or(|only| only == chapter) {
+        for chapter in Chapter::value_variants().iter().copied() {
+            if self.chapter.is_some_and(|only| only != chapter) {
+                continue;
+            }
+            if chapter == Chapter::Services {
+                services_chapter(&fabric, &cast, &mut table)?;
+            }
+            for (_, requirement, what, check) in STORY.iter().filter(|(of, ..)| *of == chapter) {
                 let started = Instant::now();
                 table.add(requirement, what, started, check(&fabric, &cast))?;
             }
@@ -111,6 +142,22 @@ impl Demo {
         }
         table.close(began)
     }
+}
+
+/// Pods and services are set up, proved, and taken away again.
+fn services_chapter(fabric: &Fabric, cast: &Cast, table: &mut Table) -> Result {
+    let stage = Stage::set(fabric, cast)?;
+    for (what, check) in SERVICES {
+        let started = Instant::now();
+        table.add("M8", what, started, check(&stage))?;
+    }
+    stage.strike()?;
+    let shop = Shop::open(fabric, cast)?;
+    for (what, check) in SHOP {
+        let started = Instant::now();
+        table.add("M8", what, started, check(&shop))?;
+    }
+    shop.close()
 }
 
 #[derive(Default)]

@@ -2,10 +2,14 @@
 
 mod change;
 mod readiness;
+mod shop;
 mod stage;
 mod table;
+mod told;
 
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
 pub use readiness::{drained, health_ports, probed};
+pub use shop::{Shop, api, cache, front, others, payment};
 pub use stage::Stage;
 pub use table::{cluster_addresses, hairpin, node_ports};
+pub use told::{traces_agree, troubles_are_told};
