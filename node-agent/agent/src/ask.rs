@@ -14,7 +14,9 @@ use weft_rpc::{Channel, with_deadline};
 
 use crate::{
     attach::Engine,
-    drain, limits,
+    drain,
+    inbox::Wish,
+    limits,
     node::{Node, published},
     ping, pods,
     status::account,
@@ -23,6 +25,9 @@ use crate::{
 
 /// Longest time that an asker may want.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// The kernel's maps of services are waited for so long to be read.
+const COMPARED: Duration = Duration::from_secs(2);
 
 /// Answers until the process stops.
 pub(crate) async fn answer_all(
@@ -88,7 +93,13 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
             drain::remove(engine, &request, deadline)?;
             Ok(Answer::Removed(true))
         }
-        Some(What::Inspect(inspect)) => Ok(Answer::Inspect(account(node, inspect.check))),
+        Some(What::Inspect(inspect)) => {
+            if inspect.check {
+                let ticket = node.inboxes.services.poke(Wish::compare());
+                node.inboxes.services.wait(ticket, deadline.min(Instant::now() + COMPARED));
+            }
+            Ok(Answer::Inspect(account(node, inspect.check)))
+        }
         Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),

@@ -20,6 +20,8 @@ pub(crate) struct Wish {
     pub(crate) pods: BTreeSet<PodUid>,
     /// The kernel's state: somebody else may have changed it.
     pub(crate) observe: bool,
+    /// The kernel's state, however short ago it was read: an admin asks.
+    pub(crate) compare: bool,
 }
 
 impl Wish {
@@ -43,8 +45,14 @@ impl Wish {
         Self { observe: true, ..Self::default() }
     }
 
+    /// The kernel's state, at once.
+    pub(crate) fn compare() -> Self {
+        Self { compare: true, ..Self::default() }
+    }
+
     fn merge(&mut self, other: Self) {
         self.all |= other.all;
+        self.compare |= other.compare;
         self.items.extend(other.items);
         self.pods.extend(other.pods);
         self.observe |= other.observe;

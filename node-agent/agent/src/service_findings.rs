@@ -1,6 +1,9 @@
 //! What `weft check` says of services on this node: how much they need, and what can't be given.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use weft_errors::{Error, SERVICE_LIMIT};
 use weft_model::ServiceName;
@@ -8,12 +11,38 @@ use weft_plan::{Finding, ServiceProblem};
 
 /// Findings of the loop of services.
 #[derive(Debug, Default)]
-pub(crate) struct ServiceFindings(Mutex<Vec<Finding>>);
+pub(crate) struct ServiceFindings {
+    found: Mutex<Vec<Finding>>,
+    compared: Mutex<Option<Comparison>>,
+}
+
+/// What came of reading the kernel's maps.
+#[derive(Clone, Copy, Debug)]
+struct Comparison {
+    at: Instant,
+    differences: usize,
+}
 
 impl ServiceFindings {
     /// The findings now.
     pub(crate) fn all(&self) -> Vec<Finding> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(Comparison { at, differences }), Some(last)) = (compared, found.last_mut()) {
+            let seen = match differences {
+                0 => "as wanted".to_owned(),
+                1 => "1 entry was repaired".to_owned(),
+                many => format!("{many} entries were repaired"),
+            };
+            last.detail = format!("{}; {seen} when compared {} s ago", last.detail, at.elapsed().as_secs());
+        }
+        found
+    }
+
+    /// The kernel's maps were read: so many entries were not as this process had left them.
+    pub(crate) fn compared(&self, differences: usize) {
+        let comparison = Comparison { at: Instant::now(), differences };
+        *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
     }
 
     /// Notes problems, and the elements of all services with those of the largest.
@@ -35,6 +64,6 @@ impl ServiceFindings {
             let detail = format!("{total} elements in the kernel's maps{}", of_largest.unwrap_or_default());
             found.push(Finding { name: name(), detail, ok: true, error: None });
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }

@@ -107,7 +107,9 @@ impl ServiceLoop {
             self.observe_at = Instant::now() + limits::OBSERVE_EVERY;
             return Ok(());
         }
-        if wish.observe {
+        if wish.compare {
+            self.observe_at = Instant::now();
+        } else if wish.observe {
             self.notice();
         }
         self.want(view, wish);
@@ -138,7 +140,14 @@ impl ServiceLoop {
         let now = Instant::now();
         if !self.known || now >= self.observe_at {
             let observed = self.socket.observe(&self.services.tables())?;
+            // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
+            let (expected, was_known) = (self.services.differences(), self.known);
             self.services.observed(&observed);
+            let surprises = self.services.differences().saturating_sub(expected);
+            self.node.service_findings.compared(if was_known { surprises } else { 0 });
+            if was_known && surprises > 0 {
+                tracing::warn!(entries = surprises, "entries of service maps were not as they had been left");
+            }
             let took = now.elapsed();
             self.known = true;
             self.observe_at = Instant::now() + limits::OBSERVE_EVERY.max(took * LOOK_SHARE);

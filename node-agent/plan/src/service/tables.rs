@@ -215,6 +215,13 @@ impl Services {
         entries.into_iter().for_each(|(key, value)| self.tracker.noticed(key, value));
     }
 
+    /// Entries that the kernel is known to have otherwise than wanted, as far as they have been looked at; a table that can't be built
+    /// upon counts as all of its entries.
+    pub fn differences(&self) -> usize {
+        let base = self.actual.as_ref().is_some_and(|actual| actual.base != self.base);
+        self.tracker.pending().len() + usize::from(base)
+    }
+
     /// Whether nothing is left to do.
     pub fn is_settled(&self) -> bool {
         self.round.is_none()

@@ -9,6 +9,7 @@ mod kernel;
 mod logs;
 mod ls;
 mod run;
+mod soak;
 mod up;
 
 use std::fmt::Display;
@@ -56,6 +57,8 @@ enum Command {
     Kernel,
     /// Measurements
     Bench(bench::Bench),
+    /// Services that change for minutes while many clients connect
+    Soak(soak::Soak),
     /// End a lab; exit status 1 with a list if anything remains
     Down(down::Down),
     /// Show and prove the product
@@ -110,6 +113,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Ls(ls) => ls.run(),
         Command::Kernel => kernel::run(),
         Command::Bench(bench) => bench.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Down(down) => down.run(),
         Command::Demo(demo) => demo.run(),
         Command::Probe(probe) => probe::run(&probe),

@@ -160,6 +160,11 @@ impl Fabric {
         self.write(&["apply", "-f", "-"], text)
     }
 
+    /// Deletes what a text names.
+    pub fn erase(&self, text: &str) -> Result {
+        self.write(&["delete", "-f", "-", "--yes"], text)
+    }
+
     fn write(&self, arguments: &[&str], text: &str) -> Result {
         let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
         let program = self.product.weft.to_string_lossy().into_owned();
@@ -167,7 +172,7 @@ impl Fabric {
         let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
         let limit = COMMAND + Duration::from_secs(5);
         let output = self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
-        output.success("weft apply").map(drop)
+        output.success(&argv[1..].join(" ")).map(drop)
     }
 
     /// Waits until every reachable node has the present state in its kernel.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::fabric::look;
 use super::Row;
+use super::fabric::look;
 use crate::checks::eventually;
 use crate::fabric::{Background, on};
 use crate::probe::now_us;
@@ -67,7 +67,8 @@ impl Kernels {
 /// From before the command that withdraws an endpoint begins until the last element has changed, for each node.
 fn withdrawals(fabric: &Fabric, [metric, worst, command]: [&'static str; 3]) -> Result<Vec<Row>> {
     const ENDPOINTS: u32 = 4;
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: withdrawn}\nspec:\n  ports: [{port: 80}]\n";
+    let service =
+        "apiVersion: v1\nkind: Service\nmetadata: {name: withdrawn}\nspec:\n  ports: [{port: 80}]\n";
     let all = slice("withdrawn", &[80], 0, ENDPOINTS, None)?;
     fabric.apply(&format!("{service}---\n{all}"))?;
     let kernels = Kernels::watch(fabric)?;
@@ -103,7 +104,11 @@ fn verdicts(fabric: &Fabric) -> Result<Vec<Row>> {
     let server = fabric.serve_in(&doubted, &[&format!("alternate:{READINESS}")])?;
     let ill = || -> Result<Vec<u64>> {
         let lines = server.lines()?;
-        Ok(lines.iter().filter(|line| line["well"] == false).filter_map(|line| line["at_us"].as_u64()).collect())
+        Ok(lines
+            .iter()
+            .filter(|line| line["well"] == false)
+            .filter_map(|line| line["at_us"].as_u64())
+            .collect())
     };
     // The first answers come before the pod is published as ready, or not at all.
     let wanted = VERDICTS + 2;
@@ -196,7 +201,8 @@ fn slice(service: &str, ports: &[u16], first: u32, count: u32, out: Option<u32>)
     );
     for place in 0..count {
         // The range for benchmarks (RFC 2544).
-        let address = std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(198, 18, 0, 1)) + first + place);
+        let address =
+            std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(198, 18, 0, 1)) + first + place);
         let ready = out != Some(place);
         writeln!(text, "- {{addresses: [{address}], conditions: {{ready: {ready}}}}}")?;
     }

@@ -19,7 +19,7 @@ const CONNECTIONS_PER_TURN: u32 = 100;
 /// Services added one by one, to time one.
 const MORE: u32 = 30;
 /// Time for one connection.
-const WITHIN: Duration = Duration::from_secs(1);
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// Endpoints of a service, by its number.
 type Endpoints<'a> = &'a dyn Fn(u32) -> Vec<SocketAddr>;

@@ -15,6 +15,9 @@ pub(super) struct KubeProxy<'a> {
     endpoints: Endpoints<'a>,
 }
 
+/// Services in one transaction: more don't fit into the socket of an `nft` that may not enlarge it, as in the lab's user namespace.
+const AT_ONCE: usize = 50;
+
 /// What all services share.
 const BASE: &str = "table ip kube-proxy {
   map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }
@@ -62,9 +65,13 @@ impl<'a> KubeProxy<'a> {
 
 impl Tables for KubeProxy<'_> {
     fn load(&mut self, count: u32) -> Result {
-        let mut text = BASE.to_owned();
-        (0..count).try_for_each(|number| self.service(number, &mut text))?;
-        nft(&text)
+        nft(BASE)?;
+        let numbers: Vec<u32> = (0..count).collect();
+        numbers.chunks(AT_ONCE).try_for_each(|chunk| {
+            let mut text = String::new();
+            chunk.iter().try_for_each(|number| self.service(*number, &mut text))?;
+            nft(&text)
+        })
     }
 
     fn add(&mut self, number: u32) -> Result {
