@@ -4,6 +4,7 @@ mod alone;
 mod attacks;
 mod bad_input;
 mod check;
+mod churn;
 mod cli;
 mod failures;
 mod m1;

@@ -1,6 +1,7 @@
 //! Services: the semantics table of Kubernetes walked with real packets, and what happens while backends come and go.
 
 mod change;
+mod churn;
 mod readiness;
 mod shop;
 mod stage;
@@ -8,6 +9,7 @@ mod table;
 mod told;
 
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
+pub use churn::{Churn, Load};
 pub use readiness::{drained, health_ports, probed};
 pub use shop::{Shop, api, cache, front, others, payment};
 pub use stage::Stage;
