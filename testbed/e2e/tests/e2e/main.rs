@@ -3,6 +3,7 @@
 mod alone;
 mod attacks;
 mod bad_input;
+mod balancers;
 mod check;
 mod churn;
 mod cli;

@@ -1,0 +1,39 @@
+//! Load-balancer addresses on the link: given as asked, answered for by one node, and soon by another.
+
+use weft_e2e::in_family;
+use weft_lab::checks::services::{self, Balanced};
+use weft_lab::topology::Family;
+use weft_lab::{Fabric, Result};
+
+/// Each sentence of evidence goes to the test's output: the gaps are what people want to know.
+fn tried(fabric: &Fabric, checks: &[fn(&Balanced<'_>) -> Result<String>]) -> Result {
+    let balanced = Balanced::set(fabric)?;
+    for check in checks {
+        println!("{}", check(&balanced)?);
+    }
+    balanced.strike()
+}
+
+#[test]
+fn addresses_are_given_chosen_shared_and_closed_as_asked() -> Result {
+    in_family("balancers", Family::Dual, |fabric, _| tried(fabric, &[services::addresses_as_asked]))
+}
+
+#[test]
+fn an_address_moves_when_its_owner_dies_freezes_or_is_cut_off() -> Result {
+    for family in [Family::V4, Family::V6] {
+        in_family("balancers", family, |fabric, _| {
+            let moves: [fn(&Balanced<'_>) -> Result<String>; 3] =
+                [services::owner_killed, services::owner_frozen, services::owner_cut_from_replicas];
+            tried(fabric, &moves)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_address_stays_while_there_is_no_leader_and_while_its_agent_starts_anew() -> Result {
+    in_family("balancers", Family::Dual, |fabric, _| {
+        tried(fabric, &[services::agent_restarted, services::without_a_leader])
+    })
+}

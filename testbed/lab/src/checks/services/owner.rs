@@ -1,0 +1,417 @@
+//! Load-balancer addresses on the link: who answers, and how soon another does when the owner is killed, frozen or cut off.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::capture::decode;
+use crate::capture::pcapng::Record;
+use crate::checks::{HTTP, SERVERS, UDP, eventually, fails, works};
+use crate::fabric::{Pod, on};
+use crate::wait::pass;
+use crate::{Fabric, Result};
+
+/// Owners of addresses carry this label; the backend is on another node, so that it survives every owner.
+const EDGES: [&str; 2] = ["n1", "n2"];
+/// The node of the backend.
+const INSIDE: &str = "n3";
+/// What an address may be away for on a machine that does much else. What it should be stands in the documents.
+const BOUND: u64 = 2_000;
+/// How long before and after a fault is looked.
+const AROUND: Duration = Duration::from_millis(500);
+/// A move, its announcements and whoever answers wrongly are seen within this.
+const LOOK: Duration = Duration::from_millis(2_500);
+
+/// A pool on the link, services in front of a backend, seen from a machine outside.
+pub struct Balanced<'a> {
+    fabric: &'a Fabric,
+    backend: Pod,
+    addresses: Vec<IpAddr>,
+}
+
+/// Who answers for an address.
+struct Owner {
+    node: String,
+    successor: Option<String>,
+    epoch: u64,
+}
+
+impl<'a> Balanced<'a> {
+    /// On topology `balancers`: one machine outside, two nodes that may own, one with the backend.
+    pub fn set(fabric: &'a Fabric) -> Result<Self> {
+        let backend = fabric.labelled_pod(INSIDE, "balanced", &[("balanced", "yes")], &SERVERS)?;
+        let mut text: Vec<String> = EDGES.iter().map(|node| label(node, "yes")).collect();
+        let family = fabric.topology().family;
+        let ranges = [(family.has_v4(), "192.168.66.224/28"), (family.has_v6(), "fd66:66::e0/124")];
+        let ranges: Vec<&str> = ranges.iter().filter(|(has, _)| *has).map(|(_, range)| *range).collect();
+        text.push(format!(
+            "apiVersion: weft.io/v1\nkind: LoadBalancerPool\nmetadata: {{name: link}}\nspec:\n  ranges: [{}]\n  \
+             nodeSelector: {{edge: \"yes\"}}\n",
+            ranges.iter().map(|range| format!("\"{range}\"")).collect::<Vec<_>>().join(", ")
+        ));
+        text.push(service("front", "", ""));
+        fabric.apply(&text.join("---\n"))?;
+        let mut balanced = Self { fabric, backend, addresses: Vec::new() };
+        balanced.addresses = balanced.addresses_of("front")?;
+        ensure!(balanced.addresses.len() == ranges.len(), "{:?} of {ranges:?}", balanced.addresses);
+        balanced.settled()?;
+        Ok(balanced)
+    }
+
+    /// Takes everything away.
+    pub fn strike(self) -> Result {
+        let fabric = self.fabric;
+        for object in [["service", "front"], ["loadbalancerpool", "link"]] {
+            fabric.weft(&["delete", object[0], object[1]])?.success("weft delete")?;
+        }
+        fabric.apply(&EDGES.map(|node| label(node, "no")).join("---\n"))?;
+        fabric.detach(&self.backend)
+    }
+
+    /// Addresses that a service was given.
+    fn addresses_of(&self, name: &str) -> Result<Vec<IpAddr>> {
+        let service = self.fabric.weft_json(&["get", "service", name])?;
+        let given = service["status"]["loadBalancer"]["ingress"].as_array().cloned().unwrap_or_default();
+        let all: Vec<IpAddr> = given.iter().filter_map(|one| one["ip"].as_str()?.parse().ok()).collect();
+        ensure!(!all.is_empty(), "no address in {service}");
+        Ok(all)
+    }
+
+    fn owner(&self, address: IpAddr) -> Result<Owner> {
+        let owner = self.fabric.weft_json(&["get", "owner", &address.to_string()])?;
+        let status = &owner["status"];
+        Ok(Owner {
+            node: status["node"].as_str().with_context(|| format!("no node in {owner}"))?.to_owned(),
+            successor: status["successor"].as_str().map(str::to_owned),
+            epoch: status["epoch"].as_u64().with_context(|| format!("no epoch in {owner}"))?,
+        })
+    }
+
+    /// Waits until each address has an owner and a successor, and answers outside.
+    fn settled(&self) -> Result {
+        for address in &self.addresses {
+            eventually(Duration::from_secs(15), || {
+                let owner = self.owner(*address)?;
+                ensure!(owner.successor.is_some(), "{} has no successor", owner.node);
+                self.answers(*address)
+            })
+            .with_context(|| format!("{address} isn't served"))?;
+        }
+        Ok(())
+    }
+
+    fn answers(&self, address: IpAddr) -> Result {
+        let outside = on(&self.fabric.outside());
+        works(self.fabric, &outside, &["udp", &address.to_string(), UDP, "--within", "500"]).map(drop)
+    }
+
+    fn mac(&self, node: &str) -> Result<[u8; 6]> {
+        let text =
+            self.fabric.on(on(node), &["cat", "/sys/class/net/eth0/address"])?.success("read a MAC")?;
+        let bytes: Vec<u8> =
+            text.trim().split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+        bytes.try_into().map_err(|_| anyhow::anyhow!("{text:?} is no MAC"))
+    }
+
+    /// Asks 200 times a second from outside while `disturb` happens to the owner of the first address; the longest silence in ms, and
+    /// whether nothing but the new owner answered from 100 ms after its first word on.
+    fn gap(&self, disturb: impl FnOnce(&Owner) -> Result) -> Result<Gap> {
+        let address = *self.addresses.first().context("no address")?;
+        let before = self.owner(address)?;
+        let outside = self.fabric.outside();
+        let capture = self.fabric.capture(on(&outside), "eth0", &format!("owner-{}", before.epoch))?;
+        let asked = self.fabric.background(on(&outside), &["gaps", &address.to_string(), UDP], &[])?;
+        pass(AROUND);
+        disturb(&before)?;
+        pass(LOOK);
+        let seen = asked.stop()?;
+        let gap = seen["longest_gap_ms"].as_u64().context("no gap")?;
+        ensure!(gap <= BOUND, "{address} was away for {gap} ms: {seen}");
+        let after = self.owner(address)?;
+        let frames = capture.frames()?;
+        Ok(Gap { ms: gap, address, before, after, frames })
+    }
+}
+
+/// What came of a disturbance.
+struct Gap {
+    ms: u64,
+    address: IpAddr,
+    before: Owner,
+    after: Owner,
+    frames: Vec<Record>,
+}
+
+impl Gap {
+    /// It moved to the successor.
+    fn moved(&self) -> Result {
+        let Owner { node, successor, epoch } = &self.before;
+        let right = successor.as_ref() == Some(&self.after.node) && self.after.epoch > *epoch;
+        ensure!(right, "{} moved from {node} to {} instead of {successor:?}", self.address, self.after.node);
+        Ok(())
+    }
+
+    /// Whoever says where the address is, from 100 ms after the first word of the new owner on, is the new owner.
+    fn alone(&self, balanced: &Balanced<'_>, old: [u8; 6]) -> Result<usize> {
+        let new = balanced.mac(&self.after.node)?;
+        let said: Vec<(Duration, [u8; 6])> =
+            self.frames.iter().filter_map(|frame| Some((frame.at, says(frame, self.address)?))).collect();
+        let first = said.iter().find(|(_, mac)| *mac == new).context("the new owner said nothing")?.0;
+        let limit = first + Duration::from_millis(100);
+        let wrong = said.iter().filter(|(at, mac)| *at > limit && *mac == old).count();
+        ensure!(
+            wrong == 0,
+            "{wrong} answers of the old owner later than 100 ms after the first of the new one"
+        );
+        Ok(said.len())
+    }
+}
+
+/// The machine that a frame says an address is at.
+fn says(frame: &Record, address: IpAddr) -> Option<[u8; 6]> {
+    let bytes = &frame.bytes;
+    let decoded = decode::frame(bytes)?;
+    let about = match address {
+        IpAddr::V4(address) => {
+            decoded.ethertype == decode::ARP && bytes.get(28..32)? == address.octets().as_slice()
+        }
+        IpAddr::V6(address) => {
+            // A neighbour advertisement and its target (RFC 4861 section 4.4).
+            decoded.ethertype == decode::IPV6
+                && bytes.get(20) == Some(&decode::ICMPV6)
+                && bytes.get(54) == Some(&136)
+                && bytes.get(62..78)? == address.octets().as_slice()
+        }
+    };
+    about.then(|| bytes.get(6..12)?.try_into().ok()).flatten()
+}
+
+fn label(node: &str, edge: &str) -> String {
+    format!("apiVersion: weft.io/v1\nkind: Node\nmetadata: {{name: {node}, labels: {{edge: \"{edge}\"}}}}\n")
+}
+
+fn service(name: &str, annotations: &str, more: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{{annotations}}}}}\nspec:\n  type: LoadBalancer\n  \
+         ipFamilyPolicy: PreferDualStack\n  selector: {{balanced: \"yes\"}}\n{more}  ports:\n  - {{name: http, port: {HTTP}}}\n  \
+         - {{name: udp, port: {UDP}, protocol: UDP}}\n"
+    )
+}
+
+/// The owner's machine loses its power; it comes back and the address stays; then the other one does, and the address is back.
+pub fn owner_killed(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let mut gaps = Vec::new();
+    let mut owners = Vec::new();
+    for _ in 0..2 {
+        let gap = balanced.gap(|owner| fabric.fail(&format!("kill-node {}", owner.node)))?;
+        gap.moved()?;
+        gaps.push(gap.ms);
+        owners.push(gap.before.node.clone());
+        fabric.heal()?;
+        fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
+        balanced.settled()?;
+        let stays = balanced.owner(gap.address)?;
+        ensure!(stays.epoch == gap.after.epoch, "the address moved back by itself");
+        owners.push(gap.after.node);
+    }
+    ensure!(owners.first() == owners.last(), "it isn't back: {owners:?}");
+    Ok(format!(
+        "{} lost its power: away for {} ms; then the next one: {} ms, and it is back",
+        owners[0], gaps[0], gaps[1]
+    ))
+}
+
+/// The owner's processes are stopped: its kernel would go on answering. When they go on, nothing of it is heard.
+pub fn owner_frozen(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let old = balanced.mac(&balanced.owner(balanced.addresses[0])?.node)?;
+    let gap = balanced.gap(|owner| fabric.fail(&format!("pause {}", owner.node)))?;
+    gap.moved()?;
+    gap.alone(balanced, old)?;
+    let thawed = balanced.gap(|_| fabric.heal())?;
+    ensure!(thawed.after.epoch == gap.after.epoch, "it moved when the old owner went on");
+    fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
+    let wrong = thawed.frames.iter().filter(|frame| says(frame, gap.address) == Some(old)).count();
+    ensure!(wrong == 0, "the thawed owner said {wrong} times that it has the address");
+    balanced.settled()?;
+    Ok(format!(
+        "{} frozen: away for {} ms, nothing of it later than 100 ms after {}'s first word; going on: {} ms",
+        gap.before.node, gap.ms, gap.after.node, thawed.ms
+    ))
+}
+
+/// The owner is cut off from the replicas but not from the link: only one answers.
+pub fn owner_cut_from_replicas(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let replicas = fabric.replicas()?.join(",");
+    let old = balanced.mac(&balanced.owner(balanced.addresses[0])?.node)?;
+    let gap = balanced.gap(|owner| {
+        fabric.fail(&format!("partition {}|{replicas}", owner.node))?;
+        // Whoever asks anew hears of one machine alone.
+        ask_anew(balanced)
+    })?;
+    gap.moved()?;
+    let said = gap.alone(balanced, old)?;
+    fabric.heal()?;
+    balanced.settled()?;
+    Ok(format!(
+        "{} cut off from the replicas: away for {} ms, {said} words about the address, none of the old owner later than 100 ms after {}'s first",
+        gap.before.node, gap.ms, gap.after.node
+    ))
+}
+
+/// Outside forgets again and again where the address is.
+fn ask_anew(balanced: &Balanced<'_>) -> Result {
+    let outside = on(&balanced.fabric.outside());
+    let address = balanced.addresses[0].to_string();
+    for _ in 0..20 {
+        balanced
+            .fabric
+            .on(outside.clone(), &["ip", "neigh", "flush", "to", &address])?
+            .success("ip neigh flush")?;
+        pass(Duration::from_millis(40));
+    }
+    Ok(())
+}
+
+/// Without a leader the owner goes on, and its agent's restart doesn't matter.
+pub fn without_a_leader(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let replicas = fabric.replicas()?;
+    let address = balanced.addresses[0];
+    let before = balanced.owner(address)?;
+    let asked = fabric.background(on(&fabric.outside()), &["gaps", &address.to_string(), UDP], &[])?;
+    pass(AROUND);
+    for replica in &replicas {
+        fabric.fail(&format!("kill-replica {replica}"))?;
+    }
+    pass(LOOK);
+    ask_anew(balanced)?;
+    let seen = asked.stop()?;
+    fabric.heal()?;
+    for replica in &replicas {
+        fabric.client().ready(replica, "weftd", Duration::from_secs(20))?;
+    }
+    balanced.settled()?;
+    let gap = seen["longest_gap_ms"].as_u64().context("no gap")?;
+    ensure!(gap <= 300, "the address was away for {gap} ms while no replica was there: {seen}");
+    let after = balanced.owner(address)?;
+    ensure!(after.epoch == before.epoch, "it moved when the replicas came back");
+    Ok(format!(
+        "all replicas dead for {} s: {} goes on, longest silence {gap} ms",
+        LOOK.as_secs(),
+        before.node
+    ))
+}
+
+/// An agent that is told to start anew says so: its address stays, and answers meanwhile.
+pub fn agent_restarted(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let gap = balanced.gap(|owner| {
+        fabric.on(on(&owner.node), &["pkill", "-TERM", "-f", "weft-agent run"])?.success("stop the agent")?;
+        ask_anew(balanced)
+    })?;
+    ensure!(gap.before.epoch == gap.after.epoch, "the address moved to {}", gap.after.node);
+    fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
+    ensure!(gap.ms <= 300, "the address was away for {} ms while its agent started anew", gap.ms);
+    Ok(format!(
+        "agent of {} told to start anew: the address stays, longest silence {} ms",
+        gap.before.node, gap.ms
+    ))
+}
+
+/// Chosen and shared addresses, source ranges, the client's address with policy Local, mode Proxy.
+pub fn addresses_as_asked(balanced: &Balanced<'_>) -> Result<String> {
+    let (fabric, outside) = (balanced.fabric, on(&balanced.fabric.outside()));
+    let own = fabric.machine(&fabric.outside())?.addresses();
+    let mut seen = BTreeSet::new();
+    for family in [true, false] {
+        let Some(front) = balanced.addresses.iter().find(|a| a.is_ipv4() == family) else { continue };
+        let client = own.iter().find(|a| a.is_ipv4() == family).context("outside lacks a family")?;
+        let text = asked(*front, *client);
+        fabric.apply(&text)?;
+        let tried = asked_for(balanced, *front, *client);
+        for name in ["chosen", "shared", "closed", "local"] {
+            fabric.weft(&["delete", "service", name])?.success("weft delete service")?;
+        }
+        seen.insert(tried?);
+    }
+    let strangers =
+        fails(fabric, &outside, &["http", &balanced.addresses[0].to_string(), "81", "--within", "300"])?;
+    ensure!(strangers["kind"] == "refused" || strangers["kind"] == "timeout", "{strangers}");
+    Ok(seen.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// The last address of the pool of the family of `front`, and the one before it.
+fn last_of(front: IpAddr) -> (IpAddr, IpAddr) {
+    match front {
+        IpAddr::V4(_) => ([192, 168, 66, 238].into(), [192, 168, 66, 237].into()),
+        IpAddr::V6(_) => {
+            ([0xfd66, 0x66, 0, 0, 0, 0, 0, 0xee].into(), [0xfd66, 0x66, 0, 0, 0, 0, 0, 0xed].into())
+        }
+    }
+}
+
+fn asked(front: IpAddr, client: IpAddr) -> String {
+    let (last, before) = last_of(front);
+    let family = if front.is_ipv4() { "IPv4" } else { "IPv6" };
+    let one = |name: &str, annotations: &str, more: &str| {
+        let more = format!("  ipFamilies: [{family}]\n{more}");
+        service(name, annotations, &more).replace("PreferDualStack", "SingleStack")
+    };
+    let chosen = format!("weft.io/load-balancer-ips: \"{last}\", weft.io/allow-shared-ip: both");
+    let foreign = if front.is_ipv4() { "203.0.113.0/24" } else { "2001:db8::/32" };
+    let width = if front.is_ipv4() { 32 } else { 128 };
+    let shared = one("shared", &chosen, "")
+        .replace(&format!("port: {HTTP}"), "port: 8080, targetPort: 80")
+        .replace(&format!("port: {UDP}"), "port: 8081, targetPort: 9001");
+    [
+        one("chosen", &chosen, &format!("  loadBalancerSourceRanges: [\"{client}/{width}\"]\n")),
+        shared,
+        one("closed", "", &format!("  loadBalancerSourceRanges: [\"{foreign}\"]\n")),
+        one("local", &format!("weft.io/load-balancer-ips: \"{before}\""), "  externalTrafficPolicy: Local\n"),
+    ]
+    .join("---\n")
+}
+
+fn asked_for(balanced: &Balanced<'_>, front: IpAddr, client: IpAddr) -> Result<String> {
+    let (fabric, outside) = (balanced.fabric, on(&balanced.fabric.outside()));
+    let (last, local) = last_of(front);
+    for name in ["chosen", "shared"] {
+        ensure!(balanced.addresses_of(name)? == [last], "{name} has another address");
+    }
+    for port in [HTTP, "8080"] {
+        eventually(Duration::from_secs(5), || {
+            works(fabric, &outside, &["http", &last.to_string(), port, "--within", "500"])
+        })
+        .with_context(|| format!("{last} port {port}"))?;
+    }
+    let closed = balanced.addresses_of("closed")?[0];
+    eventually(Duration::from_secs(5), || balanced.owner(closed))?;
+    fails(fabric, &outside, &["http", &closed.to_string(), HTTP, "--within", "400"])?;
+    let kept = with_local_backend(balanced, local, client)?;
+    Ok(format!(
+        "{last} chosen and shared, {closed} open to others alone, {local} served on {kept} with the client's address"
+    ))
+}
+
+/// With policy Local a node with an endpoint owns the address, if one of those that may own has one.
+fn with_local_backend(balanced: &Balanced<'_>, address: IpAddr, client: IpAddr) -> Result<String> {
+    let (fabric, outside) = (balanced.fabric, on(&balanced.fabric.outside()));
+    for edge in EDGES {
+        let pod = fabric.labelled_pod(edge, "near", &[("balanced", "yes")], &SERVERS)?;
+        let seen = eventually(Duration::from_secs(10), || {
+            let owner = balanced.owner(address)?;
+            ensure!(owner.node == edge, "{} owns it", owner.node);
+            works(fabric, &outside, &["http", &address.to_string(), HTTP, "--within", "500"])
+        });
+        fabric.detach(&pod)?;
+        let body: Value = seen?["body"].clone();
+        ensure!(body["pod"] == "near" && body["client"] == client.to_string(), "{body}");
+    }
+    Ok(EDGES.join(", then "))
+}
