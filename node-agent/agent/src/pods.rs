@@ -3,9 +3,10 @@
 use std::{path::Path, time::Instant};
 
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
-use weft_ipam::{Holding, Origin, Probes};
+use weft_ipam::{Holding, Origin};
 use weft_model::{
-    AttachmentId, Labels, MAX_LABELS, PodName, Probe, ProbeHandler, check_label, ownership::run::NETNS_DIR,
+    AttachmentId, Labels, MAX_LABELS, PodName, Probe, ProbeHandler, Probes, check_label,
+    ownership::run::NETNS_DIR,
 };
 use weft_proto::{convert::ShapeError, v1};
 

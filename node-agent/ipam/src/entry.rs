@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, Probe, Revision, WallTime};
+use weft_model::{AttachmentId, Block, Epoch, Labels, PodName, PodUid, Probes, Revision, WallTime};
 
 /// Milliseconds since the machine started (CLOCK_BOOTTIME): never set back, comparable within one boot only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,22 +35,6 @@ pub enum Origin {
     },
     /// `weft pod add`: the namespace is ours too and goes with the pod.
     Weft,
-}
-
-/// How a pod is asked whether it is ready, as it was said when it was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probes {
-    /// Readiness probe.
-    pub readiness: Option<Probe>,
-    /// Until it has succeeded once, the pod isn't ready and not asked otherwise.
-    pub startup: Option<Probe>,
-}
-
-impl Probes {
-    /// Nobody asks the pod.
-    pub const fn is_empty(&self) -> bool {
-        self.readiness.is_none() && self.startup.is_none()
-    }
 }
 
 /// Whether services may send to a pod.

@@ -1,10 +1,10 @@
 //! Torn tails are cut, damage in the middle is told, every entry survives its bytes.
 
 use proptest::prelude::*;
-use weft_model::{AttachmentId, Epoch, PodUid, Probe, ProbeHandler, WallTime};
+use weft_model::{AttachmentId, Epoch, PodUid, Probe, ProbeHandler, Probes, WallTime};
 
 use super::*;
-use crate::{BlockState, BootId, Holding, Origin, Probes, Serving, Uptime};
+use crate::{BlockState, BootId, Holding, Origin, Serving, Uptime};
 
 fn attachment(n: u32) -> AttachmentId {
     AttachmentId { container: format!("container-{n}"), interface: "eth0".to_owned() }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use weft_model::{AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, Revision, WallTime};
+use weft_model::{
+    AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, Probes, Revision, WallTime,
+};
 
 use crate::{
-    BlockState, BootId, Entry, Error, Holding, Origin, Probes, Serving, Settings, Shown, Uptime, block::Book,
+    BlockState, BootId, Entry, Error, Holding, Origin, Serving, Settings, Shown, Uptime, block::Book,
 };
 
 /// What an attachment asks for.

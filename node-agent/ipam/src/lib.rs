@@ -15,7 +15,7 @@ mod ledger;
 mod probing;
 mod settings;
 
-pub use entry::{BlockState, BootId, Entry, Holding, Origin, Probes, Serving, Uptime};
+pub use entry::{BlockState, BootId, Entry, Holding, Origin, Serving, Uptime};
 pub use error::Error;
 pub use journal::{Damage, Journal, MAX_RECORD, Scan};
 pub use leasing::{Leasing, Shown, Step};

@@ -1,11 +1,8 @@
 //! Probes as bytes of a journal entry.
 
-use weft_model::{Probe, ProbeHandler};
+use weft_model::{Probe, ProbeHandler, Probes};
 
-use crate::{
-    Probes,
-    codec::{Reader, Why, Writer},
-};
+use crate::codec::{Reader, Why, Writer};
 
 pub(crate) fn write(out: &mut Writer, probes: &Probes) {
     for probe in [&probes.readiness, &probes.startup] {

@@ -13,6 +13,7 @@ mod link;
 pub mod mtu;
 mod node_facts;
 mod peer;
+mod readiness;
 mod rhythm;
 mod route;
 mod service;
@@ -37,6 +38,7 @@ pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, 
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use node_facts::node_facts;
+pub use readiness::{Asked, Schedule};
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,

@@ -170,6 +170,22 @@ pub struct Probe {
     pub failure_threshold: u32,
 }
 
+/// All that a pod is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Readiness probe.
+    pub readiness: Option<Probe>,
+    /// Until it has succeeded once, the pod isn't ready and not asked otherwise.
+    pub startup: Option<Probe>,
+}
+
+impl Probes {
+    /// Nobody asks the pod.
+    pub const fn is_empty(&self) -> bool {
+        self.readiness.is_none() && self.startup.is_none()
+    }
+}
+
 /// What people say of a pod (v1 Pod: metadata, ports, readiness). Its life and addresses are its node's to tell; both are
 /// joined by the name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub use command::{
 };
 pub use draft::{Draft, FabricDraft, NodeDraft};
 pub use endpoint::{
-    AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, SERVICE_NAME_LABEL,
+    AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, Probes, SERVICE_NAME_LABEL,
     SliceEndpoint, SlicePort, ZONE_LABEL,
 };
 pub use family::{Dual, Families, Family};

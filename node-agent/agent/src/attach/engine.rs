@@ -6,9 +6,9 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use weft_errors::{ALREADY_EXISTS, ATTACHMENT_EXISTS, BUSY, Coded, Error, LINK_FAILED};
-use weft_ipam::{Holding, Origin, Probes, Request};
+use weft_ipam::{Holding, Origin, Request};
 use weft_kernel::{Namespace, PodLink};
-use weft_model::{AttachmentId, Labels, PodName, PodUid};
+use weft_model::{AttachmentId, Labels, PodName, PodUid, Probes};
 use weft_plan::{pod_link_name, pod_mac};
 
 use crate::{

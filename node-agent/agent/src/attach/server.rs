@@ -14,7 +14,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use weft_errors::Error;
-use weft_ipam::{Origin, Probes};
+use weft_ipam::Origin;
+use weft_model::Probes;
 use weft_process::Tasks;
 
 use super::{

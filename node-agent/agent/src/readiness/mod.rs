@@ -2,18 +2,17 @@
 //!
 //! In: probes of the View (what people wrote) and of the journal (what was said when the pod was made); people win. Out:
 //! verdicts in the journal, so that an agent that starts anew changes nothing, and publications. Not here: thresholds
-//! (judge.rs), the question itself (question.rs).
+//! and who is asked when (weft-plan), the question itself (question.rs).
 
-mod judge;
 mod question;
-mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use weft_ipam::{Holding, Probes};
-use weft_model::{PodUid, Probe};
+use weft_ipam::Holding;
+use weft_model::{PodUid, Probe, Probes};
+use weft_plan::{Asked, Schedule};
 use weft_view::View;
 
 use crate::{
@@ -21,8 +20,6 @@ use crate::{
     clock, limits,
     node::{Node, published},
 };
-
-use schedule::{Asked, Schedule};
 
 /// A pod that was made longer ago than this keeps its readiness until a new probe has judged it.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -44,22 +41,23 @@ pub(crate) fn is_ready(view: &View, holding: &Holding) -> bool {
 
 /// Asks pods until the process stops.
 pub(crate) async fn watch_pods(node: Arc<Node>, stop: CancellationToken) {
+    let began = Instant::now();
     let mut schedule = Schedule::default();
     let mut asking: JoinSet<Answer> = JoinSet::new();
     let mut changed = true;
     loop {
         if changed {
-            refresh(&node, &mut schedule);
+            refresh(&node, &mut schedule, began.elapsed());
         }
         while asking.len() < limits::PROBES_AT_ONCE
-            && let Some(due) = schedule.next_due(Instant::now())
+            && let Some(due) = schedule.next_due(began.elapsed())
         {
             asking.spawn(answer(due));
         }
         changed = false;
         // With every place taken the next question waits for an answer.
         let next = schedule.next_at().filter(|_| asking.len() < limits::PROBES_AT_ONCE);
-        let pause = next.unwrap_or_else(|| Instant::now() + limits::OBSERVE_EVERY);
+        let pause = next.map_or_else(|| Instant::now() + limits::OBSERVE_EVERY, |at| began + at);
         tokio::select! {
             () = stop.cancelled() => return,
             () = node.wakes.readiness.notified() => changed = true,
@@ -82,7 +80,7 @@ async fn answer(asked: Asked) -> Answer {
 }
 
 /// Brings the schedule to what is attached and how it is to be asked now.
-fn refresh(node: &Node, schedule: &mut Schedule) {
+fn refresh(node: &Node, schedule: &mut Schedule, now: Duration) {
     let view = node.view();
     let holdings: Vec<Holding> =
         node.addresses.read(|ledger| ledger.holdings().filter(|h| h.attached).cloned().collect());
@@ -98,7 +96,7 @@ fn refresh(node: &Node, schedule: &mut Schedule) {
         let verdict = holding.serving.verdict;
         let first_probe = verdict.is_none() && holding.serving.probes.is_empty() && !probes.is_empty();
         let keeps = first_probe && is_settled(holding);
-        let first = first_question(holding, &probes, verdict.is_some() || keeps);
+        let first = now + until_first_question(holding, &probes, verdict.is_some() || keeps);
         schedule.put(holding.uid, *address, probes, verdict.or(keeps.then_some(true)), first);
         if keeps {
             judge(node, holding.uid, true, "it was ready before anybody asked it");
@@ -113,15 +111,15 @@ fn is_settled(holding: &Holding) -> bool {
         >= u64::try_from(SETTLED.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// When a pod is asked first: after its delay; one that was asked before at any moment of a period, so that a node's pods
+/// How long until a pod is asked first: its delay; one that was asked before at any moment of a period, so that a node's pods
 /// aren't all asked at once when the agent starts.
-fn first_question(holding: &Holding, probes: &Probes, asked_before: bool) -> Instant {
+fn until_first_question(holding: &Holding, probes: &Probes, asked_before: bool) -> Duration {
     let probe = probes.startup.as_ref().or(probes.readiness.as_ref());
     let (delay, period) = probe.map_or((0, 0), |probe: &Probe| (probe.initial_delay_ms, probe.period_ms));
     let age = clock::wall().0.saturating_sub(holding.created.0);
     let left = u64::from(delay).saturating_sub(age);
     let spread = if asked_before { u64::from(period) * u64::from(clock::chance()) / 256 } else { 0 };
-    Instant::now() + Duration::from_millis(left + spread)
+    Duration::from_millis(left + spread)
 }
 
 fn learn(node: &Node, schedule: &mut Schedule, answer: Answer) {

@@ -1,4 +1,4 @@
-//! Which pod is asked when. Pure: time comes as an argument.
+//! Which pod is asked when. Moments are spans since any fixed one, told by the caller.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-use weft_ipam::Probes;
-use weft_model::{PodUid, Probe};
+use weft_model::{PodUid, Probe, Probes};
 
 use super::judge::Judge;
 
@@ -17,15 +15,15 @@ const LEAST_PERIOD: Duration = Duration::from_millis(100);
 
 /// A question that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// The pod.
-    pub(crate) uid: PodUid,
+    pub uid: PodUid,
     /// Which life of its judge asks: answers to an earlier one don't count.
-    pub(crate) epoch: u64,
+    pub epoch: u64,
     /// Where.
-    pub(crate) address: IpAddr,
+    pub address: IpAddr,
     /// What.
-    pub(crate) probe: Probe,
+    pub probe: Probe,
 }
 
 #[derive(Debug)]
@@ -34,37 +32,37 @@ struct Entry {
     address: IpAddr,
     epoch: u64,
     /// When it is asked next; `None` while an answer is awaited, or when nothing is asked.
-    at: Option<Instant>,
-    asked_at: Instant,
+    at: Option<Duration>,
+    asked_at: Duration,
 }
 
 /// All pods of the node.
 #[derive(Debug, Default)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     pods: BTreeMap<PodUid, Entry>,
-    due: BTreeSet<(Instant, PodUid)>,
+    due: BTreeSet<(Duration, PodUid)>,
     epochs: u64,
 }
 
 impl Schedule {
     /// Whether a pod is asked in this way already.
-    pub(crate) fn is_known(&self, uid: PodUid, probes: &Probes) -> bool {
+    pub fn is_known(&self, uid: PodUid, probes: &Probes) -> bool {
         self.pods.get(&uid).is_some_and(|entry| entry.judge.probes() == probes)
     }
 
     /// Whether a pod was seen before, asked in whatever way.
-    pub(crate) fn is_asked(&self, uid: PodUid) -> bool {
+    pub fn is_asked(&self, uid: PodUid) -> bool {
         self.pods.contains_key(&uid)
     }
 
     /// A pod came, or is asked in another way from now on.
-    pub(crate) fn put(
+    pub fn put(
         &mut self,
         uid: PodUid,
         address: IpAddr,
         probes: Probes,
         verdict: Option<bool>,
-        first: Instant,
+        first: Duration,
     ) {
         self.forget(uid);
         self.epochs += 1;
@@ -75,18 +73,18 @@ impl Schedule {
     }
 
     /// Forgets pods that are gone.
-    pub(crate) fn retain(&mut self, stays: impl Fn(PodUid) -> bool) {
+    pub fn retain(&mut self, stays: impl Fn(PodUid) -> bool) {
         let gone: Vec<_> = self.pods.keys().copied().filter(|uid| !stays(*uid)).collect();
         gone.into_iter().for_each(|uid| self.forget(uid));
     }
 
     /// When somebody is asked next.
-    pub(crate) fn next_at(&self) -> Option<Instant> {
+    pub fn next_at(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// The next question that is due; it is asked from now on.
-    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Asked> {
+    pub fn next_due(&mut self, now: Duration) -> Option<Asked> {
         let (at, uid) = *self.due.first().filter(|(at, _)| *at <= now)?;
         self.due.remove(&(at, uid));
         let entry = self.pods.get_mut(&uid)?;
@@ -97,7 +95,7 @@ impl Schedule {
     }
 
     /// An answer came. The verdict, when it is a new one; `chance` (0 to 255) spreads the next questions a little.
-    pub(crate) fn learn(&mut self, uid: PodUid, epoch: u64, good: bool, chance: u8) -> Option<bool> {
+    pub fn learn(&mut self, uid: PodUid, epoch: u64, good: bool, chance: u8) -> Option<bool> {
         let entry = self.pods.get_mut(&uid).filter(|entry| entry.epoch == epoch)?;
         let verdict = entry.judge.learn(good);
         entry.at = entry.judge.question().map(|probe| {
@@ -111,7 +109,7 @@ impl Schedule {
 
     /// The verdict on a pod.
     #[cfg(test)]
-    pub(crate) fn verdict(&self, uid: PodUid) -> Option<bool> {
+    fn verdict(&self, uid: PodUid) -> Option<bool> {
         self.pods.get(&uid).and_then(|entry| entry.judge.verdict())
     }
 
@@ -148,7 +146,7 @@ mod tests {
 
     #[test]
     fn pods_are_asked_in_time_and_once_at_a_time() {
-        let start = Instant::now();
+        let start = Duration::from_secs(7);
         let after = |ms| start + Duration::from_millis(ms);
         let mut schedule = Schedule::default();
         schedule.put(uid(1), HERE, probes(1000), None, after(0));
@@ -169,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_an_earlier_question_or_of_a_gone_pod_counts_nothing() {
-        let start = Instant::now();
+        let start = Duration::from_secs(7);
         let mut schedule = Schedule::default();
         schedule.put(uid(1), HERE, probes(1000), None, start);
         let old = schedule.next_due(start).unwrap();
@@ -184,7 +182,7 @@ mod tests {
 
     #[test]
     fn no_period_makes_a_flood() {
-        let start = Instant::now();
+        let start = Duration::from_secs(7);
         let mut schedule = Schedule::default();
         schedule.put(uid(1), HERE, probes(0), None, start);
         let asked = schedule.next_due(start).unwrap();

@@ -1,11 +1,10 @@
-//! What a pod's answers amount to: thresholds and the start-up probe (Kubernetes, core/v1 Probe). Pure.
+//! What a pod's answers amount to: thresholds and the start-up probe (Kubernetes, core/v1 Probe).
 
-use weft_ipam::Probes;
-use weft_model::Probe;
+use weft_model::{Probe, Probes};
 
 /// The judge of one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Judge {
+pub(super) struct Judge {
     probes: Probes,
     /// The start-up probe has succeeded, or there is none.
     started: bool,
@@ -16,29 +15,29 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// With the verdict that stood before this process, if there was one: an agent that starts anew changes nothing.
-    pub(crate) fn new(probes: Probes, verdict: Option<bool>) -> Self {
+    pub(super) fn new(probes: Probes, verdict: Option<bool>) -> Self {
         let started = probes.startup.is_none() || verdict == Some(true);
         Self { probes, started, verdict, streak: (false, 0) }
     }
 
     /// How the pod is asked.
-    pub(crate) const fn probes(&self) -> &Probes {
+    pub(super) const fn probes(&self) -> &Probes {
         &self.probes
     }
 
     /// The verdict now; `None`: not asked often enough yet.
     #[cfg(test)]
-    pub(crate) const fn verdict(&self) -> Option<bool> {
+    pub(super) const fn verdict(&self) -> Option<bool> {
         self.verdict
     }
 
     /// The next question; `None` when nothing is left to ask.
-    pub(crate) fn question(&self) -> Option<&Probe> {
+    pub(super) fn question(&self) -> Option<&Probe> {
         if self.started { self.probes.readiness.as_ref() } else { self.probes.startup.as_ref() }
     }
 
     /// An answer came, or didn't in time. The verdict, when it is another one than before.
-    pub(crate) fn learn(&mut self, good: bool) -> Option<bool> {
+    pub(super) fn learn(&mut self, good: bool) -> Option<bool> {
         let probe = self.question()?;
         let needed = if good { probe.success_threshold } else { probe.failure_threshold };
         let (last, count) = self.streak;
