@@ -44,6 +44,8 @@ enum Chapter {
 }
 
 type Check = fn(&Fabric, &Cast) -> Result<String>;
+type OnStage = fn(&Stage<'_>) -> Result<String>;
+type InShop = fn(&Shop<'_>) -> Result<String>;
 
 /// Requirement, what is proved, and the proof, chapter by chapter.
 const STORY: [(Chapter, &str, &str, Check); 17] = [
@@ -67,7 +69,7 @@ const STORY: [(Chapter, &str, &str, Check); 17] = [
 ];
 
 /// Chapter Services: what is proved, and the proof, on a stage of pods and services.
-const SERVICES: [(&str, fn(&Stage<'_>) -> Result<String>); 9] = [
+const SERVICES: [(&str, OnStage); 9] = [
     ("services from pods, nodes and outside", services::cluster_addresses),
     ("a pod reaches itself by its service", services::hairpin),
     ("node ports, both traffic policies", services::node_ports),
@@ -80,7 +82,7 @@ const SERVICES: [(&str, fn(&Stage<'_>) -> Result<String>); 9] = [
 ];
 
 /// The same with a shop of many services, in plain Kubernetes YAML.
-const SHOP: [(&str, fn(&Shop<'_>) -> Result<String>); 5] = [
+const SHOP: [(&str, InShop); 5] = [
     ("shop: front end, LoadBalancer", services::front),
     ("shop: API, named ports", services::api),
     ("shop: cache, session affinity", services::cache),
