@@ -174,6 +174,7 @@ pub(crate) async fn publish_facts(
 ) {
     let mut changes = node.facts_out.subscribe();
     let mut published: Option<NodeFacts> = None;
+    let mut failed = false;
     let mut backoff = Backoff::new(limits::RECONNECT_FIRST, limits::RECONNECT_LONGEST);
     loop {
         let facts = changes.borrow_and_update().clone();
@@ -182,6 +183,10 @@ pub(crate) async fn publish_facts(
             () = node.connected() => {}
         }
         let told = published.as_ref() == Some(&facts) && shows(&node, &facts);
+        if told && std::mem::take(&mut failed) {
+            // It became again what it was before it was refused.
+            node.states.well(Subsystem::Facts, node.view().revision(), clock::wall());
+        }
         if told || facts.endpoint.is_none() {
             if wait_for_change(&mut changes, &stop).await {
                 return;
@@ -192,10 +197,14 @@ pub(crate) async fn publish_facts(
             Ok(revision) => {
                 backoff.reset();
                 tracing::debug!(revision, "published what this node is");
+                failed = false;
+                node.states.well(Subsystem::Facts, weft_model::Revision(revision), clock::wall());
                 published = Some(facts);
             }
             Err(error) => {
-                tracing::warn!(%error, "what this node is can't be published");
+                // Others go on with what they know of this node, which may be out of date: people must hear of it.
+                failed = true;
+                node.states.failed(Subsystem::Facts, error, clock::wall());
                 if pause(backoff.next(clock::chance()), &stop).await {
                     return;
                 }

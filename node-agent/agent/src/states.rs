@@ -24,8 +24,10 @@ pub(crate) enum Subsystem {
     Services,
     /// The CNI server and the journal.
     Cni,
-    /// Publication of pods and facts.
+    /// Publication of pods.
     Publish,
+    /// Publication of what this node is: its addresses, its key.
+    Facts,
 }
 
 impl Subsystem {
@@ -45,6 +47,7 @@ impl Subsystem {
             Self::Services => "services",
             Self::Cni => "cni",
             Self::Publish => "publish",
+            Self::Facts => "facts",
         }
     }
 }
