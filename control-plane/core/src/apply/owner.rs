@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_model::{AddressOwner, Answer, Key, NodeName, NodeState, Object};
+use weft_model::{AddressOwner, Answer, IpMode, Key, NodeName, NodeState, Object};
 
 use super::service::pool_of;
 use crate::{State, edit::Edit};
@@ -33,10 +33,10 @@ pub(crate) fn tidy(edit: &mut Edit<'_>, addresses: Vec<IpAddr>) {
     }
 }
 
-/// Whether one node is to answer for an address.
+/// Whether one node is to answer for an address. In mode Proxy it is another machine's: nodes don't serve it.
 pub(crate) fn is_announced(state: &State, address: IpAddr) -> bool {
     state.index.services.balanced.contains_key(&address)
-        && pool_of(state, address).is_some_and(|pool| pool.announce)
+        && pool_of(state, address).is_some_and(|pool| pool.announce && pool.mode == IpMode::Vip)
 }
 
 fn is_active(state: &State, name: &NodeName) -> bool {

@@ -83,6 +83,9 @@ fn an_address_that_nobody_has_any_more_has_no_owner() {
     assert!(world.state.owners().is_empty());
     assert_eq!(settle(&mut world, "n1 n2"), None);
     (quiet.announce, quiet.mode) = (true, IpMode::Proxy);
+    world.put(Object::Pool(quiet.clone()));
+    assert_eq!(settle(&mut world, "n1 n2"), None, "another machine's");
+    quiet.mode = IpMode::Vip;
     world.put(Object::Pool(quiet));
     assert!(settle(&mut world, "n1 n2").is_some());
     // What the state has outrun is passed over.
