@@ -1,6 +1,6 @@
 //! What the sets hold that doesn't grow with services: devices, ranges, nodes' addresses, and the ways from classes to chains.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use weft_model::{
     AddressRange, FabricItem, Family, Overlay, PeerItem, Protocol,
@@ -20,6 +20,9 @@ use crate::Facts;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
+/// The set of nodes' addresses.
+pub(super) const NODE_ADDRESSES: &str = "node_addresses";
+
 /// All of them, of both families as far as the fabric has them.
 pub(super) fn elements(view: &View, facts: &Facts, fabric: &FabricItem) -> Elements {
     let mut out = Collector { elements: Elements::default(), families: fabric.families.list() };
@@ -33,11 +36,17 @@ pub(super) fn elements(view: &View, facts: &Facts, fabric: &FabricItem) -> Eleme
     out.ranges("ranges", &ranges.services);
     out.ranges("sources", &[&ranges.pods[..], &ranges.nodes].concat());
     all_node_port_addresses(view, facts, fabric)
-        .for_each(|ip| out.insert(ip, "node_addresses", vec![address(ip)]));
+        .for_each(|ip| out.insert(ip, NODE_ADDRESSES, vec![address(ip)]));
     for pod in facts.pods.values() {
         pod.addresses.iter().for_each(|ip| out.insert(*ip, "itself", vec![address(*ip), address(*ip)]));
     }
     out.elements
+}
+
+/// Those addresses among all elements.
+pub(super) fn node_addresses(base: &Elements) -> BTreeSet<IpAddr> {
+    let sets = base.iter().filter(|(set, _)| set.name == NODE_ADDRESSES);
+    sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first()?.address()).collect()
 }
 
 /// Addresses of all nodes at which pods and this node reach node ports.

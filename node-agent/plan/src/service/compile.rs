@@ -66,6 +66,16 @@ pub(super) enum Value {
     Seen(Arc<BTreeSet<(&'static str, Element)>>),
 }
 
+impl Value {
+    /// The group that should be there.
+    pub(super) fn group(&self) -> Option<&Group> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::Present | Self::Target(_) | Self::Seen(_) => None,
+        }
+    }
+}
+
 /// The backends of a port, for one view of its endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Group {

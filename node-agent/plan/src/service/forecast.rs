@@ -261,10 +261,8 @@ impl Wanted<'_> {
         let policy =
             if kind == FrontKind::Cluster { service.internal_policy } else { TrafficPolicy::Cluster };
         let class = class_of(target);
-        let group = match self.services.entry(&Key::Group(Family::of(self.packet.to), target & GROUP_BITS)) {
-            Some(Value::Group(group)) => Some(&**group),
-            Some(Value::Present | Value::Target(_) | Value::Seen(_)) | None => None,
-        };
+        let key = Key::Group(Family::of(self.packet.to), target & GROUP_BITS);
+        let group = self.services.entry(&key).and_then(Value::group);
         let fate = match class {
             Some(Class::Refused) | None => Fate::Refused("no backend is ready".to_owned()),
             Some(Class::Silent) => {

@@ -15,10 +15,10 @@ use weft_nft::{Data, Element, Elements, Observed, Set, SetRef, Table, Verdict, t
 use weft_view::View;
 
 use super::{
-    base,
+    base::{self, NODE_ADDRESSES},
     choose::Here,
     cleanup::{Cleanup, Targets},
-    compile::{Compiler, Entries, Group, Key, Value, ports},
+    compile::{Compiler, Entries, Key, Value, ports},
     element,
     ids::{Ids, PortName},
     problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem},
@@ -28,8 +28,6 @@ use super::{
 };
 use crate::{Facts, Scope, Source, Sweep, Tracker, Wanted};
 
-/// The set of nodes' addresses.
-const NODE_ADDRESSES: &str = "node_addresses";
 /// Services whose entries are taken at a time: all of them at once would need all the memory twice.
 const CHUNK: usize = 256;
 /// Services named in a complaint.
@@ -112,7 +110,7 @@ impl Services {
         if is_about_nodes || self.base.is_empty() {
             let base = base::elements(view, facts, fabric);
             if base != *self.base {
-                self.node_addresses = node_addresses(&base);
+                self.node_addresses = base::node_addresses(&base);
                 self.base = Arc::new(base);
             }
         }
@@ -404,7 +402,7 @@ impl Services {
     }
 
     fn measure(&mut self, name: &ServiceName, entries: &Entries) {
-        let groups = || entries.values().filter_map(group_of);
+        let groups = || entries.values().filter_map(Value::group);
         let size = entries.len() + groups().map(|group| group.size()).sum::<usize>();
         let old = self.sizes.insert(name.clone(), size).unwrap_or(0);
         self.total = self.total + size - old;
@@ -487,18 +485,6 @@ fn service_of(key: &ItemKey) -> Option<ServiceName> {
             None
         }
     }
-}
-
-fn group_of(value: &Value) -> Option<&Group> {
-    match value {
-        Value::Group(group) => Some(group),
-        Value::Present | Value::Target(_) | Value::Seen(_) => None,
-    }
-}
-
-fn node_addresses(base: &Elements) -> BTreeSet<IpAddr> {
-    let sets = base.iter().filter(|(set, _)| set.name == NODE_ADDRESSES);
-    sets.flat_map(|(_, elements)| elements).filter_map(|e| e.key.first()?.address()).collect()
 }
 
 #[cfg(test)]
