@@ -16,15 +16,21 @@ fn tried(fabric: &Fabric, checks: &[fn(&Balanced<'_>) -> Result<String>]) -> Res
 
 #[test]
 fn addresses_are_given_chosen_shared_and_closed_as_asked() -> Result {
-    in_family("balancers", Family::Dual, |fabric, _| tried(fabric, &[services::addresses_as_asked]))
+    in_family("balancers", Family::Dual, |fabric, _| {
+        tried(fabric, &[services::addresses_as_asked, services::proxied])
+    })
 }
 
 #[test]
 fn an_address_moves_when_its_owner_dies_freezes_or_is_cut_off() -> Result {
     for family in [Family::V4, Family::V6] {
         in_family("balancers", family, |fabric, _| {
-            let moves: [fn(&Balanced<'_>) -> Result<String>; 3] =
-                [services::owner_killed, services::owner_frozen, services::owner_cut_from_replicas];
+            let moves: [fn(&Balanced<'_>) -> Result<String>; 4] = [
+                services::owner_killed,
+                services::owner_frozen,
+                services::owner_cut_from_replicas,
+                services::agent_killed,
+            ];
             tried(fabric, &moves)
         })?;
     }

@@ -12,8 +12,8 @@ mod told;
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
 pub use churn::{Churn, Load};
 pub use owner::{
-    Balanced, addresses_as_asked, agent_restarted, owner_cut_from_replicas, owner_frozen, owner_killed,
-    without_a_leader,
+    Balanced, addresses_as_asked, agent_killed, agent_restarted, owner_cut_from_replicas, owner_frozen,
+    owner_killed, proxied, without_a_leader,
 };
 pub use readiness::{drained, health_ports, probed};
 pub use shop::{Shop, api, cache, front, others, payment};

@@ -244,6 +244,20 @@ pub fn owner_frozen(balanced: &Balanced<'_>) -> Result<String> {
     ))
 }
 
+/// The owner's agent is killed: nobody said that it would come back, so the address moves, and its next agent claims nothing.
+pub fn agent_killed(balanced: &Balanced<'_>) -> Result<String> {
+    let fabric = balanced.fabric;
+    let gap = balanced.gap(|owner| fabric.kill(&owner.node, "agent"))?;
+    fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
+    gap.moved()?;
+    gap.alone(balanced, balanced.mac(&gap.before.node)?)?;
+    balanced.settled()?;
+    Ok(format!(
+        "agent of {} killed: away for {} ms, {} answers alone",
+        gap.before.node, gap.ms, gap.after.node
+    ))
+}
+
 /// The owner is cut off from the replicas but not from the link: only one answers.
 pub fn owner_cut_from_replicas(balanced: &Balanced<'_>) -> Result<String> {
     let fabric = balanced.fabric;
@@ -344,6 +358,40 @@ pub fn addresses_as_asked(balanced: &Balanced<'_>) -> Result<String> {
         fails(fabric, &outside, &["http", &balanced.addresses[0].to_string(), "81", "--within", "300"])?;
     ensure!(strangers["kind"] == "refused" || strangers["kind"] == "timeout", "{strangers}");
     Ok(seen.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// A pool in mode Proxy: its addresses are another machine's. No node answers for them, and pods go there by the link.
+pub fn proxied(balanced: &Balanced<'_>) -> Result<String> {
+    const PROXY: &str = "192.168.66.209";
+    let (fabric, pod, outside) = (balanced.fabric, &balanced.backend, on(&balanced.fabric.outside()));
+    let pool = "apiVersion: weft.io/v1\nkind: LoadBalancerPool\nmetadata: {name: proxied}\nspec:\n  ranges: [192.168.66.208/30]\n  \
+         ipMode: Proxy\n  automatic: false\n";
+    let asked = format!("weft.io/load-balancer-ips: {PROXY}");
+    let by_proxy =
+        service("by-proxy", &asked, "  ipFamilies: [IPv4]\n").replace("PreferDualStack", "SingleStack");
+    let device = format!("{PROXY}/32");
+    fabric
+        .on(outside.clone(), &["ip", "address", "add", &device, "dev", "eth0"])?
+        .success("ip address add")?;
+    let proxy = fabric.background(outside.clone(), &["serve", "tcp:9009", "http:80"], &[])?;
+    fabric.apply(&[pool, &by_proxy].join("---\n"))?;
+    let stored = fabric.weft_json(&["get", "service", "by-proxy"])?;
+    let seen = works(fabric, &pod.place(), &["http", PROXY, HTTP]);
+    let owners = fabric.weft_json(&["get", "owners"])?;
+    for object in [["service", "by-proxy"], ["loadbalancerpool", "proxied"]] {
+        fabric.weft(&["delete", object[0], object[1]])?.success("weft delete")?;
+    }
+    proxy.stop().ok();
+    fabric.on(outside, &["ip", "address", "delete", &device, "dev", "eth0"])?.success("ip address delete")?;
+    let given = &stored["status"]["loadBalancer"]["ingress"][0];
+    ensure!(given["ip"] == PROXY && given["ipMode"] == "Proxy", "{given}");
+    let seen = seen?;
+    ensure!(seen["body"]["pod"] != "balanced", "a node took the short cut: {seen}");
+    ensure!(!owners.to_string().contains(PROXY), "a node answers for it: {owners}");
+    Ok(format!(
+        "{PROXY} in mode Proxy is another machine's: no node answers, a pod is seen there as {}",
+        seen["body"]["client"]
+    ))
 }
 
 /// The last address of the pool of the family of `front`, and the one before it.
