@@ -9,6 +9,7 @@ mod error;
 mod facts;
 mod findings;
 mod guard;
+mod limits;
 mod link;
 pub mod mtu;
 mod node_facts;
@@ -38,11 +39,11 @@ pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, 
 pub use guard::{GuardInput, GuardPod, Ruleset};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use node_facts::node_facts;
-pub use readiness::{Asked, Schedule};
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
+pub use readiness::{Asked, Schedule};
 pub use rhythm::{Rhythm, rhythm};
 pub use route::{
     ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,

@@ -12,15 +12,13 @@ use weft_nft::{
     TableFamily, Value, Verdict,
 };
 
+use crate::limits::{DEVICES, RANGES};
+
 use super::rule::{
     BOTH, accept, base, chain, closed, from_bridge, from_port, has, icmp6, icmp6_type, lacks, make_routable,
     of_our_connection, rule, table_ref, to_bridge,
 };
 
-/// Most device names of ours, and of uplinks.
-const DEVICES: u32 = 64;
-/// Most ranges of one family: a range counts as two elements.
-const RANGES: u32 = 1024;
 /// Most nodes.
 const PEERS: u32 = 32_768;
 /// Most replicas of the control plane.

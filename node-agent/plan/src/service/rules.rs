@@ -20,6 +20,8 @@ use weft_nft::{
     Recall, Reject, Rule, Set, Statement, Table, TableFamily, TableRef, Term, Translate, Value, Verdict,
 };
 
+use crate::limits::{DEVICES, RANGES};
+
 use super::class::{CLASS_BITS, Class, FROM_NODE, FROM_OUTSIDE, GROUP_BITS, HASHED, PORT_BITS};
 
 /// Just before the guard's translation of sources: what a service translates isn't masqueraded again.
@@ -28,10 +30,6 @@ const SOURCES: i32 = 90;
 const DESTINATIONS: i32 = -100;
 /// Before the guard's drops: who can't be served is told so.
 const REFUSALS: i32 = -10;
-/// Most device names of ours.
-const DEVICES: u32 = 64;
-/// Most ranges of a family; a range counts as two.
-const RANGES: u32 = 1024;
 /// Most clients that affinity remembers; whoever comes then goes where the hash says, and that is where it went first.
 const CLIENTS: u32 = 262_144;
 /// Most (front, range) pairs of `loadBalancerSourceRanges`.

@@ -1,12 +1,9 @@
 //! A process that the supervisor started, in namespaces or in a virtual machine: one way to start, signal and attend it.
 
-use std::fs::{File, OpenOptions};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
@@ -100,25 +97,10 @@ impl Supervisor {
     }
 
     fn start_here(&self, place: &Place, start: &Start) -> Result<Running> {
-        let open = |path: &Path| {
-            let file = OpenOptions::new().create(true).append(true).open(path);
-            file.with_context(|| format!("open {}", path.display()))
-        };
-        let stdin = match &start.stdin {
-            Some(path) => Stdio::from(File::open(path).with_context(|| format!("open {}", path.display()))?),
-            None => Stdio::null(),
-        };
-        let (out, errors) = (open(&start.out)?, open(&start.errors)?);
-        let (program, arguments) = start.argv.split_first().context("no program")?;
+        let mut command = start.command()?;
         self.within(place, || {
-            let mut command = Command::new(program);
-            command.args(arguments).envs(&start.env).stdin(stdin).stdout(out).stderr(errors);
-            let notifications = start.notify.as_deref().map(notify::bind).transpose()?;
-            if let Some(socket) = &start.notify {
-                command.env("NOTIFY_SOCKET", socket);
-            }
-            let child = command.spawn().with_context(|| format!("start {program}"))?;
-            Ok(Running::Here(child, notifications))
+            let notifications = start.listen(&mut command)?;
+            Ok(Running::Here(start.spawn(&mut command)?, notifications))
         })
     }
 }

@@ -1,12 +1,12 @@
 //! What carries orders out in a virtual machine: prepares it, starts processes, says how they fare. Standard input is the port.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -96,27 +96,13 @@ impl Hands {
 }
 
 fn spawn(start: &Start) -> Result<(Child, Option<UnixDatagram>)> {
-    let open = |path: &Path| {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        file.with_context(|| format!("open {}", path.display()))
-    };
-    let stdin = match &start.stdin {
-        Some(path) => Stdio::from(File::open(path).with_context(|| format!("open {}", path.display()))?),
-        None => Stdio::null(),
-    };
-    let (out, errors) = (open(&start.out)?, open(&start.errors)?);
-    let (program, arguments) = start.argv.split_first().context("no program")?;
-    let mut command = Command::new(program);
-    command.args(arguments).envs(&start.env).stdin(stdin).stdout(out).stderr(errors);
-    let notifications = start.notify.as_deref().map(notify::bind).transpose()?;
-    if let Some(socket) = &start.notify {
-        command.env("NOTIFY_SOCKET", socket);
-    }
+    let mut command = start.command()?;
+    let notifications = start.listen(&mut command)?;
     let child = in_thread(|| {
         if let Some(netns) = &start.netns {
             enter_net(&Path::new("/run/netns").join(netns))?;
         }
-        command.spawn().with_context(|| format!("start {program}"))
+        start.spawn(&mut command)
     })?;
     Ok((child, notifications))
 }

@@ -1,9 +1,15 @@
 //! What supervisor and virtual machine tell each other: one JSON document per line each way on a virtio port.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
+
+use crate::{Result, notify};
 
 /// Name of the port, and of the tags of the two shared folders.
 pub(super) const PORT: &str = "weft-lab";
@@ -58,6 +64,39 @@ pub(crate) struct Start {
     pub(crate) netns: Option<String>,
     /// Socket for its notifications (sd_notify).
     pub(crate) notify: Option<String>,
+}
+
+impl Start {
+    /// The process, its files opened by the caller: here or in a virtual machine the same.
+    pub(crate) fn command(&self) -> Result<Command> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            file.with_context(|| format!("open {}", path.display()))
+        };
+        let stdin = match &self.stdin {
+            Some(path) => Stdio::from(File::open(path).with_context(|| format!("open {}", path.display()))?),
+            None => Stdio::null(),
+        };
+        let (program, arguments) = self.argv.split_first().context("no program")?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(&self.env).stdin(stdin);
+        command.stdout(open(&self.out)?).stderr(open(&self.errors)?);
+        Ok(command)
+    }
+
+    /// The socket for its notifications, bound where the caller stands, and told to the process.
+    pub(crate) fn listen(&self, command: &mut Command) -> Result<Option<UnixDatagram>> {
+        let notifications = self.notify.as_deref().map(notify::bind).transpose()?;
+        if let Some(socket) = &self.notify {
+            command.env("NOTIFY_SOCKET", socket);
+        }
+        Ok(notifications)
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(&self, command: &mut Command) -> Result<Child> {
+        command.spawn().with_context(|| format!("start {}", self.argv.join(" ")))
+    }
 }
 
 /// From the machine.
