@@ -103,3 +103,60 @@ fn nodes_leave_a_replica_whose_machine_died_within_moments() -> Result {
         Ok(())
     })
 }
+
+#[test]
+fn an_address_that_a_node_may_not_have_is_told_and_one_that_is_only_strange_harms_nothing() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let shell = |script: &str| fabric.on(on("n1"), &["sh", "-c", script])?.success(script);
+        let problems = || -> Result<String> {
+            let status = fabric.weft(&["status", "-o", "json"])?;
+            let status: Value = serde_json::from_str(&status.stdout)?;
+            Ok(status["problems"].to_string())
+        };
+        // One that a provider routes to the machine, as a failover address.
+        shell("ip address add 203.0.113.9/32 dev eth0")?;
+        let pool = "apiVersion: weft.io/v1\nkind: LoadBalancerPool\nmetadata: { name: stray }\nspec: { ranges: [ 198.18.5.16/28 ] }\n";
+        fabric.apply(pool)?;
+        shell("ip address add 198.18.5.17/28 dev eth0")?;
+        let told =
+            || problems().ok().filter(|told| told.contains("198.18.5.17 lies in loadbalancerpool stray"));
+        until(3 * SOON, LOOK, told).context("an address out of a pool isn't told")?;
+        shell("ip address del 198.18.5.17/28 dev eth0")?;
+        let quiet = || problems().ok().filter(|told| !told.contains("198.18.5"));
+        until(3 * SOON, LOOK, quiet).with_context(|| format!("{:?} is told still", problems()))?;
+        fabric.weft(&["delete", "loadbalancerpool", "stray"])?.success("weft delete")?;
+        shell("ip address del 203.0.113.9/32 dev eth0")?;
+        weft_lab::checks::paths::every_pair(fabric, cast).map(drop)
+    })
+}
+
+#[test]
+fn no_service_leads_pods_to_the_control_plane() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let replica = fabric.machine("cp-1")?.addresses().into_iter().find(std::net::IpAddr::is_ipv4);
+        let replica = replica.context("cp-1 has no IPv4 address")?;
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{ name: deputy }}\nspec: {{ ports: [ {{ port: 7443 }} ] }}\n---\n\
+             apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: deputy-1, labels: {{ kubernetes.io/service-name: deputy }} }}\naddressType: IPv4\n\
+             ports: [ {{ port: 7443 }} ]\nendpoints: [ {{ addresses: [ \"{replica}\" ] }} ]\n"
+        );
+        fabric.apply(&text)?;
+        fabric.settle()?;
+        let service = fabric.weft_json(&["get", "service", "deputy"])?;
+        let address = service["spec"]["clusterIP"].as_str().context("no address")?.to_owned();
+        let connects = |place| -> Result<bool> {
+            let script = format!("exec 3<>/dev/tcp/{address}/7443");
+            Ok(fabric.on(place, &["timeout", "1", "bash", "-c", &script])?.success("connect").is_ok())
+        };
+        ensure!(connects(on("n1"))?, "a node's own process is kept from it too: the test proves nothing");
+        for pod in [&cast.a, &cast.c] {
+            ensure!(!connects(pod.place())?, "{} reached the control plane by a service", pod.name());
+        }
+        let metadata = text.replace(&replica.to_string(), "100.100.100.200");
+        let refused = fabric.apply(&metadata).err().map(|error| format!("{error:#}")).unwrap_or_default();
+        ensure!(refused.contains("credentials"), "metadata is taken as an endpoint: {refused:?}");
+        fabric.weft(&["delete", "service", "deputy"])?.success("weft delete service")?;
+        fabric.weft(&["delete", "endpointslice", "deputy-1"])?.success("weft delete endpointslice").map(drop)
+    })
+}
