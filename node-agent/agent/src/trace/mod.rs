@@ -7,10 +7,11 @@ mod attempt;
 
 use std::{
     net::{IpAddr, SocketAddr},
+    thread,
     time::{Duration, Instant},
 };
 
-use weft_errors::{Coded, Error, NOT_FOUND, USAGE};
+use weft_errors::{Coded, Error, INTERNAL, NOT_FOUND, USAGE};
 use weft_ipam::Holding;
 use weft_model::{Family, PeerItem, Protocol, ServiceName};
 use weft_plan::{Backend, Facts, Fate, Forecast, Met, Packet, Way, forecast, way};
@@ -48,13 +49,22 @@ pub(crate) fn trace(node: &Node, asked: &v1::Trace, deadline: Instant) -> Result
         let message = format!("pod {} has no address of a family of the destination", asked.from_pod);
         return Err(Error::new(&NOT_FOUND, message));
     }
-    for packet in packets {
+    let told = |packet: Packet| -> Result<v1::TracePath, Error> {
         let mut path = teller.path(packet);
         if asked.probe {
             path.probe = Some(teller.tried(&holding, packet, &path, deadline)?);
         }
-        answer.paths.push(path);
-    }
+        Ok(path)
+    };
+    // All at once: silence takes time.
+    answer.paths = thread::scope(|scope| {
+        let threads: Vec<_> = packets.into_iter().map(|packet| scope.spawn(move || told(packet))).collect();
+        let broke_off = || Err(Error::new(&INTERNAL, "tracing a path broke off"));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| broke_off()))
+            .collect::<Result<_, _>>()
+    })?;
     Ok(answer)
 }
 

@@ -34,10 +34,8 @@ pub(crate) async fn run(args: &Trace, run: &Run) -> Outcome {
     let answer_request::What::Trace(answer) = answer else { return Err(unexpected(&node)) };
     let value = value(args, &from, &node, &answer);
     run.printer.value(&value, &screen(&value));
-    match exit(&answer) {
-        ExitCode::Done => Ok(()),
-        code => Err(Failure::Answer(code)),
-    }
+    let code = exit(&answer);
+    if code == ExitCode::Done { Ok(()) } else { Err(Failure::Answer(code)) }
 }
 
 /// What the node is asked: services by name, so that it is the node's own view of them that counts.
