@@ -63,7 +63,7 @@ fn renamed_devices_and_foreign_routes_do_no_lasting_harm() -> Result {
             let began = Instant::now();
             let well = until(2 * SOON, LOOK, || weft_lab::checks::paths::every_pair(fabric, cast).ok());
             well.with_context(|| format!("packets don't pass after {device} was renamed"))?;
-            println!("{device} renamed: all pairs again after {} ms", began.elapsed().as_millis());
+            eprintln!("{device} renamed: all pairs again after {} ms", began.elapsed().as_millis());
         }
         Ok(())
     })
@@ -96,7 +96,7 @@ fn nodes_leave_a_replica_whose_machine_died_within_moments() -> Result {
                 }
             }
             let away = well_since.with_context(|| format!("{replica}: nodes are away still"))?;
-            println!("{replica}: all nodes are followed again {} ms after its death", away.as_millis());
+            eprintln!("{replica}: all nodes are followed again {} ms after its death", away.as_millis());
             fabric.heal()?;
             ensure!(away <= SOON, "{replica}: nodes were away for {away:?}");
         }

@@ -1,5 +1,7 @@
 //! Load-balancer addresses on the link: given as asked, answered for by one node, and soon by another.
 
+use std::io::Write;
+
 use weft_e2e::in_family;
 use weft_lab::checks::services::{self, Balanced};
 use weft_lab::topology::Family;
@@ -9,7 +11,7 @@ use weft_lab::{Fabric, Result};
 fn tried(fabric: &Fabric, checks: &[fn(&Balanced<'_>) -> Result<String>]) -> Result {
     let balanced = Balanced::set(fabric)?;
     for check in checks {
-        println!("{}", check(&balanced)?);
+        eprintln!("{}", check(&balanced)?);
     }
     balanced.strike()
 }
