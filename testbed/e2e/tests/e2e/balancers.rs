@@ -1,7 +1,5 @@
 //! Load-balancer addresses on the link: given as asked, answered for by one node, and soon by another.
 
-use std::io::Write;
-
 use weft_e2e::in_family;
 use weft_lab::checks::services::{self, Balanced};
 use weft_lab::topology::Family;
