@@ -5,6 +5,7 @@ mod delete;
 mod node;
 mod read;
 mod status;
+mod texts;
 mod token;
 mod wait;
 mod watch;
