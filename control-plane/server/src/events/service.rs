@@ -99,12 +99,9 @@ impl Health {
 
 /// A pod with an address of each family is one backend.
 fn distinct(item: &ServiceItem, counts: impl Fn(&EndpointItem) -> bool) -> u32 {
-    let names: BTreeSet<String> = item
-        .endpoints
-        .iter()
-        .filter(|endpoint| counts(endpoint))
-        .map(|e| e.pod.as_ref().map_or_else(|| e.address.to_string(), ToString::to_string))
-        .collect();
+    let counted = item.endpoints.iter().filter(|endpoint| counts(endpoint));
+    let names: BTreeSet<_> =
+        counted.map(|e| (e.pod.as_ref(), e.pod.is_none().then_some(e.address))).collect();
     u32::try_from(names.len()).unwrap_or(u32::MAX)
 }
 

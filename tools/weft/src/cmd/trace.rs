@@ -352,17 +352,26 @@ fn verdict(whole: &Value, path: &Value) -> String {
     let took = probe["tookUs"].as_u64().unwrap_or(0);
     let by = match (at(probe, "/backend"), at(probe, "/backendSees")) {
         (backend, sees) if !backend.is_empty() && !sees.is_empty() => {
-            format!(" by {}, which sees {sees}", socket(&backend, &at(probe, "/backendPort")))
+            let word = if at(probe, "/outcome") == "answered" { "by" } else { "at" };
+            format!(" {word} {}, which sees {sees}", socket(&backend, &at(probe, "/backendPort")))
         }
         _ => String::new(),
     };
     let sign = if probe["agrees"] == json!(true) { "" } else { "   NOT AS TOLD" };
+    let silent = path["backends"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|backend| at(backend, "/address") == at(probe, "/backend"))
+        .map(|backend| at(backend, "/node"))
+        .filter(|node| at(probe, "/outcome") == "timeout" && !node.is_empty());
+    let hint = silent.map(|node| format!("\n  try     weft node show {node}")).unwrap_or_default();
     let meaning = match at(probe, "/meaning") {
         meaning if meaning.is_empty() => String::new(),
         meaning => format!(": {meaning}"),
     };
     format!(
-        "{told}; probe: {} in {}.{:02} ms{by}{sign}{meaning}\n",
+        "{told}; probe: {} in {}.{:02} ms{by}{sign}{meaning}{hint}\n",
         at(probe, "/outcome"),
         took / 1000,
         took % 1000 / 10

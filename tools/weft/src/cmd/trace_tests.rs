@@ -35,6 +35,12 @@ fn a_screen_tells_service_backends_source_route_and_probe() {
 ALLOWED at revision 8124; probe: answered in 0.61 ms by 10.128.9.7:8080, which sees 10.128.7.4
 "
     );
+    let mut silent =
+        whole(Value::Null, Value::Null, json!([{"address": "10.128.9.7", "node": "n2"}]), "Served", "");
+    silent["paths"][0]["probe"] = json!({"outcome": "timeout", "tookUs": 2_000_000, "backend": "10.128.9.7", "backendPort": 8080, "backendSees": "10.128.7.4", "agrees": false, "meaning": "no answer came back"});
+    let silent = screen(&silent);
+    let words = "timeout in 2000.00 ms at 10.128.9.7:8080, which sees 10.128.7.4   NOT AS TOLD: no answer came back\n  try     weft node show n2\n";
+    assert!(silent.ends_with(words), "{silent}");
     let refused = screen(&whole(Value::Null, Value::Null, json!([]), "Refused", "no backend is ready"));
     assert!(refused.ends_with("REFUSED no backend is ready at revision 8124\n"), "{refused}");
 }
