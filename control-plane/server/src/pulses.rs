@@ -15,7 +15,7 @@ use weft_proto::v1;
 
 use crate::{
     context::Context,
-    limits::{PULSE_CALL, PULSE_EVERY, PULSE_NODES},
+    limits::{OWNER_REST, PULSE_CALL, PULSE_EVERY, PULSE_NODES},
 };
 
 /// What this replica has heard. Shared by the services and the tasks.
@@ -100,17 +100,19 @@ fn milliseconds(span: Duration) -> u32 {
 pub(crate) async fn pass_on(context: Arc<Context>, stop: CancellationToken) {
     // What the leader was told of, and which leader that was.
     let mut told: Option<(ReplicaId, Duration)> = None;
-    let mut ticks = tokio::time::interval(PULSE_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pause = PULSE_EVERY;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        // Nobody says anything here: the first one is heard of soon enough.
+        pause = OWNER_REST;
         let leader = context.handle.status().leader.filter(|leader| *leader != context.id);
         let Some(leader) = leader else { continue };
         let after = told.filter(|(known, _)| *known == leader).map(|(_, at)| at);
         let Some((request, at)) = context.pulses.news(after, Instant::now()) else { continue };
+        pause = PULSE_EVERY;
         let Some(mut client) = context.peers.client(leader) else { continue };
         let call = client.pulses(weft_rpc::with_deadline(request, PULSE_CALL));
         // The limit of the request itself doesn't cover connecting. What was lost is told again.

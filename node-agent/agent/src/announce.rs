@@ -222,8 +222,11 @@ impl<'a> Keeper<'a> {
             || if held.is_empty() { remove_answer_tables() } else { guard_answers(&held, uplink, AWAKE) };
         let done = match same {
             // Somebody may have taken the tables away.
-            true => self.socket.commit(&stay_awake(uplink, AWAKE)).or_else(|_| self.socket.commit(&all())),
-            false => self.socket.commit(&all()),
+            true => self
+                .socket
+                .commit_aside(&stay_awake(uplink, AWAKE))
+                .or_else(|_| self.socket.commit_aside(&all())),
+            false => self.socket.commit_aside(&all()),
         };
         match done {
             Ok(_) => {
@@ -283,7 +286,7 @@ impl<'a> Keeper<'a> {
     /// The agent starts anew: the kernel answers meanwhile.
     fn rest(&mut self) {
         let Some(guarded) = self.guarded.as_ref().filter(|guarded| !guarded.held.is_empty()) else { return };
-        if let Err(error) = self.socket.commit(&stay_awake(&guarded.uplink, AWAKE_RESTART)) {
+        if let Err(error) = self.socket.commit_aside(&stay_awake(&guarded.uplink, AWAKE_RESTART)) {
             tracing::warn!(error = %error.envelope(), "load-balancer addresses aren't answered for while the agent is away");
         }
     }

@@ -26,28 +26,48 @@ const OWN_GENERATIONS: usize = 1024;
 
 /// Generations that this process made: a notice of any other is foreign.
 #[derive(Debug, Default)]
-struct OwnGenerations(Vec<u32>);
+struct OwnGenerations {
+    /// Those that no monitor has heard of yet.
+    unheard: Vec<u32>,
+    /// Those that changed tables which nobody reads by `observe`.
+    aside: Vec<u32>,
+}
 
 impl OwnGenerations {
     fn add(&mut self, generation: u32) {
-        if self.0.len() == OWN_GENERATIONS {
-            self.0.remove(0);
-        }
-        self.0.push(generation);
+        keep(&mut self.unheard, generation);
     }
 
     /// Takes one claim back: another socket of this process may have made the generation.
     fn withdraw(&mut self, generation: u32) {
-        if let Some(place) = self.0.iter().rposition(|g| *g == generation) {
-            self.0.remove(place);
+        if let Some(place) = self.unheard.iter().rposition(|g| *g == generation) {
+            self.unheard.remove(place);
         }
     }
 
     fn take(&mut self, generation: u32) -> bool {
-        let before = self.0.len();
-        self.0.retain(|g| *g != generation);
-        self.0.len() != before
+        let before = self.unheard.len();
+        self.unheard.retain(|g| *g != generation);
+        self.unheard.len() != before
     }
+
+    fn set_aside(&mut self, generation: u32) {
+        keep(&mut self.aside, generation);
+    }
+
+    /// Whether every commit between two generations changed nothing that is read.
+    fn are_aside(&self, before: u32, after: u32) -> bool {
+        let between = after.wrapping_sub(before);
+        let count = usize::try_from(between).unwrap_or(usize::MAX);
+        count <= OWN_GENERATIONS && (1..=between).all(|n| self.aside.contains(&before.wrapping_add(n)))
+    }
+}
+
+fn keep(generations: &mut Vec<u32>, generation: u32) {
+    if generations.len() == OWN_GENERATIONS {
+        generations.remove(0);
+    }
+    generations.push(generation);
 }
 
 /// A socket to nf_tables of one network namespace.
@@ -120,12 +140,22 @@ impl NftSocket {
         Err(NftError::Contended { tries: COMMIT_TRIES })
     }
 
+    /// As [`Self::commit`], for tables that no other socket of this process observes: what such commits change many times a
+    /// second keeps nobody from reading the others.
+    pub fn commit_aside(&mut self, batch: &Batch) -> Result<u32, NftError> {
+        let generation = self.commit(batch)?;
+        self.own().set_aside(generation);
+        Ok(generation)
+    }
+
     /// Reads tables as one consistent picture: the tables, their chains, rules, sets and elements.
     pub fn observe(&mut self, tables: &[Table]) -> Result<Observed, NftError> {
         for _ in 0..DUMP_TRIES {
             let before = self.generation()?.id;
-            let Some(observed) = self.observe_once(tables)? else { continue };
-            if self.generation()?.id == before {
+            let Some((observed, steady)) = self.observe_once(tables)? else { continue };
+            let after = self.generation()?.id;
+            // The kernel calls a dump interrupted by any commit, whichever table it changed.
+            if (steady && after == before) || (after != before && self.own().are_aside(before, after)) {
                 return Ok(observed);
             }
         }
@@ -176,9 +206,9 @@ impl NftSocket {
         Ok(failed)
     }
 
-    /// `None`: somebody committed meanwhile.
-    fn observe_once(&mut self, tables: &[Table]) -> Result<Option<Observed>, NftError> {
-        let mut observed = Observed::default();
+    /// What was read, and whether nobody committed meanwhile. `None`: a part broke off.
+    fn observe_once(&mut self, tables: &[Table]) -> Result<Option<(Observed, bool)>, NftError> {
+        let (mut observed, mut steady) = (Observed::default(), true);
         let mut families: Vec<TableFamily> = tables.iter().map(|t| t.id.family).collect();
         families.sort_unstable();
         families.dedup();
@@ -186,22 +216,24 @@ impl NftSocket {
         let of_table =
             tables.iter().flat_map(|t| [Request::Rules(t.id.clone()), Request::Sets(t.id.clone())]);
         for request in general.chain(of_table) {
-            if !self.dump(&request, &mut observed)? {
-                return Ok(None);
+            match self.dump(&request, &mut observed)? {
+                Some(undisturbed) => steady &= undisturbed,
+                None => return Ok(None),
             }
         }
         let known = |set: &SetRef| tables.iter().any(|t| t.id == set.table && t.set(&set.name).is_some());
         let sets: Vec<SetRef> = tables.iter().flat_map(|t| observed.sets(&t.id)).filter(known).collect();
         for set in sets {
-            if !self.dump(&Request::Elements(set), &mut observed)? {
-                return Ok(None);
+            match self.dump(&Request::Elements(set), &mut observed)? {
+                Some(undisturbed) => steady &= undisturbed,
+                None => return Ok(None),
             }
         }
-        Ok(Some(observed))
+        Ok(Some((observed, steady)))
     }
 
-    /// Whether the dump was consistent.
-    fn dump(&mut self, request: &Request, observed: &mut Observed) -> Result<bool, NftError> {
+    /// Whether nobody committed during the dump; `None`: it broke off.
+    fn dump(&mut self, request: &Request, observed: &mut Observed) -> Result<Option<bool>, NftError> {
         let sequence = self.raw.next_sequence(1);
         self.raw.send(&request.encode(sequence))?;
         let mut steady = true;
@@ -212,15 +244,15 @@ impl NftSocket {
                 }
                 steady &= !message.interrupted;
                 if message.reply == Reply::Done {
-                    return Ok(steady);
+                    return Ok(Some(steady));
                 }
                 let Reply::Failed(failure) = message.reply else {
                     observed.add(message.reply);
                     continue;
                 };
                 return match failure.errno {
-                    errno if is_gone(errno) => Ok(true),
-                    errno if is_overtaken(errno) => Ok(false),
+                    errno if is_gone(errno) => Ok(Some(true)),
+                    errno if is_overtaken(errno) => Ok(None),
                     _ => Err(NftError::refused(request.to_string(), failure)),
                 };
             }
@@ -259,7 +291,7 @@ mod tests {
     fn own_generations_are_bounded_and_taken_once() {
         let mut own = OwnGenerations::default();
         (0..2000).for_each(|g| own.add(g));
-        assert_eq!(own.0.len(), OWN_GENERATIONS);
+        assert_eq!(own.unheard.len(), OWN_GENERATIONS);
         assert!(own.take(1999) && !own.take(1999) && !own.take(3));
         own.withdraw(1998);
         assert!(!own.take(1998));
@@ -268,5 +300,21 @@ mod tests {
         own.add(5000);
         own.withdraw(5000);
         assert!(own.take(5000) && !own.take(5000));
+    }
+
+    #[test]
+    fn a_picture_is_whole_when_only_tables_aside_changed_meanwhile() {
+        let mut own = OwnGenerations::default();
+        [10, 11, 13, u32::MAX, 0].into_iter().for_each(|g| own.set_aside(g));
+        for (before, after, aside) in [
+            (9, 9, true),
+            (9, 11, true),
+            (9, 12, false),
+            (12, 13, true),
+            (u32::MAX - 1, 0, true),
+            (0, 5000, false),
+        ] {
+            assert_eq!(own.are_aside(before, after), aside, "{before} to {after}");
+        }
     }
 }

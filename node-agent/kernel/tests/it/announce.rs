@@ -220,3 +220,30 @@ fn claims_of_others_are_heard_and_nothing_else() {
         assert_eq!(heard, addresses.map(|address| Claim { address, epoch: None }).into());
     });
 }
+
+#[test]
+fn who_vouches_all_the_time_keeps_nobody_from_reading_other_tables() {
+    in_namespace(|| {
+        let mut reader = NftSocket::open().unwrap();
+        let tables = answer_tables();
+        let held = (0..250).map(|n| std::net::IpAddr::from([192, 0, 2, n])).collect();
+        reader.commit(&guard_answers(&held, "eth0", AWAKE)).unwrap();
+        let mut other = reader.beside().unwrap();
+        let end = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !end.load(std::sync::atomic::Ordering::Relaxed) {
+                    other.commit_aside(&stay_awake("eth0", AWAKE)).unwrap();
+                }
+            });
+            let seen: Vec<_> = (0..20).map(|_| reader.observe(&tables)).collect();
+            end.store(true, std::sync::atomic::Ordering::Relaxed);
+            for observed in seen {
+                let whole = observed.expect("a picture in spite of commits").elements(&tables);
+                let count =
+                    whole.iter().filter(|(set, _)| set.name == "held").map(|(_, e)| e.len()).sum::<usize>();
+                assert_eq!(count, 250);
+            }
+        });
+    });
+}
