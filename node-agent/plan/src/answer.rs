@@ -131,9 +131,7 @@ mod tests {
     fn the_tables_read_as_the_design_says() {
         let text: String = answer_tables().iter().map(|table| table_text(table, |_| [])).collect();
         let rule = |matches: &str| {
-            format!(
-                "\t\t{matches} oifname != @awake counter drop comment \"nobody vouches for it\"\n"
-            )
+            format!("\t\t{matches} oifname != @awake counter drop comment \"nobody vouches for it\"\n")
         };
         assert!(text.starts_with("table arp weft_link {\n"), "{text}");
         assert!(text.contains(&rule("arp saddr ip @held")), "{text}");
