@@ -28,8 +28,8 @@ pub fn rhythm(view: &View, node: &NodeName) -> Option<Rhythm> {
     if view.owners().values().any(counts) {
         return Some(Rhythm::FAST);
     }
-    let balanced = |service: &weft_model::ServiceItem| service.kind == ServiceType::LoadBalancer;
-    (!view.owners().is_empty() || view.services().values().any(balanced)).then_some(Rhythm::SLOW)
+    let is_balanced = || view.services().values().any(|service| service.kind == ServiceType::LoadBalancer);
+    (!view.owners().is_empty() || is_balanced()).then_some(Rhythm::SLOW)
 }
 
 #[cfg(test)]

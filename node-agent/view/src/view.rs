@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use weft_model::{
@@ -20,7 +21,8 @@ pub struct View {
     fabric: Option<FabricItem>,
     peers: BTreeMap<NodeName, PeerItem>,
     routes: BTreeMap<Block, RouteItem>,
-    services: BTreeMap<ServiceName, ServiceItem>,
+    /// Shared between a View and the next: those that change are few, and there may be many endpoints.
+    services: BTreeMap<ServiceName, Arc<ServiceItem>>,
     probes: BTreeMap<PodName, ProbeItem>,
     owners: BTreeMap<IpAddr, AddressOwner>,
     /// A snapshot whose last part hasn't come yet.
@@ -73,13 +75,13 @@ impl View {
     }
 
     /// All services with their endpoints.
-    pub const fn services(&self) -> &BTreeMap<ServiceName, ServiceItem> {
+    pub const fn services(&self) -> &BTreeMap<ServiceName, Arc<ServiceItem>> {
         &self.services
     }
 
     /// One service.
     pub fn service(&self, name: &ServiceName) -> Option<&ServiceItem> {
-        self.services.get(name)
+        self.services.get(name).map(Arc::as_ref)
     }
 
     /// How pods are asked whether they are ready; those of all nodes.
@@ -97,7 +99,7 @@ impl View {
         let fabric = self.fabric.iter().cloned().map(Item::Fabric);
         let peers = self.peers.values().cloned().map(Item::Peer);
         let routes = self.routes.values().cloned().map(Item::Route);
-        let services = self.services.values().cloned().map(Item::Service);
+        let services = self.services.values().map(|service| Item::Service(ServiceItem::clone(service)));
         let probes = self.probes.values().cloned().map(Item::Probe);
         let owners = self.owners.values().cloned().map(Item::Owner);
         fabric.chain(peers).chain(routes).chain(services).chain(probes).chain(owners)
@@ -204,7 +206,7 @@ impl View {
                 self.routes.insert(route.block, route);
             }
             Item::Service(service) => {
-                self.services.insert(service.name.clone(), service);
+                self.services.insert(service.name.clone(), Arc::new(service));
             }
             Item::Probe(probe) => {
                 self.probes.insert(probe.pod.clone(), probe);
@@ -231,7 +233,7 @@ impl View {
             Item::Fabric(fabric) => self.fabric.as_ref() == Some(fabric),
             Item::Peer(peer) => self.peers.get(&peer.node) == Some(peer),
             Item::Route(route) => self.routes.get(&route.block) == Some(route),
-            Item::Service(service) => self.services.get(&service.name) == Some(service),
+            Item::Service(service) => self.service(&service.name) == Some(service),
             Item::Probe(probe) => self.probes.get(&probe.pod) == Some(probe),
             Item::Owner(owner) => self.owners.get(&owner.address) == Some(owner),
         }

@@ -201,7 +201,7 @@ impl Wanted<'_> {
             };
             let is_of_family = |address: &&IpAddr| address.is_ipv4() == self.packet.to.is_ipv4();
             service.addresses.iter().find(is_of_family)?;
-            Some((service, kind, port_of(service, self.packet, kind)?))
+            Some((service.as_ref(), kind, port_of(service, self.packet, kind)?))
         })
     }
 

@@ -20,7 +20,7 @@ pub struct HealthPort {
 
 /// The health checks that this node answers, by port.
 pub fn health_ports(view: &View, facts: &Facts) -> Vec<HealthPort> {
-    let is_asked = |service: &&ServiceItem| {
+    let is_asked = |service: &ServiceItem| {
         service.health_check_node_port != 0
             && service.kind == ServiceType::LoadBalancer
             && service.external_policy == TrafficPolicy::Local
@@ -28,7 +28,7 @@ pub fn health_ports(view: &View, facts: &Facts) -> Vec<HealthPort> {
     let mut found: Vec<HealthPort> = view
         .services()
         .values()
-        .filter(is_asked)
+        .filter(|service| is_asked(service))
         .map(|service| HealthPort {
             port: service.health_check_node_port,
             service: service.name.clone(),

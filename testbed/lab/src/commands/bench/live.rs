@@ -18,8 +18,11 @@ use crate::{Fabric, Result};
 const WITHDRAWALS: usize = 30;
 /// Verdicts that are waited for: one comes every other second.
 const VERDICTS: usize = 15;
-/// Services of the large fabric, of how many ports and backends.
-const MANY: u32 = 10_000;
+/// Services of the large fabric; with the one whose endpoints are withdrawn they are ten thousand, and their endpoints as many as a
+/// cluster may have.
+const MANY: u32 = 9_999;
+/// Endpoints of each.
+const ENDPOINTS: u32 = 10;
 /// Services in one command.
 const BATCH: u32 = 400;
 /// Where readiness is asked.
@@ -66,7 +69,6 @@ impl Kernels {
 
 /// From before the command that withdraws an endpoint begins until the last element has changed, for each node.
 fn withdrawals(fabric: &Fabric, [metric, worst, command]: [&'static str; 3]) -> Result<Vec<Row>> {
-    const ENDPOINTS: u32 = 4;
     let service =
         "apiVersion: v1\nkind: Service\nmetadata: {name: withdrawn}\nspec:\n  ports: [{port: 80}]\n";
     let all = slice("withdrawn", &[80], 0, ENDPOINTS, None)?;
@@ -85,7 +87,7 @@ fn withdrawals(fabric: &Fabric, [metric, worst, command]: [&'static str; 3]) -> 
         fabric.apply(&all)?;
     }
     kernels.stop()?;
-    fabric.weft(&["delete", "service", "withdrawn"])?.success("weft delete service")?;
+    fabric.erase(&format!("{service}---\n{all}"))?;
     let worst = way.p99(worst);
     Ok(vec![way, worst, commands])
 }
@@ -149,7 +151,7 @@ fn many(fabric: &Fabric) -> Result<Vec<Row>> {
                 text,
                 "apiVersion: v1\nkind: Service\nmetadata: {{name: s{service}}}\nspec:\n  ports:\n  - {{name: a, port: 80}}\n  \
                  - {{name: b, port: 81}}\n---\n{}---\n",
-                slice(&format!("s{service}"), &[80, 81], service * 10, 10, None)?
+                slice(&format!("s{service}"), &[80, 81], service * ENDPOINTS, ENDPOINTS, None)?
             )?;
         }
         fabric.store(&text)?;

@@ -97,13 +97,7 @@ impl Bench {
         fabric.down()?;
         match self.output {
             Format::Json => print_json(&document(name, &rows)),
-            Format::Text => rows.iter().try_for_each(|row| {
-                let (median, least, most) = row.summary();
-                print(format_args!(
-                    "{:<17} {:<28} {median:>9.3} {} ({least:.3} to {most:.3})",
-                    row.system, row.metric, row.unit
-                ))
-            }),
+            Format::Text => rows.iter().try_for_each(|row| print(row.line())),
         }
     }
 }
@@ -119,6 +113,15 @@ impl Row {
 
     fn new(system: &'static str, metric: &'static str, unit: &'static str) -> Self {
         Self { system, metric, unit, rounds: Vec::new() }
+    }
+
+    /// As a line of text.
+    fn line(&self) -> String {
+        let (median, least, most) = self.summary();
+        format!(
+            "{:<17} {:<28} {median:>9.3} {} ({least:.3} to {most:.3})",
+            self.system, self.metric, self.unit
+        )
     }
 
     /// Median, least and most of the rounds.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{ROUNDS, Row, live};
 use crate::checks::{BULK, TCP};
+use crate::commands::progress;
 use crate::fabric::{Pod, on};
 use crate::{Fabric, Result};
 
@@ -36,9 +37,13 @@ const USAGE: &str = "9009";
 
 /// Measures.
 pub(super) fn measure(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
-    let mut rows = tables(fabric)?;
-    rows.extend(cost(fabric)?);
-    rows.extend(live::measure(fabric)?);
+    let mut rows = Vec::new();
+    for part in [tables, cost, live::measure] {
+        let more = part(fabric)?;
+        // It takes minutes: what is known is told, whatever comes of the rest.
+        more.iter().for_each(|row| progress(&row.line()));
+        rows.extend(more);
+    }
     Ok(rows)
 }
 
