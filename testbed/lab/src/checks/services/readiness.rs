@@ -113,7 +113,9 @@ pub fn health_ports(stage: &Stage<'_>) -> Result<String> {
     fabric.weft(&["delete", "service", "watched"])?.success("weft delete service")?;
     fabric.settle()?;
     for address in addresses_for(fabric, stage, stage.one.node())? {
-        eventually(Duration::from_secs(3), || fails(fabric, &outside, &["tcp", &address, &port, "--within", "300"]))?;
+        eventually(Duration::from_secs(3), || {
+            fails(fabric, &outside, &["tcp", &address, &port, "--within", "300"])
+        })?;
     }
     Ok(answers.join(", "))
 }

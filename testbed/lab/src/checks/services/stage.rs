@@ -76,9 +76,9 @@ impl<'a> Stage<'a> {
     pub(super) fn wait_for_ready(&self, name: &str, ready: usize) -> Result {
         crate::checks::eventually(std::time::Duration::from_secs(5), || {
             let item = self.fabric.weft_json(&["get", "endpoints", name])?;
-            let listed = item["endpoints"].as_array().map_or(0, |all| {
-                all.iter().filter(|endpoint| endpoint["ready"] == true).count()
-            });
+            let listed = item["endpoints"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|endpoint| endpoint["ready"] == true).count());
             ensure!(listed == ready, "{name} has {listed} endpoints: {item}");
             Ok(())
         })?;
