@@ -24,7 +24,7 @@ pub fn spread(stage: &Stage<'_>) -> Result<String> {
     Ok(format!("{CONNECTIONS} connections: {}", list(&answers)))
 }
 
-/// A client with affinity stays with its backend, on each of the service's addresses, from each node alike.
+/// A client with affinity stays with its backend, at each of the service's addresses, whichever node it is on.
 pub fn affinity(stage: &Stage<'_>) -> Result<String> {
     let mut seen = Vec::new();
     for address in stage.service("sticky")?.addresses()? {

@@ -59,7 +59,7 @@ pub fn probed(stage: &Stage<'_>) -> Result<String> {
     ))
 }
 
-/// A pod that is drained: its connections live on while new ones go elsewhere, and at the end of its grace it is gone.
+/// A pod that is drained: new connections go elsewhere at once, and at the end of its grace it is gone.
 pub fn drained(stage: &Stage<'_>) -> Result<String> {
     let fabric = stage.fabric;
     let node = stage.cast.a.node();

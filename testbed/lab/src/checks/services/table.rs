@@ -12,16 +12,14 @@ use crate::{Result, topology::Subnets};
 
 /// How soon silence counts as silence, in milliseconds.
 const SILENCE: &str = "400";
-/// How soon a refusal must come, in milliseconds.
-const AT_ONCE: u64 = 300;
+/// How soon a refusal must come, in milliseconds: with the start of the probe, on a busy machine.
+const AT_ONCE: u64 = 1_200;
 
 /// What is expected of one cell.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expect {
     /// An answer, with this client.
     Seen(IpAddr),
-    /// An answer, whoever the client seems to be.
-    Answer,
     /// Refused at once.
     Refused,
     /// Nothing at all.
@@ -100,21 +98,10 @@ pub fn node_ports(stage: &Stage<'_>) -> Result<String> {
 fn cluster_policy(stage: &Stage<'_>, node: &str, address: IpAddr) -> Result<usize> {
     let mut cells = 0;
     let ports = node_ports_of(stage, "both")?;
+    let ports = [ports[0].as_str(), ports[1].as_str(), ports[2].as_str()];
     let mesh = stage.mesh(node, address)?;
-    cells += cell(
-        stage,
-        &on(&stage.fabric.outside()),
-        address,
-        [&ports[0], &ports[1], &ports[2]],
-        Expect::Seen(mesh),
-    )?;
-    for pod in [&stage.cast.a, &stage.cast.c] {
-        let own = same_family(pod, address)?;
-        cells += cell(stage, &pod.place(), address, [&ports[0], &ports[1], &ports[2]], Expect::Seen(own))?;
-    }
-    for from in [stage.cast.a.node(), stage.cast.c.node()] {
-        cells += cell(stage, &on(from), address, [&ports[0], &ports[1], &ports[2]], Expect::Answer)?;
-    }
+    cells += cell(stage, &on(&stage.fabric.outside()), address, ports, Expect::Seen(mesh))?;
+    cells += inside(stage, address, ports)?;
     Ok(cells)
 }
 
@@ -128,8 +115,17 @@ fn local_policy(stage: &Stage<'_>, node: &str, address: IpAddr) -> Result<usize>
     let own = own.context("outside has no address of the family")?;
     let expected = if node == stage.one.node() { Expect::Seen(own) } else { Expect::Silence };
     cells += cell(stage, &on(&outside.name), address, ports, expected)?;
+    cells += inside(stage, address, ports)?;
+    Ok(cells)
+}
+
+/// Node ports from pods, which are seen as themselves, and from processes of nodes, seen with their node's mesh address.
+fn inside(stage: &Stage<'_>, address: IpAddr, ports: [&str; 3]) -> Result<usize> {
+    let mut cells = 0;
     for pod in [&stage.cast.a, &stage.cast.c] {
         cells += cell(stage, &pod.place(), address, ports, Expect::Seen(same_family(pod, address)?))?;
+        let mesh = stage.mesh(pod.node(), address)?;
+        cells += cell(stage, &on(pod.node()), address, ports, Expect::Seen(mesh))?;
     }
     Ok(cells)
 }
@@ -159,18 +155,13 @@ pub(super) fn cell(
                 works_as(stage.fabric, from, &["tcp", &to, tcp], client)?;
                 works_as(stage.fabric, from, &["udp", &to, udp], client)?;
             }
-            Expect::Answer => {
-                stage.ask(from, address, http)?;
-                crate::checks::works(stage.fabric, from, &["tcp", &to, tcp])?;
-                crate::checks::works(stage.fabric, from, &["udp", &to, udp])?;
-            }
             Expect::Refused => {
                 for probe in [["tcp", &to, tcp], ["udp", &to, udp]] {
                     let began = std::time::Instant::now();
                     let seen = fails(stage.fabric, from, &probe)?;
                     ensure!(is(&seen, "refused", from, probe[0]), "{probe:?} isn't refused: {seen}");
                     let took = u64::try_from(began.elapsed().as_millis())?;
-                    ensure!(took < AT_ONCE * 4, "{probe:?} was refused only after {took} ms");
+                    ensure!(took < AT_ONCE, "{probe:?} was refused only after {took} ms");
                 }
             }
             Expect::Silence => {
@@ -184,7 +175,7 @@ pub(super) fn cell(
     };
     check().with_context(|| format!("from {from:?} to {address} ports {ports:?}, expected {expect:?}"))?;
     Ok(match expect {
-        Expect::Seen(_) | Expect::Answer => 3,
+        Expect::Seen(_) => 3,
         Expect::Refused | Expect::Silence => 2,
     })
 }
