@@ -180,6 +180,19 @@ impl Fabric {
         self.weft(&["wait", "--timeout", "20s"])?.success("weft wait").map(drop)
     }
 
+    /// Waits until every node follows the control plane and has what it has been told: what [`Fabric::settle`] doesn't ask of
+    /// nodes that are away.
+    pub fn settle_all(&self) -> Result {
+        until(Duration::from_secs(20), Duration::from_millis(20), || {
+            let said = match self.weft_json(&["wait", "--timeout", "20s"]) {
+                Ok(said) => said,
+                Err(error) => return Some(Err(error)),
+            };
+            said["unreachable"].as_array().is_some_and(Vec::is_empty).then_some(Ok(()))
+        })
+        .context("not every node follows the control plane again")?
+    }
+
     /// Runs a probe to its end and returns its document, also when it says that it did not work.
     pub fn probe(&self, place: Place, arguments: &[&str]) -> Result<Value> {
         self.long_probe(place, arguments, PROBE)

@@ -77,7 +77,7 @@ impl<'a> Churn<'a> {
         let pods = (0..BACKENDS).map(pod).collect::<Result<_>>()?;
         let churn = Self { fabric, cast, pods, services };
         churn.manifests()?.iter().try_for_each(|text| fabric.store(text))?;
-        fabric.settle()?;
+        fabric.settle_all()?;
         Ok(churn)
     }
 
@@ -306,7 +306,7 @@ impl<'a> Churn<'a> {
             for replica in &replicas {
                 self.fabric.client().ready(replica, "weftd", Duration::from_secs(20))?;
             }
-            self.fabric.settle()?;
+            self.fabric.settle_all()?;
             Ok(changes)
         };
         let worked = work();
