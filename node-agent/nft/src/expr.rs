@@ -88,6 +88,8 @@ pub(crate) enum Expr {
     Hash { from: u32, len: u32, to: u32, modulus: u32, seed: u32 },
     /// Adds, refreshes or removes an element of a map.
     Remember { op: RecallOp, map: String, key: u32, data: u32, timeout_ms: u64 },
+    /// The packet belongs to no connection.
+    NoTrack,
     /// Refuses and says so (`enum nft_reject_types`).
     Reject { kind: u32, code: u8 },
     /// One that Weft never writes; equal to nothing that it wants.

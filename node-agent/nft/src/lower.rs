@@ -95,6 +95,7 @@ impl Lowering {
             | Statement::Masquerade
             | Statement::Snat(_)
             | Statement::Dnat(..)
+            | Statement::NoTrack
             | Statement::Reject(_)
             | Statement::Verdict(_) => self.action(statement),
         }
@@ -136,6 +137,7 @@ impl Lowering {
             }
             Statement::Snat(address) => self.translate(NatKind::Source, *address, None),
             Statement::Dnat(address, port) => self.translate(NatKind::Destination, *address, *port),
+            Statement::NoTrack => self.out.push(Expr::NoTrack),
             Statement::Reject(how) => {
                 let (kind, code) = refusal(*how, self.family);
                 self.out.push(Expr::Reject { kind, code });

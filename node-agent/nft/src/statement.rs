@@ -235,6 +235,8 @@ pub enum Statement {
     Snat(IpAddr),
     /// Destination becomes this address, and port where one is given (then only behind a match of the protocol).
     Dnat(IpAddr, Option<u16>),
+    /// The packet belongs to no connection; only before connection tracking (priority `raw`).
+    NoTrack,
     /// Refuses and says so.
     Reject(Reject),
     /// Ends or leaves the chain.

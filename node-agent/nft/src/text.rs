@@ -195,6 +195,7 @@ impl fmt::Display for Statement {
             Self::Dnat(to, Some(port)) => {
                 write!(f, "dnat {} to {}", family_text(to.is_ipv4()), std::net::SocketAddr::new(*to, *port))
             }
+            Self::NoTrack => f.write_str("notrack"),
             Self::Reject(Reject::TcpReset) => f.write_str("reject with tcp reset"),
             Self::Reject(Reject::PortUnreachable) => f.write_str("reject"),
             Self::Reject(Reject::AdminProhibited) => f.write_str("reject with icmpx admin-prohibited"),

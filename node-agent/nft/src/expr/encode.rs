@@ -50,6 +50,7 @@ impl Expr {
             Self::Hash { .. } => "hash",
             Self::Remember { .. } => "dynset",
             Self::Nat { .. } => "nat",
+            Self::NoTrack => "notrack",
             Self::Reject { .. } => "reject",
             Self::Foreign(name) => name,
         }
@@ -109,7 +110,7 @@ impl Expr {
                 let [name, sreg, dreg, _, _] = attrs::LOOKUP;
                 w.string(name, map).u32(sreg, register(*from)).u32(dreg, register(*to));
             }
-            Self::Counter | Self::Masquerade | Self::Foreign(_) => {}
+            Self::Counter | Self::Masquerade | Self::NoTrack | Self::Foreign(_) => {}
             Self::Hash { .. }
             | Self::Remember { .. }
             | Self::Payload { .. }
@@ -200,6 +201,7 @@ impl Expr {
             | Self::Constant { .. }
             | Self::Verdict(_)
             | Self::Counter
+            | Self::NoTrack
             | Self::Ct { .. }
             | Self::CtSet { .. }
             | Self::Fib { .. }
