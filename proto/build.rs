@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "weft/v1/types.proto",
     "weft/v1/service.proto",
     "weft/v1/object.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 10] = [
     "weft/v1/admin.proto",
     "weft/v1/replica.proto",
     "weft/v1/local.proto",
+    "weft/v1/names.proto",
     "weft/internal/v1/log.proto",
 ];
 
