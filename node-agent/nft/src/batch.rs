@@ -34,34 +34,57 @@ impl Batch {
     ///
     /// Adding first makes the deletion succeed on a machine that has no such table.
     pub fn replace_table(&mut self, table: &Table) {
-        self.messages.push(Message::table(msg::NEWTABLE, &table.id));
-        self.messages.push(Message::table(msg::DELTABLE, &table.id));
-        self.messages.push(Message::table(msg::NEWTABLE, &table.id));
-        for set in &table.sets {
-            self.sets += 1;
-            self.messages.push(Message::set(&table.id, set, self.sets));
-        }
-        // All chains before any rule: rules jump to chains that stand further down.
-        for chain in &table.chains {
-            self.messages.push(Message::chain(&table.id, chain));
-        }
-        for chain in &table.chains {
-            for (index, rule) in chain.rules.iter().enumerate() {
-                self.messages.push(Message::rule(&table.id, chain, index, rule));
-            }
-        }
+        self.remove_table(&table.id);
+        self.make_table(&table.id);
+        table.sets.iter().for_each(|set| self.make_set(&table.id, set));
+        self.add_chains(&table.id, &table.chains);
     }
 
     /// Adds chains with their rules to a table that is there; none of them may be there yet.
     pub fn add_chains<'a>(&mut self, table: &TableRef, chains: impl IntoIterator<Item = &'a Chain> + Clone) {
-        for chain in chains.clone() {
-            self.messages.push(Message::chain(table, chain));
-        }
+        // All chains before any rule: rules jump to chains that stand further down.
+        chains.clone().into_iter().for_each(|chain| self.make_chain(table, chain));
+        self.fill_chains(table, chains);
+    }
+
+    /// Makes a table, or makes sure that it is there and awake.
+    pub(crate) fn make_table(&mut self, table: &TableRef) {
+        self.messages.push(Message::table(msg::NEWTABLE, table));
+    }
+
+    /// Makes a set of a table, empty.
+    pub(crate) fn make_set(&mut self, table: &TableRef, set: &Set) {
+        self.sets += 1;
+        self.messages.push(Message::set(table, set, self.sets));
+    }
+
+    /// Removes a set with its elements; no rule may use it since.
+    pub(crate) fn remove_set(&mut self, table: &TableRef, set: &str) {
+        self.messages.push(Message::set_gone(table, set));
+    }
+
+    /// Makes a chain of a table, empty.
+    pub(crate) fn make_chain(&mut self, table: &TableRef, chain: &Chain) {
+        self.messages.push(Message::chain(table, chain));
+    }
+
+    /// Adds the rules of chains that are there.
+    pub(crate) fn fill_chains<'a>(&mut self, table: &TableRef, chains: impl IntoIterator<Item = &'a Chain>) {
         for chain in chains {
             for (index, rule) in chain.rules.iter().enumerate() {
                 self.messages.push(Message::rule(table, chain, index, rule));
             }
         }
+    }
+
+    /// Removes all rules of a table.
+    pub(crate) fn flush_rules(&mut self, table: &TableRef) {
+        self.messages.push(Message::table(msg::DELRULE, table));
+    }
+
+    /// Removes a chain that has no rules; nothing may lead to it since.
+    pub(crate) fn remove_empty_chain(&mut self, table: &TableRef, chain: &str) {
+        self.messages.push(Message::chain_gone(msg::DELCHAIN, table, chain));
     }
 
     /// Removes chains of a table with their rules; they must be there, and nothing may lead to them since the last transaction.
@@ -79,7 +102,7 @@ impl Batch {
 
     /// Removes the table if it is there.
     pub fn remove_table(&mut self, table: &TableRef) {
-        self.messages.push(Message::table(msg::NEWTABLE, table));
+        self.make_table(table);
         self.messages.push(Message::table(msg::DELTABLE, table));
     }
 

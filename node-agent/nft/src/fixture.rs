@@ -1,8 +1,8 @@
 //! A small table for the tests of this crate.
 
 use crate::{
-    Base, Chain, ChainKind, DataType, Element, Field, Hook, Mark, Policy, Rule, Set, Statement, Table,
-    TableFamily, TableRef, Value, Verdict,
+    Base, Batch, Chain, ChainKind, DataType, Element, Field, Hook, Mark, Observed, Policy, Rule, Set, Statement,
+    Table, TableFamily, TableRef, Value, Verdict, messages, wire::MESSAGE_HEADER,
 };
 
 /// Port security in miniature.
@@ -42,4 +42,27 @@ pub(crate) fn elements(count: u32) -> Vec<Element> {
         ])
     };
     (1..=count).map(element).collect()
+}
+
+/// A dump of the kernel has the form of the messages that made the objects.
+pub(crate) fn dump(batch: &Batch) -> Observed {
+    let mut observed = Observed::default();
+    let mut bytes = batch.encode(1, None).unwrap();
+    // The kernel numbers its rules; the handle is attribute 3. Ours lack it, so give every rule one.
+    let mut at = 0;
+    while at < bytes.len() {
+        let len = u32::from_ne_bytes(*bytes[at..].first_chunk().unwrap());
+        let end = at + usize::try_from(len).unwrap();
+        if bytes[at + 4] == 6 && bytes[at + 5] == 10 {
+            let handle = [12, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 9];
+            bytes.splice(end..end, handle);
+            bytes[at..at + 4].copy_from_slice(&(len + 12).to_ne_bytes());
+            at = end + 12;
+        } else {
+            at = end;
+        }
+    }
+    assert!(bytes.len() > MESSAGE_HEADER);
+    messages(&bytes).for_each(|m| observed.add(m.unwrap().reply));
+    observed
 }

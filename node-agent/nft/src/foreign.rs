@@ -62,7 +62,7 @@ mod tests {
 
     fn chain(table: &TableRef, name: &str, base: Option<(&str, u32, u32)>) -> Reply {
         let base = base.map(|(kind, hook, policy)| (kind.to_owned(), hook, 0, policy));
-        Reply::Chain(ObservedChain { table: table.clone(), name: name.to_owned(), base })
+        Reply::Chain(ObservedChain { table: table.clone(), name: name.to_owned(), base, bound: false })
     }
 
     fn rule(table: &TableRef, data: &[u8], op: CmpOp, verdict: Verdict) -> Reply {

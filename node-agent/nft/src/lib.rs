@@ -15,6 +15,7 @@ mod fixture;
 mod foreign;
 pub mod limits;
 mod lower;
+mod mend;
 mod object;
 mod observed;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use elements::Elements;
 pub use error::Error;
 pub use field::Field;
 pub use foreign::DropPolicy;
+pub use mend::Mend;
 pub use object::{
     Base, Chain, ChainKind, Data, Element, Hook, MapData, Policy, Rule, Set, SetRef, Table, TableFamily,
     TableRef, Verdict,

@@ -1,9 +1,6 @@
 //! What the kernel has, and where it differs from what is wanted.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     Chain, Data, DataType, Element, Elements, MapData, ObservedChain, ObservedElement, ObservedRule,
@@ -15,7 +12,8 @@ use crate::{
 /// Everything dumped of some tables.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    tables: BTreeSet<TableRef>,
+    /// Those seen, and whether they sleep.
+    tables: BTreeMap<TableRef, bool>,
     chains: BTreeMap<(TableRef, String), ObservedChain>,
     rules: BTreeMap<(TableRef, String), Vec<ObservedRule>>,
     sets: BTreeMap<SetRef, ObservedSet>,
@@ -27,6 +25,8 @@ pub struct Observed {
 pub enum Difference {
     /// The table isn't there.
     NoTable(TableRef),
+    /// The table sleeps: no packet comes by its chains.
+    Asleep(TableRef),
     /// The chain isn't there, or stands elsewhere.
     Chain(TableRef, String),
     /// The chain has other rules: the first position from 1 where it differs.
@@ -44,7 +44,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Whether changing elements mends it; everything else needs the whole ruleset again.
+    /// Whether changing elements mends it; everything else needs the rules again ([`crate::Mend`]).
     pub const fn is_of_elements(&self) -> bool {
         matches!(self, Self::NoElement(..) | Self::ForeignElement(..))
     }
@@ -54,6 +54,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTable(table) => write!(f, "table {table} is missing"),
+            Self::Asleep(table) => write!(f, "table {table} is dormant"),
             Self::Chain(table, chain) => write!(f, "chain {table} {chain} is missing or changed"),
             Self::Rule(table, chain, at) => {
                 write!(f, "rule {at} of chain {table} {chain} is missing or changed")
@@ -73,8 +74,8 @@ impl Observed {
     /// Takes in one reply of a dump; what isn't about objects is ignored.
     pub fn add(&mut self, reply: Reply) {
         match reply {
-            Reply::Table(table) => {
-                self.tables.insert(table);
+            Reply::Table(table, sleeps) => {
+                self.tables.insert(table, sleeps);
             }
             Reply::Chain(chain) => {
                 self.chains.insert((chain.table.clone(), chain.name.clone()), chain);
@@ -100,6 +101,10 @@ impl Observed {
         let mut tables: Vec<_> = self.drop_policies(&[]).into_iter().map(|policy| policy.table).collect();
         tables.dedup();
         tables
+    }
+
+    pub(crate) fn sets_of<'a>(&'a self, table: &'a TableRef) -> impl Iterator<Item = &'a ObservedSet> {
+        self.sets.values().filter(move |set| set.id.table == *table)
     }
 
     pub(crate) fn all_chains(&self) -> impl Iterator<Item = &ObservedChain> {
@@ -131,7 +136,7 @@ impl Observed {
 
     /// Whether the table was seen.
     pub fn has_table(&self, table: &TableRef) -> bool {
-        self.tables.contains(table)
+        self.tables.contains_key(table)
     }
 
     /// The elements seen of one set, read by its type.
@@ -143,10 +148,12 @@ impl Observed {
     pub fn rule_differences(&self, tables: &[Table]) -> Vec<Difference> {
         let mut found = Vec::new();
         for table in tables {
-            if self.tables.contains(&table.id) {
-                self.table_differences(table, &mut found);
-            } else {
-                found.push(Difference::NoTable(table.id.clone()));
+            match self.tables.get(&table.id) {
+                None => found.push(Difference::NoTable(table.id.clone())),
+                Some(sleeps) => {
+                    found.extend(sleeps.then(|| Difference::Asleep(table.id.clone())));
+                    self.table_differences(table, &mut found);
+                }
             }
         }
         found
@@ -197,7 +204,7 @@ impl Observed {
     }
 }
 
-fn same_chain(table: &Table, wanted: &Chain, there: &ObservedChain) -> bool {
+pub(crate) fn same_chain(table: &Table, wanted: &Chain, there: &ObservedChain) -> bool {
     match (&wanted.base, &there.base) {
         (None, None) => true,
         (Some(base), Some((kind, hook, priority, policy))) => {
@@ -210,7 +217,7 @@ fn same_chain(table: &Table, wanted: &Chain, there: &ObservedChain) -> bool {
     }
 }
 
-fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
+pub(crate) fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
     let data_type = wanted.data.map(|data| match data {
         MapData::Verdict => crate::wire::set::DATA_VERDICT,
         MapData::Value(of) => of.number(),

@@ -1,32 +1,9 @@
 //! Tests of reading back: what a batch sends, taken as if the kernel had dumped it.
 
 use crate::{
-    Batch, DataType, Difference, Element, Elements, Observed, Set, SetRef, Value, fixture, messages,
-    wire::MESSAGE_HEADER,
+    Batch, DataType, Difference, Element, Elements, Set, SetRef, Value,
+    fixture::{self, dump},
 };
-
-/// A dump of the kernel has the form of the messages that made the objects.
-fn dump(batch: &Batch) -> Observed {
-    let mut observed = Observed::default();
-    let mut bytes = batch.encode(1, None).unwrap();
-    // The kernel numbers its rules; the handle is attribute 3. Ours lack it, so give every rule one.
-    let mut at = 0;
-    while at < bytes.len() {
-        let len = u32::from_ne_bytes(*bytes[at..].first_chunk().unwrap());
-        let end = at + usize::try_from(len).unwrap();
-        if bytes[at + 4] == 6 && bytes[at + 5] == 10 {
-            let handle = [12, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 9];
-            bytes.splice(end..end, handle);
-            bytes[at..at + 4].copy_from_slice(&(len + 12).to_ne_bytes());
-            at = end + 12;
-        } else {
-            at = end;
-        }
-    }
-    assert!(bytes.len() > MESSAGE_HEADER);
-    messages(&bytes).for_each(|m| observed.add(m.unwrap().reply));
-    observed
-}
 
 fn set_ref(name: &str) -> SetRef {
     SetRef { table: fixture::table().id, name: name.into() }

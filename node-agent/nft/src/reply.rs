@@ -32,8 +32,8 @@ pub enum Reply {
     Done,
     /// A generation: after a request, or as a notice of a commit.
     Generation(Generation),
-    /// A table.
-    Table(TableRef),
+    /// A table, and whether it sleeps: then none of its chains sees a packet.
+    Table(TableRef, bool),
     /// A chain.
     Chain(ObservedChain),
     /// A rule.
@@ -77,6 +77,8 @@ pub struct ObservedChain {
     pub name: String,
     /// Kind, hook number, priority, policy number of a base chain.
     pub base: Option<(String, u32, i32, u32)>,
+    /// It belongs to a rule, and goes with it.
+    pub bound: bool,
 }
 
 /// A rule in the kernel.
@@ -101,6 +103,13 @@ pub struct ObservedSet {
     pub(crate) key_len: u32,
     pub(crate) data_type: Option<u32>,
     pub(crate) size: u32,
+}
+
+impl ObservedSet {
+    /// Whether it belongs to a rule, and goes with it.
+    pub(crate) const fn is_anonymous(&self) -> bool {
+        self.flags & wire::set::ANONYMOUS != 0
+    }
 }
 
 /// An element in the kernel: of a range in a plain interval set it is one end.
@@ -201,14 +210,17 @@ fn done(body: &[u8]) -> Reply {
 }
 
 fn table_message(kind: u8, body: &[u8]) -> Result<Reply, Error> {
-    let number = *body.first().ok_or(Error::Truncated { what: "nf_tables message" })?;
+    let of = *body.first().ok_or(Error::Truncated { what: "nf_tables message" })?;
     let attributes = Reader::new(body.get(wire::GENERIC_HEADER..).unwrap_or(&[]));
     if kind == msg::NEWGEN {
         return generation(&attributes);
     }
-    let Some(family) = TableFamily::from_number(number) else { return Ok(Reply::Other) };
+    let Some(family) = TableFamily::from_number(of) else { return Ok(Reply::Other) };
     Ok(match kind {
-        msg::NEWTABLE => Reply::Table(table(family, &attributes)?),
+        msg::NEWTABLE => {
+            let flags = number(&attributes, attrs::TABLE_FLAGS)?.unwrap_or_default();
+            Reply::Table(table(family, &attributes)?, flags & wire::TABLE_DORMANT != 0)
+        }
         msg::NEWCHAIN => Reply::Chain(chain(family, &attributes)?),
         msg::NEWRULE => Reply::Rule(rule(family, &attributes)?),
         msg::NEWSET => Reply::Set(set(family, &attributes)?),
@@ -253,7 +265,8 @@ fn chain(family: TableFamily, r: &Reader<'_>) -> Result<ObservedChain, Error> {
             Some((kind, number(&hook.nested(), attrs::HOOK_NUMBER)?.unwrap_or_default(), priority, policy))
         }
     };
-    Ok(ObservedChain { table: table(family, r)?, name, base })
+    let bound = number(r, attrs::CHAIN_FLAGS)?.unwrap_or_default() & wire::CHAIN_BOUND != 0;
+    Ok(ObservedChain { table: table(family, r)?, name, base, bound })
 }
 
 fn rule(family: TableFamily, r: &Reader<'_>) -> Result<ObservedRule, Error> {

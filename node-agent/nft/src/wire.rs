@@ -34,6 +34,7 @@ pub(crate) mod msg {
     pub(crate) const DELRULE: u8 = 8;
     pub(crate) const NEWSET: u8 = 9;
     pub(crate) const GETSET: u8 = 10;
+    pub(crate) const DELSET: u8 = 11;
     pub(crate) const NEWSETELEM: u8 = 12;
     pub(crate) const GETSETELEM: u8 = 13;
     pub(crate) const DELSETELEM: u8 = 14;
@@ -41,8 +42,14 @@ pub(crate) mod msg {
     pub(crate) const GETGEN: u8 = 16;
 }
 
+/// `NFT_CHAIN_BINDING`: the chain belongs to a rule.
+pub(crate) const CHAIN_BOUND: u32 = 0x4;
+/// `NFT_TABLE_F_DORMANT`: none of its chains sees a packet.
+pub(crate) const TABLE_DORMANT: u32 = 0x1;
+
 /// Flags of sets (`enum nft_set_flags`).
 pub(crate) mod set {
+    pub(crate) const ANONYMOUS: u32 = 0x1;
     pub(crate) const INTERVAL: u32 = 0x4;
     pub(crate) const MAP: u32 = 0x8;
     pub(crate) const TIMEOUT: u32 = 0x10;

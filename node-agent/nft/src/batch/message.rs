@@ -18,6 +18,7 @@ pub(crate) mod attrs {
     pub(crate) const CHAIN_HOOK: u16 = 4;
     pub(crate) const CHAIN_POLICY: u16 = 5;
     pub(crate) const CHAIN_TYPE: u16 = 7;
+    pub(crate) const CHAIN_FLAGS: u16 = 10;
     pub(crate) const HOOK_NUMBER: u16 = 1;
     pub(crate) const HOOK_PRIORITY: u16 = 2;
     pub(crate) const RULE_TABLE: u16 = 1;
@@ -97,7 +98,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// A message about a table.
+    /// A message about a table, or about all of its rules.
     pub(super) fn table(kind: u8, table: &TableRef) -> Self {
         let mut w = Writer::default();
         w.string(attrs::TABLE_NAME, &table.name);
@@ -183,6 +184,13 @@ impl Message {
         Self::new(msg::NEWSET, table, w, Object::Set(name))
     }
 
+    /// A set goes with its elements.
+    pub(super) fn set_gone(table: &TableRef, set: &str) -> Self {
+        let mut w = Writer::default();
+        w.string(attrs::SET_TABLE, &table.name).string(attrs::SET_NAME, set);
+        Self::new(msg::DELSET, table, w, Object::Set(SetRef { table: table.clone(), name: set.to_owned() }))
+    }
+
     /// Elements; `offsets` says where each begins within the attributes.
     pub(super) fn elements(kind: u8, set: SetRef, w: Writer, offsets: Vec<(u32, Element)>) -> Self {
         let (flags, family) = (flags_of(kind), set.table.family.number());
@@ -233,7 +241,7 @@ impl fmt::Display for Message {
         let whole = matches!(self.subject, Subject::One(_));
         let verb = match self.kind {
             msg::DELSETELEM if whole => "flush",
-            msg::DELTABLE | msg::DELCHAIN | msg::DELSETELEM => "delete",
+            msg::DELTABLE | msg::DELCHAIN | msg::DELSET | msg::DELSETELEM => "delete",
             msg::DELRULE => "flush",
             _ => "add",
         };
@@ -243,7 +251,7 @@ impl fmt::Display for Message {
 
 fn flags_of(kind: u8) -> u16 {
     match kind {
-        msg::DELTABLE | msg::DELCHAIN | msg::DELRULE | msg::DELSETELEM => wire::F_REQUEST,
+        msg::DELTABLE | msg::DELCHAIN | msg::DELRULE | msg::DELSET | msg::DELSETELEM => wire::F_REQUEST,
         _ => wire::F_REQUEST | wire::F_CREATE,
     }
 }
