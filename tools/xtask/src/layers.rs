@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "crc32c",
     "serde-saphyr",
     "strsim",
+    "arc-swap",
 ];
 /// What the wire crate may use.
 const WIRE: &[&str] = &["prost", "prost-types", "tonic", "tonic-prost", "bytes", "thiserror", "ipnet"];
@@ -42,6 +43,7 @@ const NODE: &[&str] = &[
     "weft-plan",
     "weft-nft",
     "weft-ipam",
+    "weft-names",
     "weft-kernel",
     "weft-mesh",
     "weft-tunnel",

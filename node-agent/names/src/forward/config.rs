@@ -1,0 +1,139 @@
+//! Who is asked about which names.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+use weft_model::{AddressRange, FabricItem, dns_addresses, ownership};
+
+use crate::DomainName;
+
+/// Servers of a domain and all below it, in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The domain; the root for all names that have no better route.
+    pub domain: DomainName,
+    /// The servers; empty: such names can't be answered.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// Who is asked about which names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ForwardConfig {
+    /// Longest domains first; the root last.
+    routes: Vec<Route>,
+    /// Addresses that upstreams of the root must not give out; empty: no protection.
+    filtered: Vec<AddressRange>,
+}
+
+/// What is wrong with the settings, and so is left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Problem {
+    /// An upstream is one of our own addresses: it would ask us.
+    OwnAddress {
+        /// The upstream.
+        server: SocketAddr,
+    },
+    /// A stub domain isn't a domain name.
+    Domain {
+        /// What stands there.
+        domain: String,
+    },
+    /// A stub domain is the cluster's own, or part of it.
+    OwnDomain {
+        /// What stands there.
+        domain: String,
+    },
+    /// No server is left for a domain.
+    NoServer {
+        /// The domain; `.` for everything.
+        domain: String,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnAddress { server } => {
+                write!(f, "upstream {server} is this fabric's own DNS: it would ask itself")
+            }
+            Self::Domain { domain } => write!(f, "stub domain {domain:?} is no domain name"),
+            Self::OwnDomain { domain } => {
+                write!(f, "stub domain {domain:?} belongs to the cluster's own domain")
+            }
+            Self::NoServer { domain } => write!(f, "nobody answers for {domain}: no upstream is left"),
+        }
+    }
+}
+
+impl ForwardConfig {
+    /// From the fabric's settings; `host` are the servers of the node's own resolv.conf, used when the fabric names none. Parts
+    /// that can't be right are left out, and said.
+    pub fn new(fabric: &FabricItem, host: &[SocketAddr]) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let dns = &fabric.dns;
+        let own = own_addresses(fabric);
+        let cluster = fabric.domain.parse::<DomainName>().ok();
+        let mut routes = Vec::new();
+        let mut add = |domain: DomainName, wanted: &[SocketAddr], problems: &mut Vec<Problem>| {
+            let mut servers = Vec::with_capacity(wanted.len());
+            for server in wanted {
+                if own.contains(&server.ip()) {
+                    problems.push(Problem::OwnAddress { server: *server });
+                } else if !servers.contains(server) {
+                    servers.push(*server);
+                }
+            }
+            if servers.is_empty() {
+                problems.push(Problem::NoServer { domain: domain.to_string() });
+            }
+            routes.push(Route { domain, servers });
+        };
+        for stub in &dns.stub_domains {
+            let Ok(domain) = stub.domain.parse::<DomainName>() else {
+                problems.push(Problem::Domain { domain: stub.domain.clone() });
+                continue;
+            };
+            if cluster.as_ref().is_some_and(|cluster| domain.is_within(cluster)) {
+                problems.push(Problem::OwnDomain { domain: stub.domain.clone() });
+                continue;
+            }
+            add(domain, &stub.servers, &mut problems);
+        }
+        let upstreams = if dns.upstreams.is_empty() { host } else { dns.upstreams.as_slice() };
+        add(DomainName::root(), upstreams, &mut problems);
+        routes.sort_by_key(|route| std::cmp::Reverse(route.domain.labels().count()));
+        let filtered = if dns.rebind_protection { ranges(fabric) } else { Vec::new() };
+        (Self { routes, filtered }, problems)
+    }
+
+    /// The route of a name: the longest domain that it is within.
+    pub(crate) fn route(&self, name: &DomainName) -> Option<&Route> {
+        self.routes.iter().find(|route| name.is_within(&route.domain))
+    }
+
+    /// All routes, longest domains first.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Whether an upstream of the root may not give out this address (DNS rebinding). Stub domains may: they are the owner's.
+    pub(crate) fn is_filtered(&self, route: &Route, address: IpAddr) -> bool {
+        route.domain == DomainName::root() && self.filtered.iter().any(|range| range.contains(address))
+    }
+}
+
+fn own_addresses(fabric: &FabricItem) -> Vec<IpAddr> {
+    let local = [IpAddr::V4(ownership::DNS_LOCAL_V4), IpAddr::V6(ownership::DNS_LOCAL_V6)];
+    dns_addresses(&fabric.ranges).chain(local).collect()
+}
+
+fn ranges(fabric: &FabricItem) -> Vec<AddressRange> {
+    let ranges = &fabric.ranges;
+    [&ranges.pods, &ranges.services, &ranges.nodes].into_iter().flatten().copied().collect()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;
