@@ -122,8 +122,9 @@ impl Feed for Fabric {
     /// What is at its default was unknown to older releases and isn't fed.
     fn feed(&self, hasher: &mut Hasher) {
         let Self { families, ranges, block_prefix_v4, overlay, domain, masquerade_exceptions, .. } = self;
-        let Self { node_port_addresses, node_port_range, external_ip_ranges, generation, revision, .. } =
-            self;
+        let Self {
+            node_port_addresses, node_port_range, external_ip_ranges, dns, generation, revision, ..
+        } = self;
         families.feed(hasher);
         ranges.feed(hasher);
         block_prefix_v4.feed(hasher);
@@ -135,6 +136,7 @@ impl Feed for Fabric {
         extra(hasher, 1, node_port_addresses, node_port_addresses.is_empty());
         extra(hasher, 2, node_port_range, *node_port_range == weft_model::DEFAULT_NODE_PORT_RANGE);
         extra(hasher, 3, external_ip_ranges, external_ip_ranges.is_empty());
+        extra(hasher, 4, dns, *dns == weft_model::DnsSettings::default());
     }
 }
 

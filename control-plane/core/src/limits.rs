@@ -56,5 +56,21 @@ pub const MAX_POOLS: usize = 1_000;
 pub const MAX_NAMESPACES: usize = 10_000;
 /// Services, and likewise slices and pods of which people say something; more are refused.
 pub const MAX_NAMESPACED: usize = 100_000;
+/// Seconds for which an answer of the DNS may count, as CoreDNS has it.
+pub const MAX_DNS_TTL: u32 = 3_600;
+/// Upstreams of the DNS, and servers of one of its stub domains; more are refused.
+pub const MAX_DNS_SERVERS: usize = 8;
+/// Stub domains of the DNS; more are refused.
+pub const MAX_STUB_DOMAINS: usize = 64;
+/// Servers of a pod's `dnsConfig`, as Kubernetes has it; more are refused.
+pub const MAX_POD_NAMESERVERS: usize = 3;
+/// Search domains of a pod's `dnsConfig`, as Kubernetes has it; more are refused.
+pub const MAX_POD_SEARCHES: usize = 32;
+/// Characters of these search domains with the spaces between them, as Kubernetes has it; more are refused.
+pub const MAX_POD_SEARCH_CHARACTERS: usize = 2_048;
+/// Options of a pod's `dnsConfig`; more are refused.
+pub const MAX_POD_OPTIONS: usize = 32;
+/// Characters of one of these options; more are refused.
+pub const MAX_POD_OPTION_CHARACTERS: usize = 253;
 /// Owners that the leader changes by one command; the others follow with the next.
 pub const MAX_OWNERS_PER_COMMAND: usize = 1_000;

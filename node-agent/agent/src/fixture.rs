@@ -24,6 +24,7 @@ pub(crate) fn node(directory: &TempDir) -> Node {
         ranges: FabricRanges { pods: vec!["10.1.0.0/16".parse().unwrap()], ..FabricRanges::default() },
         overlay: Overlay::Wireguard,
         domain: "cluster.local".to_owned(),
+        dns: weft_model::DnsSettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),

@@ -174,6 +174,7 @@ impl Welcome {
             ranges: self.fabric.ranges.clone(),
             overlay: self.fabric.overlay,
             domain: self.fabric.domain.clone(),
+            dns: self.fabric.dns.clone(),
             masquerade_exceptions: self.fabric.masquerade_exceptions.clone(),
             node_port_addresses: self.fabric.node_port_addresses.clone(),
             node_port_range: self.fabric.node_port_range,

@@ -42,7 +42,12 @@ impl Inboxes {
         let wide = touched.keys.iter().any(|key| match key {
             ItemKey::Fabric => true,
             ItemKey::Peer(node) => node == this_node,
-            ItemKey::Route(_) | ItemKey::Service(_) | ItemKey::Probe(_) | ItemKey::Owner(_) => false,
+            ItemKey::Route(_)
+            | ItemKey::Service(_)
+            | ItemKey::Probe(_)
+            | ItemKey::Owner(_)
+            | ItemKey::Pod(_)
+            | ItemKey::Setup(_) => false,
         });
         for inbox in self.subjects() {
             inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });

@@ -211,8 +211,12 @@ impl<'a> Plan<'a> {
                     let entries = self.view.routes().get(block).map(|r| self.of_block(r)).unwrap_or_default();
                     wanted.push((Source::Item(key.clone()), entries));
                 }
-                // Services have one route per range; the rest is translation (service) and announcement.
-                ItemKey::Service(_) | ItemKey::Probe(_) | ItemKey::Owner(_) => {}
+                // Services have one route per range; the rest is translation (service), announcement and names.
+                ItemKey::Service(_)
+                | ItemKey::Probe(_)
+                | ItemKey::Owner(_)
+                | ItemKey::Pod(_)
+                | ItemKey::Setup(_) => {}
             }
         }
         wanted

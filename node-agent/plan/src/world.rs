@@ -29,6 +29,7 @@ pub(crate) fn fabric(families: Families, overlay: Overlay) -> FabricItem {
         },
         overlay,
         domain: "cluster.local".to_owned(),
+        dns: weft_model::DnsSettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),

@@ -6,11 +6,13 @@
 //! View only when it is complete.
 
 mod error;
+mod pods;
 mod touched;
 mod update;
 mod view;
 
 pub use error::Error;
+pub use pods::Pods;
 pub use touched::Touched;
 pub use update::Update;
 pub use view::View;

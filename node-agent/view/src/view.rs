@@ -7,11 +7,11 @@ use std::{
 };
 
 use weft_model::{
-    AddressOwner, Block, FabricItem, Item, ItemKey, NodeName, PeerItem, PodName, ProbeItem, Revision,
-    RouteItem, ServiceItem, ServiceName,
+    AddressOwner, Block, FabricItem, Item, ItemKey, NodeName, PeerItem, PodItem, PodName, ProbeItem,
+    Revision, RouteItem, ServiceItem, ServiceName, SetupItem,
 };
 
-use crate::{Error, Touched, Update};
+use crate::{Error, Pods, Touched, Update};
 
 /// Everything the fabric told this node, at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct View {
     services: BTreeMap<ServiceName, Arc<ServiceItem>>,
     probes: BTreeMap<PodName, ProbeItem>,
     owners: BTreeMap<IpAddr, AddressOwner>,
+    pods: Pods,
+    setups: BTreeMap<PodName, SetupItem>,
     /// A snapshot whose last part hasn't come yet.
     building: Option<Box<Self>>,
 }
@@ -94,6 +96,21 @@ impl View {
         &self.owners
     }
 
+    /// The living pods of all nodes.
+    pub const fn pods(&self) -> &Pods {
+        &self.pods
+    }
+
+    /// One living pod.
+    pub fn pod(&self, name: &PodName) -> Option<&PodItem> {
+        self.pods.get(name)
+    }
+
+    /// What people said of how pods are made; those of all nodes.
+    pub const fn setups(&self) -> &BTreeMap<PodName, SetupItem> {
+        &self.setups
+    }
+
     /// All items, in a fixed order: what is written to disk.
     pub fn items(&self) -> impl Iterator<Item = Item> {
         let fabric = self.fabric.iter().cloned().map(Item::Fabric);
@@ -102,7 +119,16 @@ impl View {
         let services = self.services.values().map(|service| Item::Service(ServiceItem::clone(service)));
         let probes = self.probes.values().cloned().map(Item::Probe);
         let owners = self.owners.values().cloned().map(Item::Owner);
-        fabric.chain(peers).chain(routes).chain(services).chain(probes).chain(owners)
+        let pods = self.pods.iter().cloned().map(Item::Pod);
+        let setups = self.setups.values().cloned().map(Item::Setup);
+        fabric
+            .chain(peers)
+            .chain(routes)
+            .chain(services)
+            .chain(probes)
+            .chain(owners)
+            .chain(pods)
+            .chain(setups)
     }
 
     /// Folds one update in and says what it touched. A delta that is known already touches nothing.
@@ -214,6 +240,10 @@ impl View {
             Item::Owner(owner) => {
                 self.owners.insert(owner.address, owner);
             }
+            Item::Pod(pod) => self.pods.insert(pod),
+            Item::Setup(setup) => {
+                self.setups.insert(setup.pod.clone(), setup);
+            }
         }
     }
 
@@ -225,6 +255,8 @@ impl View {
             ItemKey::Service(name) => self.services.remove(name).is_some(),
             ItemKey::Probe(pod) => self.probes.remove(pod).is_some(),
             ItemKey::Owner(address) => self.owners.remove(address).is_some(),
+            ItemKey::Pod(name) => self.pods.remove(name),
+            ItemKey::Setup(name) => self.setups.remove(name).is_some(),
         }
     }
 
@@ -236,6 +268,8 @@ impl View {
             Item::Service(service) => self.service(&service.name) == Some(service),
             Item::Probe(probe) => self.probes.get(&probe.pod) == Some(probe),
             Item::Owner(owner) => self.owners.get(&owner.address) == Some(owner),
+            Item::Pod(pod) => self.pod(&pod.name) == Some(pod),
+            Item::Setup(setup) => self.setups.get(&setup.pod) == Some(setup),
         }
     }
 
@@ -247,6 +281,8 @@ impl View {
             ItemKey::Service(name) => self.services.contains_key(name),
             ItemKey::Probe(pod) => self.probes.contains_key(pod),
             ItemKey::Owner(address) => self.owners.contains_key(address),
+            ItemKey::Pod(name) => self.pod(name).is_some(),
+            ItemKey::Setup(name) => self.setups.contains_key(name),
         }
     }
 

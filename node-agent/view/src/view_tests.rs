@@ -91,6 +91,16 @@ fn owner(index: u8, epoch: u64) -> Item {
     })
 }
 
+fn pod(index: u8, address: u8) -> Item {
+    let addresses = vec![IpAddr::V4(Ipv4Addr::new(10, 1, 1, address))];
+    Item::Pod(PodItem { name: pod_name(index), addresses, hostname: String::new(), subdomain: String::new() })
+}
+
+fn setup(index: u8, links: bool) -> Item {
+    let dns = weft_model::PodDns::default();
+    Item::Setup(SetupItem { pod: pod_name(index), dns, service_links: links })
+}
+
 fn snapshot(revision: u64, items: Vec<Item>) -> Update {
     Update::SnapshotPart { revision: Revision(revision), first: true, last: true, items }
 }
@@ -187,6 +197,8 @@ fn change() -> impl Strategy<Value = (Vec<Item>, Vec<ItemKey>)> {
         (0_u8..6, 1_u16..4).prop_map(|(n, port)| service(n, port)),
         (0_u8..6, 1_u16..4).prop_map(|(n, port)| probe(n, port)),
         (0_u8..6, 1_u64..4).prop_map(|(n, epoch)| owner(n, epoch)),
+        (0_u8..6, 1_u8..4).prop_map(|(n, address)| pod(n, address)),
+        (0_u8..6, any::<bool>()).prop_map(|(n, links)| setup(n, links)),
     ];
     let gone = prop_oneof![
         (6_u8..9).prop_map(|n| ItemKey::Peer(node(n))),
@@ -195,6 +207,8 @@ fn change() -> impl Strategy<Value = (Vec<Item>, Vec<ItemKey>)> {
         (0_u8..9).prop_map(|n| ItemKey::Service(pod_name(n))),
         (0_u8..9).prop_map(|n| ItemKey::Probe(pod_name(n))),
         (0_u8..9).prop_map(|n| owner(n, 1).key()),
+        (0_u8..9).prop_map(|n| ItemKey::Pod(pod_name(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Setup(pod_name(n))),
     ];
     (prop::collection::vec(item, 0..4), prop::collection::vec(gone, 0..3))
 }

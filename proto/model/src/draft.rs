@@ -1,6 +1,11 @@
 //! What a person wrote of an object, before defaults and validation: absent stays absent.
 
-use crate::{AddressRange, Fabric, FabricRanges, Families, Key, Labels, NodeName, Object, Overlay};
+use std::net::SocketAddr;
+
+use crate::{
+    AddressRange, DnsSettings, Fabric, FabricRanges, Families, Key, Labels, NodeName, Object, Overlay,
+    StubDomain,
+};
 
 /// One object as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub struct FabricDraft {
     pub overlay: Option<Overlay>,
     /// `spec.domain`.
     pub domain: Option<String>,
+    /// `spec.dns`.
+    pub dns: DnsDraft,
     /// `spec.blockPrefixV4`.
     pub block_prefix_v4: Option<u8>,
     /// `spec.ranges.pods`.
@@ -69,12 +76,47 @@ impl FabricDraft {
             block_prefix_v4: self.block_prefix_v4.unwrap_or(fabric.block_prefix_v4),
             overlay: self.overlay.unwrap_or(fabric.overlay),
             domain: self.domain.unwrap_or(fabric.domain),
+            dns: self.dns.onto(fabric.dns),
             masquerade_exceptions: self.masquerade_exceptions.unwrap_or(fabric.masquerade_exceptions),
             node_port_addresses: self.node_port_addresses.unwrap_or(fabric.node_port_addresses),
             node_port_range: self.node_port_range.unwrap_or(fabric.node_port_range),
             external_ip_ranges: self.external_ip_ranges.unwrap_or(fabric.external_ip_ranges),
             generation: fabric.generation,
             revision: fabric.revision,
+        }
+    }
+}
+
+/// `spec.dns` as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsDraft {
+    /// `enabled`.
+    pub enabled: Option<bool>,
+    /// `ttl`.
+    pub ttl: Option<u32>,
+    /// `upstreams`.
+    pub upstreams: Option<Vec<SocketAddr>>,
+    /// `stubDomains`.
+    pub stub_domains: Option<Vec<StubDomain>>,
+    /// `searchPath`.
+    pub search_path: Option<bool>,
+    /// `rebindProtection`.
+    pub rebind_protection: Option<bool>,
+    /// `podRecords`.
+    pub pod_records: Option<bool>,
+}
+
+impl DnsDraft {
+    /// The draft on top of settings: what is absent keeps its value.
+    pub fn onto(self, now: DnsSettings) -> DnsSettings {
+        DnsSettings {
+            enabled: self.enabled.unwrap_or(now.enabled),
+            ttl: self.ttl.unwrap_or(now.ttl),
+            upstreams: self.upstreams.unwrap_or(now.upstreams),
+            stub_domains: self.stub_domains.unwrap_or(now.stub_domains),
+            search_path: self.search_path.unwrap_or(now.search_path),
+            rebind_protection: self.rebind_protection.unwrap_or(now.rebind_protection),
+            pod_records: self.pod_records.unwrap_or(now.pod_records),
         }
     }
 }

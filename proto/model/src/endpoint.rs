@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::{Labels, Name, NamedPort, NodeName, ObjectName, ObjectUid, Protocol, Revision, WallTime};
+use crate::{Labels, Name, NamedPort, NodeName, ObjectName, ObjectUid, PodDns, Protocol, Revision, WallTime};
 
 /// Kind of the addresses of a slice; fixed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,6 +208,10 @@ pub struct PodSpec {
     pub hostname: String,
     /// Name of a headless service; may be empty.
     pub subdomain: String,
+    /// How it asks for names; counts when its node makes it.
+    pub dns: PodDns,
+    /// Whether it gets the services of its namespace as environment variables; counts when its node makes it.
+    pub service_links: bool,
     /// Annotations, as they were written.
     pub annotations: BTreeMap<String, String>,
     /// Rises with each change of what people wrote.

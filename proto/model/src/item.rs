@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::{
-    AddressOwner, AddressRange, Block, ClientAffinity, ClusterId, Conditions, Dual, Epoch, FabricRanges,
-    Families, Hints, LoadBalancerAddress, Name, NodeName, ObjectUid, Overlay, PodName, Probe, Protocol,
-    ServiceName, ServiceType, TrafficPolicy, WireguardKey,
+    AddressOwner, AddressRange, Block, ClientAffinity, ClusterId, Conditions, DnsSettings, Dual, Epoch,
+    FabricRanges, Families, Hints, LoadBalancerAddress, Name, NodeName, ObjectUid, Overlay, PodDns, PodName,
+    Probe, Protocol, ServiceName, ServiceType, TrafficPolicy, WireguardKey,
 };
 
 /// Settings of the fabric that a node works with.
@@ -24,6 +24,8 @@ pub struct FabricItem {
     pub overlay: Overlay,
     /// Domain of names.
     pub domain: String,
+    /// How the fabric's DNS works.
+    pub dns: DnsSettings,
     /// Destinations outside that see the pod's own address.
     pub masquerade_exceptions: Vec<AddressRange>,
     /// Addresses of nodes that take node ports; empty: the primary one of each family.
@@ -144,6 +146,30 @@ pub struct ProbeItem {
     pub startup: Option<Probe>,
 }
 
+/// A living pod, for names and policies of other nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodItem {
+    /// Namespace and name.
+    pub name: PodName,
+    /// Its addresses, primary family first.
+    pub addresses: Vec<IpAddr>,
+    /// Name within `subdomain`; may be empty.
+    pub hostname: String,
+    /// Name of a headless service; may be empty.
+    pub subdomain: String,
+}
+
+/// What a pod's node heeds when it makes the pod. There is one only where people said something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupItem {
+    /// The pod, whether it lives or not.
+    pub pod: PodName,
+    /// How it asks for names.
+    pub dns: PodDns,
+    /// Whether it gets the services of its namespace as environment variables.
+    pub service_links: bool,
+}
+
 /// Any item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -159,6 +185,10 @@ pub enum Item {
     Probe(ProbeItem),
     /// Which node answers for a load-balancer address.
     Owner(AddressOwner),
+    /// A living pod.
+    Pod(PodItem),
+    /// What a pod's node heeds when it makes the pod.
+    Setup(SetupItem),
 }
 
 impl Item {
@@ -171,6 +201,8 @@ impl Item {
             Self::Service(service) => ItemKey::Service(service.name.clone()),
             Self::Probe(probe) => ItemKey::Probe(probe.pod.clone()),
             Self::Owner(owner) => ItemKey::Owner(owner.address),
+            Self::Pod(pod) => ItemKey::Pod(pod.name.clone()),
+            Self::Setup(setup) => ItemKey::Setup(setup.pod.clone()),
         }
     }
 }
@@ -190,6 +222,10 @@ pub enum ItemKey {
     Probe(PodName),
     /// A load-balancer address.
     Owner(IpAddr),
+    /// A living pod.
+    Pod(PodName),
+    /// A pod that people said something of.
+    Setup(PodName),
 }
 
 impl fmt::Display for ItemKey {
@@ -201,6 +237,8 @@ impl fmt::Display for ItemKey {
             Self::Service(name) => write!(f, "service/{name}"),
             Self::Probe(pod) => write!(f, "probe/{pod}"),
             Self::Owner(address) => write!(f, "owner/{address}"),
+            Self::Pod(pod) => write!(f, "pod/{pod}"),
+            Self::Setup(pod) => write!(f, "setup/{pod}"),
         }
     }
 }

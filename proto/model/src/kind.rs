@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::{
-    AddressOwner, AddressRange, AttachmentId, Dual, EndpointSlice, Epoch, Families, LoadBalancerPool, Name,
-    Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec, PodUid, ReplicaId,
-    ReplicaName, Revision, Service, ServiceName, WallTime,
+    AddressOwner, AddressRange, AttachmentId, DnsSettings, Dual, EndpointSlice, Epoch, Families,
+    LoadBalancerPool, Name, Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec,
+    PodUid, ReplicaId, ReplicaName, Revision, Service, ServiceName, WallTime,
 };
 
 /// Labels of an object: at most 64 (reliability, section 6).
@@ -72,6 +72,8 @@ pub struct Fabric {
     pub overlay: Overlay,
     /// Domain of names in the cluster, default `cluster.local`.
     pub domain: String,
+    /// How the fabric's DNS works.
+    pub dns: DnsSettings,
     /// Destinations outside the fabric that see the pod's own address instead of the node's.
     pub masquerade_exceptions: Vec<AddressRange>,
     /// Addresses of nodes that take node ports; empty: the primary one of each family.

@@ -4,6 +4,7 @@
 //! Wire shapes live in `weft-proto`, text in `weft-yaml`.
 
 mod command;
+mod dns;
 mod draft;
 mod endpoint;
 mod family;
@@ -23,7 +24,11 @@ pub use command::{
     Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, PodReport, Record, RecordKey,
     Refusal, Role, Stamp, Token, Written,
 };
-pub use draft::{Draft, FabricDraft, NodeDraft};
+pub use dns::{
+    DEFAULT_DNS_TTL, DNS_POSITION, DnsConfig, DnsOption, DnsPolicy, DnsSettings, PodDns, StubDomain,
+    dns_addresses,
+};
+pub use draft::{DnsDraft, Draft, FabricDraft, NodeDraft};
 pub use endpoint::{
     AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, Probes, SERVICE_NAME_LABEL,
     SliceEndpoint, SlicePort, ZONE_LABEL,
@@ -35,7 +40,8 @@ pub use id::{
     WallTime,
 };
 pub use item::{
-    EndpointItem, FabricItem, Item, ItemKey, PeerItem, ProbeItem, RouteItem, ServiceItem, ServicePortItem,
+    EndpointItem, FabricItem, Item, ItemKey, PeerItem, PodItem, ProbeItem, RouteItem, ServiceItem,
+    ServicePortItem, SetupItem,
 };
 pub use kind::{
     Block, BlockLease, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole,

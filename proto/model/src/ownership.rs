@@ -52,6 +52,13 @@ pub const CT_MARK_SOURCE: u32 = 0x0200_0000;
 pub const GATEWAY_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 1);
 /// The pods' IPv6 gateway, the same on every node.
 pub const GATEWAY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// Where pods may ask for names besides the DNS address of the service range (RFC 3927 range, never routed): the same on every
+/// node.
+pub const DNS_LOCAL_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 1, 53);
+/// The same in IPv6. Unique-local (RFC 4193), since a link-local one would need a zone in resolv.conf.
+pub const DNS_LOCAL_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd5a, 0x7e53, 0, 0, 0, 0, 0, 0x53);
+/// Port of the DNS.
+pub const DNS_PORT: u16 = 53;
 /// Port on which a replica serves everything, over mutual TLS.
 pub const CONTROL_PORT: u16 = 7443;
 /// Port on which a node's agent answers whether services work there, as kube-proxy does (`--healthz-bind-address`).

@@ -4,6 +4,7 @@ use weft_model::{Fabric, FabricRanges, Families, Family, Overlay, Revision};
 
 use super::{
     address::{port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire},
+    dns::settings_from_wire,
     shape::{ShapeError, Within, required},
 };
 use crate::v1;
@@ -108,6 +109,7 @@ impl TryFrom<v1::Fabric> for Fabric {
             block_prefix_v4,
             overlay: overlay_from_wire("overlay", wire.overlay)?,
             domain: wire.domain,
+            dns: settings_from_wire("dns", wire.dns)?,
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
             node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
             node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
@@ -126,6 +128,7 @@ impl From<&Fabric> for v1::Fabric {
             block_prefix_v4: u32::from(fabric.block_prefix_v4),
             overlay: v1::Overlay::from(fabric.overlay).into(),
             domain: fabric.domain.clone(),
+            dns: Some((&fabric.dns).into()),
             masquerade_exceptions: ranges_to_wire(&fabric.masquerade_exceptions),
             generation: fabric.generation,
             revision: fabric.revision.0,

@@ -7,6 +7,7 @@ use super::{
         address_from_wire, address_to_wire, addresses_from_wire, addresses_to_wire, mesh_from_wire,
         mesh_to_wire, port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire,
     },
+    dns::settings_from_wire,
     fabric::{families_from_wire, overlay_from_wire},
     shape::{
         ShapeError, Within, cluster_from_wire, copied, exactly_or_none, list, missing, optional, required,
@@ -24,6 +25,7 @@ impl TryFrom<v1::FabricItem> for FabricItem {
             ranges: required("ranges", wire.ranges)?,
             overlay: overlay_from_wire("overlay", wire.overlay)?,
             domain: wire.domain,
+            dns: settings_from_wire("dns", wire.dns)?,
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
             node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
             node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
@@ -40,6 +42,7 @@ impl From<&FabricItem> for v1::FabricItem {
             ranges: Some((&item.ranges).into()),
             overlay: v1::Overlay::from(item.overlay).into(),
             domain: item.domain.clone(),
+            dns: Some((&item.dns).into()),
             masquerade_exceptions: ranges_to_wire(&item.masquerade_exceptions),
             replicas: item.replicas.iter().map(Into::into).collect(),
             node_port_addresses: ranges_to_wire(&item.node_port_addresses),
@@ -109,6 +112,8 @@ impl TryFrom<v1::Item> for Item {
             WireItem::Service(item) => item.try_into().map(Self::Service).within("service"),
             WireItem::Probe(item) => item.try_into().map(Self::Probe).within("probe"),
             WireItem::Owner(item) => item.try_into().map(Self::Owner).within("owner"),
+            WireItem::Pod(item) => item.try_into().map(Self::Pod).within("pod"),
+            WireItem::Setup(item) => item.try_into().map(Self::Setup).within("setup"),
         }
     }
 }
@@ -122,6 +127,8 @@ impl From<&Item> for v1::Item {
             Item::Service(item) => WireItem::Service(item.into()),
             Item::Probe(item) => WireItem::Probe(item.into()),
             Item::Owner(item) => WireItem::Owner(item.into()),
+            Item::Pod(item) => WireItem::Pod(item.into()),
+            Item::Setup(item) => WireItem::Setup(item.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -138,6 +145,8 @@ impl TryFrom<v1::ItemKey> for ItemKey {
             WireKey::Service(name) => name.try_into().map(Self::Service).within("service"),
             WireKey::Probe(name) => name.try_into().map(Self::Probe).within("probe"),
             WireKey::Owner(address) => address_from_wire(&address).map(Self::Owner).within("owner"),
+            WireKey::Pod(name) => name.try_into().map(Self::Pod).within("pod"),
+            WireKey::Setup(name) => name.try_into().map(Self::Setup).within("setup"),
         }
     }
 }
@@ -151,6 +160,8 @@ impl From<&ItemKey> for v1::ItemKey {
             ItemKey::Service(name) => WireKey::Service(name.into()),
             ItemKey::Probe(name) => WireKey::Probe(name.into()),
             ItemKey::Owner(address) => WireKey::Owner(address_to_wire(*address)),
+            ItemKey::Pod(name) => WireKey::Pod(name.into()),
+            ItemKey::Setup(name) => WireKey::Setup(name.into()),
         };
         Self { kind: Some(kind) }
     }

@@ -7,6 +7,7 @@ mod address;
 mod answer;
 mod choice;
 mod command;
+mod dns;
 mod endpoint;
 mod error;
 mod fabric;

@@ -4,6 +4,7 @@ use weft_model::{PodSpec, Probe, ProbeHandler, ProbeItem, Revision};
 
 use super::{
     address::port_from_wire,
+    dns::{pod_dns_from_wire, pod_dns_to_wire},
     shape::{ShapeError, Within, list, missing, optional, required},
 };
 use crate::v1::{self, probe::Handler as Wire};
@@ -85,6 +86,8 @@ impl TryFrom<v1::PodSpec> for PodSpec {
             startup: optional("startup", wire.startup)?,
             hostname: wire.hostname,
             subdomain: wire.subdomain,
+            dns: pod_dns_from_wire("dns", wire.dns)?,
+            service_links: !wire.no_service_links,
             annotations: wire.annotations,
             generation: wire.generation,
             revision: Revision(wire.revision),
@@ -104,6 +107,8 @@ impl From<&PodSpec> for v1::PodSpec {
             startup: spec.startup.as_ref().map(Into::into),
             hostname: spec.hostname.clone(),
             subdomain: spec.subdomain.clone(),
+            dns: pod_dns_to_wire(&spec.dns),
+            no_service_links: !spec.service_links,
             annotations: spec.annotations.clone(),
             generation: spec.generation,
             revision: spec.revision.0,

@@ -198,13 +198,29 @@ fn probe() -> BoxedStrategy<Probe> {
         .boxed()
 }
 
+fn pod_dns() -> impl Strategy<Value = PodDns> {
+    let option = (".{0,5}", option::of(".{0,5}")).prop_map(|(name, value)| DnsOption { name, value });
+    let policy = proptest::sample::select(DnsPolicy::ALL.to_vec());
+    (policy, vec(address(), 0..3), vec(".{0,5}", 0..3), vec(option, 0..3)).prop_map(
+        |(policy, nameservers, searches, options)| PodDns {
+            policy,
+            config: DnsConfig { nameservers, searches, options },
+        },
+    )
+}
+
 fn pod_spec() -> BoxedStrategy<PodSpec> {
     (
         (object_name(), labels(), vec(port(), 0..3), any::<(Option<bool>, bool, u64, u64)>()),
         (option::of(probe()), option::of(probe()), ".{0,5}", ".{0,5}", labels()),
+        (pod_dns(), any::<bool>()),
     )
         .prop_map(
-            |((name, labels, ports, numbers), (readiness, startup, hostname, subdomain, annotations))| {
+            |(
+                (name, labels, ports, numbers),
+                (readiness, startup, hostname, subdomain, annotations),
+                (dns, service_links),
+            )| {
                 let (ready, terminating, generation, revision) = numbers;
                 PodSpec {
                     name,
@@ -216,6 +232,8 @@ fn pod_spec() -> BoxedStrategy<PodSpec> {
                     startup,
                     hostname,
                     subdomain,
+                    dns,
+                    service_links,
                     annotations,
                     generation,
                     revision: Revision(revision),
@@ -320,5 +338,10 @@ pub(super) fn item() -> BoxedStrategy<Item> {
     let probe = pod_spec().prop_map(|spec| {
         Item::Probe(ProbeItem { pod: spec.name, readiness: spec.readiness, startup: spec.startup })
     });
-    prop_oneof![service, probe, owner().prop_map(Item::Owner)].boxed()
+    let pod = (object_name(), vec(address(), 0..3), ".{0,5}", ".{0,5}").prop_map(
+        |(name, addresses, hostname, subdomain)| Item::Pod(PodItem { name, addresses, hostname, subdomain }),
+    );
+    let setup = (object_name(), pod_dns(), any::<bool>())
+        .prop_map(|(pod, dns, service_links)| Item::Setup(SetupItem { pod, dns, service_links }));
+    prop_oneof![service, probe, owner().prop_map(Item::Owner), pod, setup].boxed()
 }

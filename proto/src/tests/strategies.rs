@@ -76,8 +76,18 @@ fn port_range() -> impl Strategy<Value = (u16, u16)> {
     (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| (a.min(b), a.max(b)))
 }
 
+fn dns() -> impl Strategy<Value = DnsSettings> {
+    let servers = || vec(socket(), 0..3);
+    let stub = (".{0,9}", servers()).prop_map(|(domain, servers)| StubDomain { domain, servers });
+    (any::<(bool, u32, bool, bool, bool)>(), servers(), vec(stub, 0..3)).prop_map(
+        |((enabled, ttl, search_path, rebind_protection, pod_records), upstreams, stub_domains)| {
+            DnsSettings { enabled, ttl, upstreams, stub_domains, search_path, rebind_protection, pod_records }
+        },
+    )
+}
+
 fn fabric() -> impl Strategy<Value = Fabric> {
-    let node_ports = (ranges(), port_range(), ranges());
+    let node_ports = (ranges(), port_range(), ranges(), dns());
     (families(), fabric_ranges(), 0..=32u8, overlay(), ".{0,9}", ranges(), any::<(u64, u64)>(), node_ports)
         .prop_map(
             |(
@@ -88,7 +98,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                 domain,
                 masquerade_exceptions,
                 (generation, revision),
-                (node_port_addresses, node_port_range, external_ip_ranges),
+                (node_port_addresses, node_port_range, external_ip_ranges, dns),
             )| {
                 Fabric {
                     families,
@@ -96,6 +106,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                     block_prefix_v4,
                     overlay,
                     domain,
+                    dns,
                     masquerade_exceptions,
                     node_port_addresses,
                     node_port_range,
@@ -225,6 +236,7 @@ pub(super) fn item() -> BoxedStrategy<Item> {
             ranges: fabric.ranges,
             overlay: fabric.overlay,
             domain: fabric.domain,
+            dns: fabric.dns,
             masquerade_exceptions: fabric.masquerade_exceptions,
             node_port_addresses: fabric.node_port_addresses,
             node_port_range: fabric.node_port_range,

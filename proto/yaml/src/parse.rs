@@ -1,5 +1,6 @@
 //! Texts of one or more documents into drafts: all or nothing, with every problem at once.
 
+mod dns;
 mod fabric;
 mod meta;
 mod namespace;

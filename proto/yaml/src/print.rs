@@ -7,11 +7,13 @@ mod slice;
 
 pub use difference::differences;
 
+use std::net::SocketAddr;
+
 use crate::time::format_time;
 use serde_json::{Map, Value, json};
 use weft_model::{
-    AddressOwner, AddressRange, BlockLease, Fabric, IpMode, Labels, LoadBalancerPool, Member, MemberRole,
-    Namespace, Node, NodeState, Object, ObjectName, Protocol,
+    AddressOwner, AddressRange, BlockLease, DnsSettings, Fabric, IpMode, Labels, LoadBalancerPool, Member,
+    MemberRole, Namespace, Node, NodeState, Object, ObjectName, Protocol, StubDomain, ownership::DNS_PORT,
 };
 
 /// An object with `apiVersion`, `kind`, `metadata`, `spec`, `status`; what people wrote feeds back into `parse`.
@@ -131,6 +133,7 @@ fn fabric_value(fabric: &Fabric) -> Value {
         "families": fabric.families.to_string(),
         "overlay": fabric.overlay.to_string(),
         "domain": fabric.domain,
+        "dns": dns_value(&fabric.dns),
         "blockPrefixV4": fabric.block_prefix_v4,
         "ranges": {
             "pods": ranges(&fabric.ranges.pods),
@@ -144,6 +147,28 @@ fn fabric_value(fabric: &Fabric) -> Value {
         "externalIPRanges": ranges(&fabric.external_ip_ranges),
     });
     whole("Fabric", metadata, spec, Value::Null)
+}
+
+fn dns_value(dns: &DnsSettings) -> Value {
+    let stub = |stub: &StubDomain| json!({"domain": stub.domain, "servers": servers(&stub.servers)});
+    json!({
+        "enabled": dns.enabled,
+        "ttl": dns.ttl,
+        "upstreams": servers(&dns.upstreams),
+        "stubDomains": dns.stub_domains.iter().map(stub).collect::<Vec<_>>(),
+        "searchPath": dns.search_path,
+        "rebindProtection": dns.rebind_protection,
+        "podRecords": dns.pod_records,
+    })
+}
+
+/// Servers as people write them: the usual port goes without saying.
+fn servers(list: &[SocketAddr]) -> Vec<String> {
+    let shown = |server: &SocketAddr| match server.port() {
+        DNS_PORT => server.ip().to_string(),
+        _ => server.to_string(),
+    };
+    list.iter().map(shown).collect()
 }
 
 fn node_value(node: &Node) -> Value {
@@ -240,6 +265,7 @@ mod tests {
             block_prefix_v4: 24,
             overlay: Overlay::Routed,
             domain: "cluster.local".to_owned(),
+            dns: DnsSettings::default(),
             masquerade_exceptions: Vec::new(),
             node_port_addresses: vec!["192.0.2.0/24".parse().unwrap()],
             node_port_range: (30_100, 30_200),

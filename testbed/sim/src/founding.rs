@@ -25,6 +25,7 @@ pub(crate) fn first_snapshot() -> Seed {
         block_prefix_v4: 28,
         overlay: Overlay::Wireguard,
         domain: "cluster.local".to_owned(),
+        dns: weft_model::DnsSettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,

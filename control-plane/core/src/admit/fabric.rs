@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weft_model::{AddressRange, Fabric, Families, Family, Member, Name, NodeName, NodeState, Purpose};
 
-use super::{load_balancer, outside, reserved};
+use super::{dns, load_balancer, outside, reserved};
 use crate::{Error, RangeAt, State, error::ranges_field, limits, pool};
 
 /// Checks a fabric on its own.
@@ -33,6 +33,7 @@ pub(crate) fn check_fabric(fabric: &Fabric) -> Result<(), Error> {
         }
     }
     outside::check(fabric)?;
+    dns::check_settings(fabric)?;
     let all: Vec<_> = ranges(fabric).collect();
     for (position, at) in all.iter().enumerate() {
         check_range(fabric, *at)?;

@@ -3,6 +3,7 @@
 //! In: an action as it came. Out: the whole action, or why not. `apply` checks everything once more, because the
 //! state may have changed until the entry is committed; it uses the same functions.
 
+mod dns;
 mod draft;
 mod fabric;
 mod facts;

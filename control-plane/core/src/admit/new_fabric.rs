@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use weft_model::{
-    AddressRange, Fabric, FabricDraft, FabricRanges, Families, Family, Overlay, Purpose, RangeError, Revision,
+    AddressRange, DnsSettings, Fabric, FabricDraft, FabricRanges, Families, Family, Overlay, Purpose,
+    RangeError, Revision,
 };
 
 use super::fabric::check_fabric;
@@ -21,6 +22,7 @@ pub fn new_fabric(draft: FabricDraft) -> Result<Fabric, Error> {
         block_prefix_v4: DEFAULT_BLOCK_PREFIX_V4,
         overlay: Overlay::Wireguard,
         domain: DEFAULT_DOMAIN.to_owned(),
+        dns: DnsSettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,

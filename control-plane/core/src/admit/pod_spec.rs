@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weft_model::{PodSpec, Probe, ProbeHandler};
 
-use super::{Problems, check_metadata};
+use super::{Problems, check_metadata, dns};
 use crate::{Error, State, limits};
 
 /// The whole object that `wanted` makes of the stored one.
@@ -20,6 +20,7 @@ pub(crate) fn complete(state: &State, wanted: PodSpec) -> Result<PodSpec, Error>
             problems.label_name(format!("spec.{name}"), text);
         }
     }
+    dns::check_pod(&new.dns, &mut problems);
     if let Some(probe) = &new.readiness {
         check_probe("spec.readinessProbe", probe, &mut problems);
     }

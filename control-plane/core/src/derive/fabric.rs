@@ -14,6 +14,7 @@ pub(crate) fn derive(state: &State) -> Option<FabricItem> {
         ranges: fabric.ranges.clone(),
         overlay: fabric.overlay,
         domain: fabric.domain.clone(),
+        dns: fabric.dns.clone(),
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
         node_port_addresses: fabric.node_port_addresses.clone(),
         node_port_range: fabric.node_port_range,

@@ -3,6 +3,7 @@
 mod fabric;
 mod hints;
 mod peer;
+mod pod;
 mod probe;
 mod route;
 mod service;
@@ -25,14 +26,16 @@ pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
         Object::Pod(pod) => {
             let labels = joined(&pod.labels, state.pod_specs().get(&pod.name));
             let written = state.written_at(&pod.addresses).map(ItemKey::Service);
-            selecting(state, &pod.name.namespace, &labels).into_iter().chain(written).collect()
+            let own = std::iter::once(ItemKey::Pod(pod.name.clone()));
+            own.chain(selecting(state, &pod.name.namespace, &labels)).chain(written).collect()
         }
         Object::PodSpec(spec) => {
-            let probe = std::iter::once(ItemKey::Probe(spec.name.clone()));
+            let name = || spec.name.clone();
+            let own = [ItemKey::Probe(name()), ItemKey::Pod(name()), ItemKey::Setup(name())];
             let services = state.effective_pod(&spec.name).map_or_else(Vec::new, |pod| {
                 selecting(state, &spec.name.namespace, &joined(&pod.pod.labels, Some(spec)))
             });
-            probe.chain(services).collect()
+            own.into_iter().chain(services).collect()
         }
         Object::Service(service) => vec![ItemKey::Service(service.name.clone())],
         Object::Slice(slice) => slice.service().map(ItemKey::Service).into_iter().collect(),
@@ -66,6 +69,8 @@ pub(crate) fn item(state: &State, key: &ItemKey) -> Option<Item> {
         ItemKey::Service(name) => service::derive(state, name).map(Item::Service),
         ItemKey::Probe(pod) => probe::derive(state, pod).map(Item::Probe),
         ItemKey::Owner(address) => state.owners().get(address).cloned().map(Item::Owner),
+        ItemKey::Pod(name) => pod::derive(state, name).map(Item::Pod),
+        ItemKey::Setup(name) => pod::setup(state, name).map(Item::Setup),
     }
 }
 
@@ -82,4 +87,6 @@ pub(crate) fn keys(state: &State) -> impl Iterator<Item = ItemKey> {
         .chain(state.services().keys().cloned().map(ItemKey::Service))
         .chain(state.pod_specs().keys().cloned().map(ItemKey::Probe))
         .chain(state.owners().keys().copied().map(ItemKey::Owner))
+        .chain(state.pod_names().cloned().map(ItemKey::Pod))
+        .chain(state.pod_specs().keys().cloned().map(ItemKey::Setup))
 }

@@ -1,13 +1,13 @@
 //! Feeding services and what belongs to them.
 
 use weft_model::{
-    AddressOwner, AddressType, ClientAffinity, ClusterAddresses, Conditions, EndpointSlice, Family,
-    FamilyPolicy, Hints, IpMode, LoadBalancerAddress, LoadBalancerPool, Namespace, PodSpec, Probe,
-    ProbeHandler, Service, ServicePort, ServiceSpec, ServiceType, SliceEndpoint, SlicePort, TargetPort,
-    TrafficDistribution, TrafficPolicy,
+    AddressOwner, AddressType, ClientAffinity, ClusterAddresses, Conditions, DnsConfig, DnsOption, DnsPolicy,
+    DnsSettings, EndpointSlice, Family, FamilyPolicy, Hints, IpMode, LoadBalancerAddress, LoadBalancerPool,
+    Namespace, PodDns, PodSpec, Probe, ProbeHandler, Service, ServicePort, ServiceSpec, ServiceType,
+    SliceEndpoint, SlicePort, StubDomain, TargetPort, TrafficDistribution, TrafficPolicy,
 };
 
-use super::{Feed, Hasher, numbered};
+use super::{Feed, Hasher, extra, numbered};
 
 feed_fields! {
     Namespace { name labels created revision }
@@ -27,13 +27,39 @@ feed_fields! {
     SliceEndpoint { addresses fqdn conditions hostname node zone hints pod }
     Conditions { ready serving terminating }
     Hints { zones nodes }
-    PodSpec {
-        name labels ports ready terminating readiness startup hostname subdomain annotations generation revision
-    }
+    DnsSettings { enabled ttl upstreams stub_domains search_path rebind_protection pod_records }
+    StubDomain { domain servers }
+    PodDns { policy config }
+    DnsConfig { nameservers searches options }
+    DnsOption { name value }
     Probe { handler initial_delay_ms period_ms timeout_ms success_threshold failure_threshold }
 }
 
+impl Feed for PodSpec {
+    /// What is at its default was unknown to older releases and isn't fed.
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { name, labels, ports, ready, terminating, readiness, startup, hostname, subdomain, .. } =
+            self;
+        let Self { annotations, generation, revision, dns, service_links, .. } = self;
+        name.feed(hasher);
+        labels.feed(hasher);
+        ports.feed(hasher);
+        ready.feed(hasher);
+        terminating.feed(hasher);
+        readiness.feed(hasher);
+        startup.feed(hasher);
+        hostname.feed(hasher);
+        subdomain.feed(hasher);
+        annotations.feed(hasher);
+        generation.feed(hasher);
+        revision.feed(hasher);
+        extra(hasher, 1, dns, *dns == PodDns::default());
+        extra(hasher, 2, service_links, *service_links);
+    }
+}
+
 feed_variants! {
+    DnsPolicy { ClusterFirst = 0 ClusterFirstWithHostNet = 1 Default = 2 None = 3 }
     Family { V4 = 4 V6 = 6 }
     ServiceType { ClusterIp = 0 NodePort = 1 LoadBalancer = 2 ExternalName = 3 }
     TrafficPolicy { Cluster = 0 Local = 1 }

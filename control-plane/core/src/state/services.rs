@@ -106,6 +106,11 @@ impl State {
         Some(EffectivePod { pod, spec: self.pod_specs.get(name) })
     }
 
+    /// Names of which pods live, in order.
+    pub(crate) fn pod_names(&self) -> impl Iterator<Item = &PodName> {
+        self.index.names.keys()
+    }
+
     /// The pods that a service selects, in order of their names; none without a selector.
     pub fn selected_pods(&self, service: &Service) -> impl Iterator<Item = EffectivePod<'_>> {
         let names = self.index.services.selected(&service.name.namespace, &service.spec.selector);

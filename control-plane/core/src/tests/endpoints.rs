@@ -3,7 +3,7 @@
 use weft_errors as codes;
 use weft_model::{
     Action, AddressType, ClusterAddresses, Conditions, EndpointItem, EndpointSlice, Families, FamilyPolicy,
-    Hints, Item, ItemKey, Key, Labels, NamedPort, Object, ObjectUid, Pod, PodReport, PodSpec, Probe,
+    Hints, Item, ItemKey, Key, Labels, NamedPort, Object, ObjectUid, Pod, PodDns, PodReport, PodSpec, Probe,
     ProbeHandler, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceItem, SliceEndpoint, SlicePort,
     TargetPort, TrafficDistribution, WallTime, ZONE_LABEL,
 };
@@ -103,6 +103,8 @@ fn spec(text: &str) -> PodSpec {
         startup: None,
         hostname: String::new(),
         subdomain: String::new(),
+        dns: PodDns::default(),
+        service_links: true,
         annotations: Labels::new(),
         generation: 0,
         revision: Revision(0),

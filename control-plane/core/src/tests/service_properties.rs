@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*};
 use weft_model::{
     Action, AddressType, ClusterAddresses, Command, Conditions, EndpointSlice, Families, Family,
-    FamilyPolicy, Hints, Key, Labels, LogIndex, Namespace, NodeName, Object, ObjectUid, PodSpec, PodUid,
-    Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceType, SliceEndpoint, SlicePort, TargetPort, Term,
-    TrafficDistribution, TrafficPolicy, WallTime, ZONE_LABEL,
+    FamilyPolicy, Hints, Key, Labels, LogIndex, Namespace, NodeName, Object, ObjectUid, PodDns, PodSpec,
+    PodUid, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceType, SliceEndpoint, SlicePort,
+    TargetPort, Term, TrafficDistribution, TrafficPolicy, WallTime, ZONE_LABEL,
 };
 
 use super::{World, address, labels, name, pod, pool, port, ranges, service, small_fabric, write};
@@ -289,6 +289,8 @@ impl Run {
             startup: None,
             hostname: String::new(),
             subdomain: String::new(),
+            dns: PodDns::default(),
+            service_links: true,
             annotations: Labels::new(),
             generation: 0,
             revision: Revision(0),

@@ -80,6 +80,8 @@ fn is_wanted(key: &ItemKey, kind: v1::ItemKind, namespace: &str, name: &str) -> 
         ItemKey::Service(name) => (v1::ItemKind::Service, Some(&name.namespace), name.name.to_string()),
         ItemKey::Probe(pod) => (v1::ItemKind::Probe, Some(&pod.namespace), pod.name.to_string()),
         ItemKey::Owner(address) => (v1::ItemKind::Owner, None, address.to_string()),
+        ItemKey::Pod(pod) => (v1::ItemKind::Pod, Some(&pod.namespace), pod.name.to_string()),
+        ItemKey::Setup(pod) => (v1::ItemKind::Setup, Some(&pod.namespace), pod.name.to_string()),
     };
     (kind == v1::ItemKind::Unspecified || kind == own)
         && (namespace.is_empty() || in_namespace.is_none_or(|own| own.as_str() == namespace))

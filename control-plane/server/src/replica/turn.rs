@@ -119,7 +119,13 @@ fn gone(changes: &[ItemChange]) -> impl Iterator<Item = &NodeName> {
     changes.iter().filter_map(|change| match change {
         ItemChange::Delete(ItemKey::Peer(node)) => Some(node),
         ItemChange::Delete(
-            ItemKey::Fabric | ItemKey::Route(_) | ItemKey::Service(_) | ItemKey::Probe(_) | ItemKey::Owner(_),
+            ItemKey::Fabric
+            | ItemKey::Route(_)
+            | ItemKey::Service(_)
+            | ItemKey::Probe(_)
+            | ItemKey::Owner(_)
+            | ItemKey::Pod(_)
+            | ItemKey::Setup(_),
         )
         | ItemChange::Upsert(_) => None,
     })

@@ -14,7 +14,13 @@ async fn next(stream: &mut Streaming<v1::WatchResponse>) -> Frame {
 fn nodes(items: &[Item]) -> Vec<String> {
     let peers = items.iter().filter_map(|item| match item {
         Item::Peer(peer) => Some(peer.node.to_string()),
-        Item::Fabric(_) | Item::Route(_) | Item::Service(_) | Item::Probe(_) | Item::Owner(_) => None,
+        Item::Fabric(_)
+        | Item::Route(_)
+        | Item::Service(_)
+        | Item::Probe(_)
+        | Item::Owner(_)
+        | Item::Pod(_)
+        | Item::Setup(_) => None,
     });
     peers.collect()
 }

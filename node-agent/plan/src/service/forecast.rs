@@ -151,7 +151,7 @@ fn narrowed(view: &View, packet: Packet, at_node: bool) -> View {
                 || service.load_balancer.iter().any(|given| given.address == packet.to)
         }
         Item::Fabric(_) | Item::Peer(_) => true,
-        Item::Route(_) | Item::Probe(_) | Item::Owner(_) => false,
+        Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Pod(_) | Item::Setup(_) => false,
     };
     View::restored(view.revision(), view.items().filter(may_meet))
 }

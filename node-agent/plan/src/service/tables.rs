@@ -481,9 +481,13 @@ fn sets(tables: &[Table]) -> impl Iterator<Item = (Family, SetRef, &Set)> {
 fn service_of(key: &ItemKey) -> Option<ServiceName> {
     match key {
         ItemKey::Service(name) => Some(name.clone()),
-        ItemKey::Fabric | ItemKey::Peer(_) | ItemKey::Route(_) | ItemKey::Probe(_) | ItemKey::Owner(_) => {
-            None
-        }
+        ItemKey::Fabric
+        | ItemKey::Peer(_)
+        | ItemKey::Route(_)
+        | ItemKey::Probe(_)
+        | ItemKey::Owner(_)
+        | ItemKey::Pod(_)
+        | ItemKey::Setup(_) => None,
     }
 }
 

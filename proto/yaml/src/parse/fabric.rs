@@ -7,7 +7,10 @@ use crate::{
     tree::Placed,
 };
 
-use super::meta::{Metadata, metadata};
+use super::{
+    dns,
+    meta::{Metadata, metadata},
+};
 
 pub(super) fn read(reader: &mut Reader<'_>, mut fields: Fields) -> FabricDraft {
     let mut draft = FabricDraft::default();
@@ -32,6 +35,9 @@ pub(super) fn read(reader: &mut Reader<'_>, mut fields: Fields) -> FabricDraft {
 fn read_spec(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft) {
     draft.families = spec.take("families").and_then(|v| reader.parsed(v, "spec.families"));
     draft.overlay = spec.take("overlay").and_then(|v| reader.parsed(v, "spec.overlay"));
+    if let Some(dns) = spec.take("dns") {
+        draft.dns = dns::settings(reader, dns);
+    }
     draft.domain = spec.take("domain").and_then(|v| reader.text(v, "spec.domain"));
     draft.block_prefix_v4 =
         spec.take("blockPrefixV4").and_then(|v| reader.number(&v, "spec.blockPrefixV4", 20, 28));

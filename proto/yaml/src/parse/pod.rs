@@ -1,9 +1,10 @@
 //! `v1 Pod`: what people or an orchestrator say of a pod. Its life and addresses are its node's to tell.
 
 use serde_saphyr::Location;
-use weft_model::{NamedPort, Object, PodSpec, Probe, Revision};
+use weft_model::{NamedPort, Object, PodDns, PodSpec, Probe, Revision};
 
 use super::{
+    dns,
     meta::{metadata, object_name},
     probe,
     service::{protocol, text_or_empty},
@@ -18,9 +19,6 @@ const SPEC: &[&str] = &[
     "activeDeadlineSeconds",
     "affinity",
     "automountServiceAccountToken",
-    "dnsConfig",
-    "dnsPolicy",
-    "enableServiceLinks",
     "ephemeralContainers",
     "hostAliases",
     "hostIPC",
@@ -98,9 +96,14 @@ pub(super) fn read(
     reader.done(fields);
     let (mut hostname, mut subdomain, mut containers) =
         (Some(String::new()), Some(String::new()), Containers::default());
+    let (mut asks, mut service_links) = (Some(PodDns::default()), Some(true));
     if let Some(mut spec) = spec {
         hostname = text_or_empty(reader, spec.take("hostname"), "spec.hostname");
         subdomain = text_or_empty(reader, spec.take("subdomain"), "spec.subdomain");
+        asks = dns::pod(reader, &mut spec);
+        if let Some(links) = spec.take("enableServiceLinks") {
+            service_links = reader.flag(&links, "spec.enableServiceLinks");
+        }
         for (key, path) in [("initContainers", "spec.initContainers"), ("containers", "spec.containers")] {
             reader.each(spec.take(key), path, |reader, value, path| {
                 container(reader, value, path, &mut containers)
@@ -119,6 +122,8 @@ pub(super) fn read(
         startup: containers.startup,
         hostname: hostname?,
         subdomain: subdomain?,
+        dns: asks?,
+        service_links: service_links?,
         annotations: meta.annotations,
         generation: 0,
         revision: Revision(0),

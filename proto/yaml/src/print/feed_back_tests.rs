@@ -182,6 +182,21 @@ fn probe() -> impl Strategy<Value = Probe> {
     })
 }
 
+fn pod_dns() -> impl Strategy<Value = PodDns> {
+    let option = (word(), option::of(word())).prop_map(|(name, value)| DnsOption { name, value });
+    let nameserver = any::<[u8; 4]>().prop_map(IpAddr::from);
+    (
+        proptest::sample::select(DnsPolicy::ALL.to_vec()),
+        vec(nameserver, 0..3),
+        vec(word(), 0..3),
+        vec(option, 0..3),
+    )
+        .prop_map(|(policy, nameservers, searches, options)| PodDns {
+            policy,
+            config: DnsConfig { nameservers, searches, options },
+        })
+}
+
 fn pod() -> impl Strategy<Value = Object> {
     let port = (word(), protocol(), 1..=u16::MAX).prop_map(|(name, protocol, port)| NamedPort {
         name,
@@ -192,23 +207,33 @@ fn pod() -> impl Strategy<Value = Object> {
         (name(), texts(), texts(), vec(port, 0..3)),
         any::<(Option<bool>, bool)>(),
         (option::of(probe()), option::of(probe())),
+        (pod_dns(), any::<bool>()),
     )
-        .prop_map(|((name, labels, annotations, ports), (ready, terminating), (readiness, startup))| {
-            Object::PodSpec(PodSpec {
-                name,
-                labels,
-                ports,
-                ready,
-                terminating,
-                readiness,
-                startup,
-                hostname: "h".to_owned(),
-                subdomain: String::new(),
-                annotations,
-                generation: 0,
-                revision: Revision(0),
-            })
-        })
+        .prop_map(
+            |(
+                (name, labels, annotations, ports),
+                (ready, terminating),
+                (readiness, startup),
+                (dns, service_links),
+            )| {
+                Object::PodSpec(PodSpec {
+                    name,
+                    labels,
+                    ports,
+                    ready,
+                    terminating,
+                    readiness,
+                    startup,
+                    hostname: "h".to_owned(),
+                    subdomain: String::new(),
+                    dns,
+                    service_links,
+                    annotations,
+                    generation: 0,
+                    revision: Revision(0),
+                })
+            },
+        )
 }
 
 fn pool() -> impl Strategy<Value = Object> {

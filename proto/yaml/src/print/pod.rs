@@ -1,7 +1,7 @@
 //! Pods: as they live, and what people say of them.
 
 use serde_json::{Value, json};
-use weft_model::{NamedPort, Pod, PodPhase, PodSpec, Probe, ProbeHandler};
+use weft_model::{DnsConfig, DnsOption, DnsPolicy, NamedPort, Pod, PodPhase, PodSpec, Probe, ProbeHandler};
 
 use super::{Said, named, protocol_word, texts, whole_of};
 use crate::time::format_time;
@@ -60,12 +60,35 @@ pub(super) fn spec_value(pod: &PodSpec) -> Value {
     let mut spec = Said::default();
     spec.some("hostname", pod.hostname.as_str());
     spec.some("subdomain", pod.subdomain.as_str());
+    if pod.dns.policy != DnsPolicy::default() {
+        spec.put("dnsPolicy", pod.dns.policy.to_string());
+    }
+    spec.some("dnsConfig", dns_config(&pod.dns.config));
+    if !pod.service_links {
+        spec.put("enableServiceLinks", false);
+    }
     spec.put("containers", vec![container.value()]);
     let status = pod.ready.map_or(
         Value::Null,
         |ready| json!({"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}),
     );
     whole_of("v1", "Pod", metadata.value(), spec.value(), status)
+}
+
+fn dns_config(config: &DnsConfig) -> Value {
+    let mut value = Said::default();
+    value.some("nameservers", texts(&config.nameservers));
+    value.some("searches", config.searches.clone());
+    let option = |option: &DnsOption| {
+        let mut said = Said::default();
+        said.put("name", option.name.as_str());
+        if let Some(value) = &option.value {
+            said.put("value", value.as_str());
+        }
+        said.value()
+    };
+    value.some("options", config.options.iter().map(option).collect::<Vec<_>>());
+    value.value()
 }
 
 fn probe(probe: &Probe) -> Value {

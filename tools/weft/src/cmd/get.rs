@@ -240,7 +240,9 @@ fn item_value(shown: Shown, item: &Item) -> Option<Value> {
             | Item::Route(_)
             | Item::Service(_)
             | Item::Probe(_)
-            | Item::Owner(_),
+            | Item::Owner(_)
+            | Item::Pod(_)
+            | Item::Setup(_),
         ) => None,
     }
 }

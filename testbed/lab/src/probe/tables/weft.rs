@@ -114,6 +114,7 @@ fn fabric() -> Result<FabricItem> {
         },
         overlay: Overlay::Wireguard,
         domain: "cluster.local".to_owned(),
+        dns: weft_model::DnsSettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
