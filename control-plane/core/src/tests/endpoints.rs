@@ -479,7 +479,7 @@ fn a_pods_change_touches_only_the_services_that_select_it() {
             crate::ItemChange::Delete(key) => key.to_string(),
         })
         .collect();
-    assert_eq!(keys, ["service/default/s7", "service/default/web"]);
+    assert_eq!(keys, ["service/default/s7", "service/default/web", "pod/default/p3"]);
     let touched = world.state.selecting_services(&"default".parse().unwrap(), &labels("app=web n=7"));
     assert_eq!(touched.len(), 2);
 }
