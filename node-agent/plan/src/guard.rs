@@ -4,7 +4,7 @@
 //! Out: transactions. Rules are constant; everything that grows lives in sets, so a pod more is a few elements more.
 //! Not here: services and policy, which bring chains of their own; sending (weft-kernel).
 //! Invariants: no packet bears *routable* unless its source was checked; an empty set closes, it never opens, but for those of
-//! what pods are kept from (`replicas`, `metadata`).
+//! what pods are kept from (`replicas`, `metadata`) and of the resolver (`resolver`: an address without it is a node's like any other).
 
 mod bridge;
 mod elements;
@@ -49,6 +49,8 @@ pub struct GuardInput {
     pub masquerade_exceptions: Vec<AddressRange>,
     /// Where the control plane serves: pods are kept from it.
     pub replicas: Vec<SocketAddr>,
+    /// Addresses at which this node answers questions about names, for its pods and itself; empty: it answers none.
+    pub resolver: Vec<IpAddr>,
     /// Pods of this node.
     pub pods: Vec<GuardPod>,
     /// Underlay addresses of all other nodes (mode `wireguard`: they may come out of the mesh).

@@ -27,6 +27,7 @@ fn input(families: Families) -> GuardInput {
         },
         masquerade_exceptions: vec![range("192.168.0.0/16"), range("192.168.7.0/24")],
         replicas: ["192.0.2.1:7443", "[2001:db8::1]:7443"].iter().map(|r| r.parse().unwrap()).collect(),
+        resolver: ["10.112.0.10", "169.254.1.53", "fd5a:7e01::a"].map(address).to_vec(),
         pods: vec![pod(1), pod(2)],
         peers_underlay: vec![address("192.0.2.12"), address("192.0.2.13"), address("2001:db8::12")],
         uplinks: vec!["eth0".into()],
@@ -81,11 +82,17 @@ fn a_family_that_the_fabric_lacks_has_no_elements() {
         let elements = ruleset.elements(&input(families));
         elements.iter().map(|(set, _)| set.name.clone()).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(names(Families::V4), "direct4 fabric4 inner mesh metadata4 peers4 replicas4 sources4 ports4");
-    assert_eq!(names(Families::V6), "fabric6 inner mesh metadata6 peers6 replicas6 sources6 ports6 ports_nd");
+    assert_eq!(
+        names(Families::V4),
+        "direct4 fabric4 inner mesh metadata4 near peers4 replicas4 resolver4 sources4 ports4"
+    );
+    assert_eq!(
+        names(Families::V6),
+        "fabric6 inner mesh metadata6 near peers6 replicas6 resolver6 sources6 ports6 ports_nd"
+    );
     assert_eq!(count(Families::Dual), count(Families::Dual6));
     // Devices are of both.
-    assert_eq!(count(Families::Dual), count(Families::V4) + count(Families::V6) - 6);
+    assert_eq!(count(Families::Dual), count(Families::V4) + count(Families::V6) - 8);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use std::{fmt, net::IpAddr};
 
 use weft_model::{
-    FabricItem, Family, ItemKey, PodUid,
-    ownership::{BRIDGE, BRIDGE_MAC, GATEWAY_V4, GATEWAY_V6, VETH_ALIAS_PREFIX},
+    FabricItem, Family, ItemKey, PodUid, dns_addresses,
+    ownership::{BRIDGE, BRIDGE_MAC, DNS_LOCAL_V4, DNS_LOCAL_V6, GATEWAY_V4, GATEWAY_V6, VETH_ALIAS_PREFIX},
 };
 use weft_view::View;
 
@@ -151,6 +151,14 @@ const fn delete_stage(key: &LinkKey) -> Option<u8> {
     }
 }
 
+/// Addresses at which every node answers its own pods' and processes' questions about names: the tenth of each service range
+/// first, then those that are the same in every fabric. Empty where the fabric has no DNS.
+pub fn resolver_addresses(fabric: &FabricItem) -> impl Iterator<Item = IpAddr> {
+    let local = [IpAddr::V4(DNS_LOCAL_V4), IpAddr::V6(DNS_LOCAL_V6)];
+    let addresses = dns_addresses(&fabric.ranges).chain(local);
+    addresses.filter(|address| fabric.dns.enabled && fabric.families.has(Family::of(*address)))
+}
+
 fn of_node(view: &View, facts: &Facts) -> Vec<(LinkKey, LinkValue)> {
     let Some(fabric) = view.fabric() else { return Vec::new() };
     let bridge = BridgeState {
@@ -165,6 +173,7 @@ fn of_node(view: &View, facts: &Facts) -> Vec<(LinkKey, LinkValue)> {
         wanted.push((LinkKey::Setting(setting), LinkValue::Setting(value.to_owned())));
     }
     wanted.extend(gateways(fabric));
+    wanted.extend(resolver_addresses(fabric).map(resolver));
     if let Some(own) = view.peer(&facts.node) {
         for (family, address) in own.mesh.iter().filter(|(family, _)| fabric.families.has(*family)) {
             wanted
@@ -182,6 +191,14 @@ fn gateways(fabric: &FabricItem) -> impl Iterator<Item = (LinkKey, LinkValue)> {
         .into_iter()
         .filter(|(family, _)| fabric.families.has(*family))
         .map(|(_, entry)| entry)
+}
+
+/// An address at which this node answers questions about names. As the gateways it never becomes the source of other packets: in
+/// IPv4 by its scope, in IPv6 since routes into the fabric name theirs.
+fn resolver(address: IpAddr) -> (LinkKey, LinkValue) {
+    let family = Family::of(address);
+    let link_scope = family == Family::V4;
+    (LinkKey::Address(address, family.bits()), LinkValue::Address { link_scope })
 }
 
 fn of_pod(pod: &LocalPod) -> Vec<(LinkKey, LinkValue)> {

@@ -32,7 +32,9 @@ fn a_node_without_ipv6() {
         "add setting net.ipv4.conf.weftbr0.send_redirects: 0",
         "add setting net.ipv4.ip_forward: 1",
         "add address 10.111.0.1/32 on weftbr0: scope global",
+        "add address 10.112.0.10/32 on weftbr0: scope link",
         "add address 169.254.1.1/32 on weftbr0: scope link",
+        "add address 169.254.1.53/32 on weftbr0: scope link",
         "add port wv08dbfa0f: weft pod 05050505050505050505050505050505 mtu 1440 up isolated",
         "add forwarding entry 0a:05:05:05:05:05: by wv08dbfa0f",
         "add neighbour 10.1.1.5 on weftbr0: at 0a:05:05:05:05:05",
@@ -91,6 +93,6 @@ fn settings_and_the_bridge_outlive_the_fabric() {
     }
     tracker.want(Scope::All, Link::desired(&View::default(), &facts, Scope::All));
     let steps = tracker.steps::<Link>(Sweep::Allowed);
-    assert_eq!(steps.len(), 4, "the addresses go: {steps:?}");
+    assert_eq!(steps.len(), 8, "the addresses go: {steps:?}");
     assert!(steps.iter().all(|step| matches!(step.key(), LinkKey::Address(..))));
 }

@@ -142,6 +142,20 @@ impl View {
         }
     }
 
+    /// Folds in what another View told, which merges changes: such a part may be of the revision that this View stands at.
+    ///
+    /// Fails as `fold` does.
+    pub fn amend(
+        &mut self,
+        revision: Revision,
+        upserts: Vec<Item>,
+        deletes: Vec<ItemKey>,
+    ) -> Result<Touched, Error> {
+        self.refuse_inside_snapshot(revision)?;
+        self.refuse_the_past(revision)?;
+        Ok(self.take(revision, upserts, deletes))
+    }
+
     /// Forgets a snapshot that is under way: the stream that carried it has ended.
     pub fn abandon_snapshot(&mut self) {
         self.building = None;
@@ -186,10 +200,14 @@ impl View {
         deletes: Vec<ItemKey>,
     ) -> Result<Touched, Error> {
         self.refuse_inside_snapshot(revision)?;
-        let mut touched = Touched::default();
         if revision <= self.revision {
-            return Ok(touched);
+            return Ok(Touched::default());
         }
+        Ok(self.take(revision, upserts, deletes))
+    }
+
+    fn take(&mut self, revision: Revision, upserts: Vec<Item>, deletes: Vec<ItemKey>) -> Touched {
+        let mut touched = Touched::default();
         self.revision = revision;
         let coming: BTreeSet<_> = upserts.iter().map(Item::key).collect();
         for key in deletes {
@@ -205,7 +223,7 @@ impl View {
             self.insert(item);
             touched.keys.insert(key);
         }
-        Ok(touched)
+        touched
     }
 
     fn refuse_the_past(&self, offered: Revision) -> Result<(), Error> {

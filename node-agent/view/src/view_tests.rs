@@ -246,3 +246,15 @@ proptest! {
         prop_assert!(whole.difference(&View::default()).keys.is_subset(&touched.keys), "nothing changed unseen");
     }
 }
+
+#[test]
+fn changes_that_another_view_merges_may_be_of_the_revision_that_is_there() {
+    let mut view = View::restored(Revision(7), [peer(1, 1)]);
+    let delta = Update::Delta { revision: Revision(7), upserts: vec![peer(2, 1)], deletes: Vec::new() };
+    assert_eq!(view.fold(delta).unwrap(), Touched::default(), "a stream has said all of a revision at once");
+    let amend = |view: &mut View, revision, upserts| view.amend(Revision(revision), upserts, Vec::new());
+    let touched = amend(&mut view, 7, vec![peer(2, 1), peer(1, 1)]).unwrap();
+    assert_eq!(touched.keys, [ItemKey::Peer(node(2))].into(), "only what differs is touched");
+    assert!(amend(&mut view, 6, vec![peer(3, 1)]).is_err(), "never back in time");
+    assert_eq!((view.revision(), view.peers().len()), (Revision(7), 2));
+}

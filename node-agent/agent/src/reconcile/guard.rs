@@ -12,7 +12,7 @@ use weft_model::{
     ownership::{BRIDGE, MESH_DEVICES},
 };
 use weft_nft::{Batch, Elements};
-use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep};
+use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep, resolver_addresses};
 use weft_view::View;
 
 use crate::{
@@ -210,6 +210,7 @@ fn input(view: &View, fabric: &FabricItem, facts: &Facts) -> GuardInput {
         ranges: fabric.ranges.clone(),
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
         replicas: fabric.replicas.clone(),
+        resolver: resolver_addresses(fabric).collect(),
         pods: facts.pods.values().map(GuardPod::from).collect(),
         peers_underlay: others().flat_map(|peer| peer.underlay.iter().copied()).collect(),
         uplinks: facts.underlay.iter().map(|underlay| underlay.interface.clone()).collect(),

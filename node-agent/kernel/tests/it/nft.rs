@@ -44,6 +44,7 @@ fn input(families: Families) -> GuardInput {
         },
         masquerade_exceptions: vec![range("192.168.0.0/16")],
         replicas: ["192.0.2.1:7443", "[2001:db8::1]:7443"].iter().map(|r| r.parse().unwrap()).collect(),
+        resolver: ["10.112.0.10", "169.254.1.53", "fd5a:7e01::a"].map(address).to_vec(),
         pods: (1..4).map(guard_pod).collect(),
         peers_underlay: vec![address("192.0.2.12"), address("192.0.2.13"), address("2001:db8::12")],
         uplinks: vec!["eth0".into()],
@@ -66,6 +67,7 @@ fn changed(families: Families) -> GuardInput {
     input.ranges.nodes.push(range("10.110.0.0/16"));
     input.masquerade_exceptions.clear();
     input.replicas[0].set_port(8443);
+    input.resolver.swap_remove(0);
     input.peers_underlay.remove(0);
     input.uplinks.push("eth1".into());
     input.owners[0].1 = [0x02, 0, 0, 0, 0, 0x99];

@@ -26,6 +26,7 @@ pub(super) fn wanted(overlay: Overlay, input: &GuardInput) -> Elements {
     out.ranges("direct", &input.masquerade_exceptions);
     out.metadata();
     out.replicas();
+    out.resolver();
     match overlay {
         Overlay::Wireguard => out.peers(),
         Overlay::Routed => out.owners(),
@@ -106,6 +107,16 @@ impl Collector<'_> {
         for replica in &self.input.replicas {
             let key = vec![value(replica.ip()), Value::U16(replica.port())];
             self.insert_of(Family::of(replica.ip()), "replicas", key);
+        }
+    }
+
+    /// Who may ask for names here: pods, which come by the bridge, and this node's own processes.
+    fn resolver(&mut self) {
+        for name in [BRIDGE, "lo"] {
+            self.insert(TableFamily::Inet, "near", vec![device(name)]);
+        }
+        for address in &self.input.resolver {
+            self.insert_of(Family::of(*address), "resolver", vec![value(*address)]);
         }
     }
 

@@ -5,11 +5,11 @@
 
 use weft_model::{
     Overlay,
-    ownership::{CT_MARK, CT_MARK_SOURCE, MARK_CHECKED, MARK_ROUTABLE},
+    ownership::{CT_MARK, CT_MARK_SOURCE, DNS_PORT, MARK_CHECKED, MARK_ROUTABLE},
 };
 use weft_nft::{
-    ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Rule, Set, Statement, Table,
-    TableFamily, Value, Verdict,
+    ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Reject, Rule, Set, Statement,
+    Table, TableFamily, Value, Verdict,
 };
 
 use crate::limits::{DEVICES, RANGES};
@@ -19,6 +19,9 @@ use super::rule::{
     of_our_connection, rule, table_ref, to_bridge,
 };
 
+/// Numbers of ICMP and ICMPv6.
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
 /// Most nodes.
 const PEERS: u32 = 32_768;
 /// Most replicas of the control plane.
@@ -28,6 +31,11 @@ const METADATA: u32 = 64;
 /// Most blocks and mesh addresses of other nodes in mode `routed`.
 const OWNERS: u32 = 65_536;
 
+/// Most addresses of the resolver.
+const RESOLVER: u32 = 64;
+
+/// `NF_IP_PRI_RAW`: before connection tracking.
+const BEFORE_TRACKING: i32 = -300;
 /// `NF_IP_PRI_MANGLE`: after connection tracking, before translation.
 const MANGLE: i32 = -150;
 /// Just after `NF_IP_PRI_NAT_DST`: addresses are the translated ones.
@@ -47,6 +55,7 @@ struct Side {
     owners: &'static str,
     replicas: &'static str,
     metadata: &'static str,
+    resolver: &'static str,
 }
 
 const SIDES: [Side; 2] = [
@@ -60,6 +69,7 @@ const SIDES: [Side; 2] = [
         owners: "owners4",
         replicas: "replicas4",
         metadata: "metadata4",
+        resolver: "resolver4",
     },
     Side {
         source: Field::Ip6Source,
@@ -71,12 +81,15 @@ const SIDES: [Side; 2] = [
         owners: "owners6",
         replicas: "replicas6",
         metadata: "metadata6",
+        resolver: "resolver6",
     },
 ];
 
 /// The table of a mode, without elements.
 pub(super) fn table(overlay: Overlay) -> Table {
     let mut chains = vec![
+        base("names_arriving", ChainKind::Filter, Hook::Prerouting, BEFORE_TRACKING, untracked()),
+        base("names_sent", ChainKind::Filter, Hook::Output, BEFORE_TRACKING, untracked()),
         base("marks", ChainKind::Filter, Hook::Prerouting, MANGLE, marks(overlay)),
         base("replies", ChainKind::Filter, Hook::Prerouting, AFTER_TRANSLATION, replies()),
         base("mss", ChainKind::Filter, Hook::Forward, MANGLE, mss()),
@@ -86,6 +99,7 @@ pub(super) fn table(overlay: Overlay) -> Table {
         base("sources", ChainKind::Nat, Hook::Postrouting, SOURCE_TRANSLATION, sources()),
         chain("from_pods", from_pods()),
         chain("to_metadata", to_metadata()),
+        chain("to_resolver", to_resolver()),
     ];
     if overlay == Overlay::Wireguard {
         chains.push(base("translated", ChainKind::Filter, Hook::Postrouting, FILTER, translated()));
@@ -98,7 +112,8 @@ pub(super) fn table(overlay: Overlay) -> Table {
 }
 
 fn sets(overlay: Overlay) -> Vec<Set> {
-    let mut sets = vec![Set::exact("inner", &[DataType::Ifname], DEVICES)];
+    let devices = |name| Set::exact(name, &[DataType::Ifname], DEVICES);
+    let mut sets = vec![devices("inner"), devices("near")];
     sets.push(match overlay {
         Overlay::Wireguard => Set::exact("mesh", &[DataType::Ifname], DEVICES),
         Overlay::Routed => Set::exact("uplinks", &[DataType::Ifname], DEVICES),
@@ -109,6 +124,7 @@ fn sets(overlay: Overlay) -> Vec<Set> {
         sets.push(Set::ranges(side.direct, &[address], RANGES));
         sets.push(Set::exact(side.replicas, &[address, DataType::InetService], REPLICAS));
         sets.push(Set::ranges(side.metadata, &[address], METADATA));
+        sets.push(Set::exact(side.resolver, &[address], RESOLVER));
         sets.push(match overlay {
             Overlay::Wireguard => Set::exact(side.peers, &[address], PEERS),
             Overlay::Routed => Set::ranges(side.owners, &[address, DataType::EtherAddr], OWNERS),
@@ -220,6 +236,31 @@ fn to_metadata() -> Vec<Rule> {
     ]
 }
 
+/// Questions about names and their answers never meet connection tracking: it would cost as much as the answer, its table is
+/// bounded, and two questions from one socket race in it.
+fn untracked() -> Vec<Rule> {
+    let questions = |side: &Side| vec![Statement::within(&[side.destination], side.resolver)];
+    let answers = |side: &Side| vec![Statement::within(&[side.source], side.resolver)];
+    let rules = each(|side| rule("", [questions(side), vec![Statement::NoTrack]].concat()));
+    rules.chain(each(|side| rule("", [answers(side), vec![Statement::NoTrack]].concat()))).collect()
+}
+
+/// What came for the resolver. It hears pods of this node and the node itself, and only about names.
+fn to_resolver() -> Vec<Rule> {
+    const DNS: Value = Value::U16(DNS_PORT);
+    let stranger = Statement::outside(&[Field::InName], "near");
+    let protocol = |number| Statement::is(Field::L4Proto, Value::U8(number));
+    vec![
+        closed("each node answers its own pods alone", vec![stranger]),
+        closed("not checked by port security", vec![from_bridge(), lacks(MARK_ROUTABLE)]),
+        rule("", vec![Statement::is(Field::UdpDestination, DNS), accept()]),
+        rule("", vec![Statement::is(Field::TcpDestination, DNS), accept()]),
+        rule("", vec![protocol(ICMP), accept()]),
+        rule("", vec![protocol(ICMP6), accept()]),
+        rule("names and nothing else", vec![Statement::Counter, Statement::Reject(Reject::PortUnreachable)]),
+    ]
+}
+
 fn forward(overlay: Overlay) -> Vec<Rule> {
     let unmarked = |by| {
         let device = Statement::within(&[by], "inner");
@@ -255,6 +296,9 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
 fn input() -> Vec<Rule> {
     let discovery = |kind| rule("", vec![from_bridge(), icmp6(kind), accept()]);
     let mut rules: Vec<Rule> = each(to_replica).collect();
+    rules.extend(each(|side| {
+        rule("", vec![Statement::within(&[side.destination], side.resolver), Statement::goto("to_resolver")])
+    }));
     rules.extend([
         rule("", vec![from_bridge(), has(MARK_ROUTABLE), accept()]),
         discovery(icmp6_type::NEIGHBOUR_SOLICITATION),
@@ -273,6 +317,10 @@ fn input() -> Vec<Rule> {
 fn output(overlay: Overlay) -> Vec<Rule> {
     let redirect = vec![to_bridge(), icmp6(icmp6_type::REDIRECT)];
     let mut rules = vec![closed("a pod's way is always the gateway", redirect)];
+    rules.extend(each(|side| {
+        let answer = Statement::within(&[side.source], side.resolver);
+        closed("answers stay on the node", vec![answer, Statement::outside(&[Field::OutName], "near")])
+    }));
     if overlay == Overlay::Wireguard {
         rules.extend(each(|side| {
             let to_fabric = Statement::within(&[side.destination], side.sources);
