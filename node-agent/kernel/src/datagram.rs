@@ -187,7 +187,7 @@ impl Datagrams {
     }
 }
 
-const NAME: libc::socklen_t = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+const NAME: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 fn raw(socket: BorrowedFd<'_>) -> i32 {
     socket.as_raw_fd()
@@ -209,7 +209,7 @@ fn retried(mut call: impl FnMut() -> i32) -> io::Result<usize> {
 fn address(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<SocketAddr> {
     let length = usize::try_from(length).ok()?;
     match i32::from(name.ss_family) {
-        libc::AF_INET if length >= mem::size_of::<libc::sockaddr_in>() => {
+        libc::AF_INET if length >= size_of::<libc::sockaddr_in>() => {
             // SAFETY: the family says that the storage, which is large and aligned enough for any, holds an IPv4 name,
             // and the kernel wrote that many bytes.
             // WHY: libc has no safe way from the storage to a name.
@@ -217,7 +217,7 @@ fn address(name: &libc::sockaddr_storage, length: libc::socklen_t) -> Option<Soc
             let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
             Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
         }
-        libc::AF_INET6 if length >= mem::size_of::<libc::sockaddr_in6>() => {
+        libc::AF_INET6 if length >= size_of::<libc::sockaddr_in6>() => {
             // SAFETY: as above, for IPv6.
             // WHY: as above.
             let v6 = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
@@ -290,8 +290,11 @@ mod tests {
         client.send(&[1; 17]).unwrap();
         client.send(&[2; 16]).unwrap();
         assert_eq!(batch.receive(&server).unwrap(), 2);
-        let cut: Vec<_> =
-            (0..2).map(|place| batch.get(place).unwrap()).map(|d| (d.bytes.len(), d.cut)).collect();
+        let mut cut = Vec::new();
+        for place in 0..2 {
+            let datagram = batch.get(place).unwrap();
+            cut.push((datagram.bytes.len(), datagram.cut));
+        }
         assert_eq!(cut, [(16, true), (16, false)]);
         assert!(batch.get(2).is_none());
     }
