@@ -1,8 +1,8 @@
 //! A small table for the tests of this crate.
 
 use crate::{
-    Base, Batch, Chain, ChainKind, DataType, Element, Field, Hook, Mark, Observed, Policy, Rule, Set, Statement,
-    Table, TableFamily, TableRef, Value, Verdict, messages, wire::MESSAGE_HEADER,
+    Base, Batch, Chain, ChainKind, DataType, Element, Field, Hook, Mark, Observed, Policy, Rule, Set,
+    Statement, Table, TableFamily, TableRef, Value, Verdict, messages, wire::MESSAGE_HEADER,
 };
 
 /// Port security in miniature.

@@ -33,7 +33,7 @@ impl Mend {
         for there in observed.sets_of(&table.id) {
             let name = there.id.name.clone();
             match table.set(&name) {
-                Some(set) if observed::same_set(set, there) => drop(sets.insert(name)),
+                Some(set) if observed.stands(set, there) => drop(sets.insert(name)),
                 Some(_) => {
                     replaced.insert(name.clone());
                     gone_sets.push(name);
@@ -62,6 +62,11 @@ impl Mend {
     /// Whether sets that rules use lose their elements: they come back empty.
     pub fn replaces_sets(&self) -> bool {
         !self.replaced.is_empty()
+    }
+
+    /// Whether this is about a table.
+    pub fn is_of(&self, table: &TableRef) -> bool {
+        self.table == *table
     }
 
     /// Whether a set is there with what it has, or was made since.

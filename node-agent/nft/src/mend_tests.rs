@@ -62,7 +62,11 @@ fn check(change: impl FnOnce(&mut Table, &mut Elements), stays: [usize; 2], expe
 fn what_is_right_stays_and_only_the_rest_is_made() {
     check(|_, _| {}, [2, 0], &[]);
     check(|t, _| drop(t.chains[1].rules.pop()), [2, 0], &[]);
-    check(|t, _| drop(t.chains.pop().map(|_| t.chains[0].rules.clear())), [2, 0], &["add chain bridge weft ports"]);
+    check(
+        |t, _| drop(t.chains.pop().map(|_| t.chains[0].rules.clear())),
+        [2, 0],
+        &["add chain bridge weft ports"],
+    );
     check(|t, _| t.chains.push(strange("odd")), [2, 0], &["delete chain bridge weft odd"]);
     check(
         |t, _| t.chains[0].base.as_mut().unwrap().hook = Hook::Forward,

@@ -181,7 +181,7 @@ impl Observed {
         }
         for set in &table.sets {
             let id = SetRef { table: table.id.clone(), name: set.name.clone() };
-            if !self.sets.get(&id).is_some_and(|there| same_set(set, there)) {
+            if !self.sets.get(&id).is_some_and(|there| self.stands(set, there)) {
                 found.push(Difference::Set(id));
             }
         }
@@ -191,6 +191,13 @@ impl Observed {
         found.extend(foreign.map(|(t, name)| Difference::ForeignChain(t.clone(), name.clone())));
         let foreign = self.sets.keys().filter(|s| s.table == table.id && table.set(&s.name).is_none());
         found.extend(foreign.map(|s| Difference::ForeignSet(s.clone())));
+    }
+
+    /// Whether a set is declared as wanted, and has no element for all keys that have none: ours never have, and it can't be read as one.
+    pub(crate) fn stands(&self, wanted: &Set, there: &ObservedSet) -> bool {
+        let for_all = |element: &ObservedElement| element.key.is_empty();
+        let elements = self.elements.get(&there.id).map_or(&[][..], Vec::as_slice);
+        same_set(wanted, there) && !elements.iter().any(for_all)
     }
 
     /// Position from 1 of the first rule that isn't the wanted one.
@@ -217,7 +224,7 @@ pub(crate) fn same_chain(table: &Table, wanted: &Chain, there: &ObservedChain) -
     }
 }
 
-pub(crate) fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
+fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
     let data_type = wanted.data.map(|data| match data {
         MapData::Verdict => crate::wire::set::DATA_VERDICT,
         MapData::Value(of) => of.number(),

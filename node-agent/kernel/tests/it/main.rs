@@ -19,6 +19,8 @@ mod namespaces;
 mod nft;
 #[path = "service.rs"]
 mod service;
+#[path = "service_mend.rs"]
+mod service_mend;
 #[path = "service_paths.rs"]
 mod service_paths;
 #[path = "world.rs"]

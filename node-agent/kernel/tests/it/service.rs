@@ -218,7 +218,7 @@ fn the_nft_program_lists_service_tables_as_our_text_says() {
 }
 
 /// So many services of two ports with three backends each.
-fn many(count: u32) -> Vec<ServiceItem> {
+pub(crate) fn many(count: u32) -> Vec<ServiceItem> {
     let one = |n: u32| {
         let address = |high: u32| IpAddr::V4((high + n).into());
         let backends: Vec<String> =

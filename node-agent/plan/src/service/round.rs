@@ -3,6 +3,10 @@
 //! Order: tables where there are none; chains that will be led to; what doesn't grow with services; backends; fronts; backends that
 //! nothing leads to any more; last the ranges in which the unknown is refused, so that a whole load never refuses what is still to
 //! come: a sender tries again, and finds it.
+//!
+//! A table whose rules aren't as wanted is mended where it stands. Mostly that comes first. Where the new rules ask sets that aren't
+//! there yet (a version that brings some), these are made and filled before, and the rules then change at once; so whoever changes what
+//! the elements of a set mean gives it another name, and nobody meets the change.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -10,7 +14,7 @@ use std::{
 };
 
 use weft_model::Family;
-use weft_nft::{Batch, Chain, Element, SetChange, SetRef, Table, limits};
+use weft_nft::{Batch, Chain, Element, Mend, SetChange, SetRef, Table, limits};
 
 use super::{
     compile::{Key, Value},
@@ -22,7 +26,7 @@ use super::{
 /// Units taken at a time.
 const CHUNK: usize = 256;
 /// The set that comes last.
-const LAST: &str = "ranges";
+pub(super) const LAST: &str = "ranges";
 
 /// An entry that changes: key, what it was, what it will be.
 pub(super) type Change = (Key, Option<Value>, Option<Value>);
@@ -44,6 +48,8 @@ pub struct Transaction {
 enum Step {
     /// Make the table anew, empty; remove it if the fabric lacks the family.
     Table(Family, bool),
+    /// Part of a mending.
+    Mend(Batch),
     /// A chain that isn't there yet.
     Chain(Family, Chain),
     /// Chains that nothing leads to.
@@ -58,6 +64,7 @@ enum Step {
 enum Phase {
     Backends,
     Fronts,
+    Rules,
     Leftovers,
     Last,
     Done,
@@ -69,7 +76,11 @@ pub(super) struct Round {
     target: Actual,
     tables: Vec<Table>,
     changes: Vec<Change>,
+    /// What went with the table of a family that the fabric lacks.
+    gone: Vec<Key>,
     steps: VecDeque<Step>,
+    /// Rules that change when what they ask is filled.
+    rules: Vec<Step>,
     last: Vec<SetChange>,
     phase: Phase,
     at: usize,
@@ -78,52 +89,64 @@ pub(super) struct Round {
 impl Round {
     /// The way from `actual` to `target`; `None` when there is nothing to do.
     ///
-    /// `led_to`: those of the kernel's chains that its elements lead to.
+    /// `mends`: tables whose rules aren't as wanted. `led_to`: those of the kernel's chains that its elements lead to.
     pub(super) fn new(
         actual: Option<&Actual>,
         target: Actual,
-        mut changes: Vec<Change>,
+        mends: Vec<(Family, Mend)>,
+        changes: Vec<Change>,
         led_to: &BTreeSet<Stick>,
     ) -> Option<Self> {
-        let mut steps = VecDeque::new();
         let nothing = Actual::default();
-        let is_whole = actual.is_none_or(|actual| actual.families != target.families);
-        let from = if is_whole { &nothing } else { actual.unwrap_or(&nothing) };
-        if is_whole {
-            let families = [Family::V4, Family::V6].into_iter();
-            steps.extend(families.map(|family| Step::Table(family, target.families.contains(&family))));
-            // What was there is gone with its table.
-            changes.iter_mut().for_each(|(_, old, _)| *old = None);
-        }
+        let from = actual.unwrap_or(&nothing);
+        let (mut changes, gone): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|(key, ..)| target.families.contains(&key.family()));
+        let mut steps = tables_first(actual, &target);
         // A chain goes in the round after the one that took the last way to it.
-        let unused: BTreeSet<Stick> = from
-            .sticks
-            .iter()
-            .filter(|stick| !target.sticks.contains(stick) && !led_to.contains(stick))
-            .copied()
-            .collect();
+        let is_idle = |stick: &&Stick| !target.sticks.contains(stick) && !led_to.contains(stick);
+        let idle = || from.sticks.iter().filter(is_idle).copied().collect();
+        let unused: BTreeSet<Stick> = if mends.is_empty() { idle() } else { BTreeSet::new() };
+        let sticks: BTreeSet<Stick> =
+            from.sticks.difference(&unused).chain(&target.sticks).copied().collect();
+        let mut rules = Vec::new();
+        let mut filled = Vec::new();
         for family in &target.families {
-            if !unused.is_empty() {
+            let is_there = from.families.contains(family);
+            let mend = mends.iter().find(|(of, _)| of == family).map(|(_, mend)| mend);
+            if is_there && !unused.is_empty() {
                 let names = unused.iter().map(|stick| stick.chain()).collect();
                 steps.push_back(Step::Unused(*family, names));
             }
-            let new = target.sticks.difference(&from.sticks);
-            steps.extend(new.map(|stick| Step::Chain(*family, rules::stick_chain(*family, *stick))));
+            let there = if is_there { &from.sticks } else { &nothing.sticks };
+            let new = sticks.difference(there).map(|stick| rules::stick_chain(*family, *stick));
+            match mend {
+                Some(mend) => {
+                    let table = rules::table(*family, &sticks);
+                    filled.extend(mending(&table, *family, mend, new, (&mut steps, &mut rules)));
+                }
+                None => steps.extend(new.map(|chain| Step::Chain(*family, chain))),
+            }
         }
-        let is_same = Arc::ptr_eq(&target.base, &from.base);
-        let base = if is_same { Vec::new() } else { target.base.changes_from(&from.base) };
-        let (last, base): (Vec<_>, Vec<_>) = base.into_iter().partition(|change| change.set.name == LAST);
-        steps.extend(base.into_iter().flat_map(split).map(Step::Base));
-        let sets: Vec<Table> =
+        let tables: Vec<Table> =
             target.families.iter().map(|family| rules::table(*family, &BTreeSet::new())).collect();
+        let is_same = Arc::ptr_eq(&target.base, &from.base);
+        let mut base = if is_same { Vec::new() } else { target.base.changes_from(&from.base) };
+        base.retain(|change| tables.iter().any(|table| table.id == change.set.table));
+        let (last, base): (Vec<_>, Vec<_>) = base.into_iter().partition(|change| change.set.name == LAST);
+        // Elements of a set that stays may lead to chains that come with the rules.
+        let waits =
+            |set: &SetRef| filled.iter().any(|mend: &Mend| mend.is_of(&set.table) && mend.has_set(&set.name));
+        let (after, before): (Vec<_>, Vec<_>) = base.into_iter().partition(|change| waits(&change.set));
+        steps.extend(before.into_iter().flat_map(split).map(Step::Base));
+        rules.extend(after.into_iter().flat_map(split).map(Step::Base));
         // Ranges that go make room for those that come.
         changes.sort_by_key(|(key, _, new)| (matches!(key, Key::Allowed(..)) && new.is_some(), key.clone()));
-        if steps.is_empty() && last.is_empty() && changes.is_empty() {
+        if [steps.len(), rules.len(), last.len(), changes.len(), gone.len()].iter().all(|count| *count == 0) {
             return None;
         }
-        let kept = from.sticks.difference(&unused).copied();
-        let target = Actual { sticks: kept.chain(target.sticks.iter().copied()).collect(), ..target };
-        Some(Self { target, tables: sets, changes, steps, last, phase: Phase::Backends, at: 0 })
+        let gone = gone.into_iter().map(|(key, ..)| key).collect();
+        let target = Actual { sticks, ..target };
+        Some(Self { target, tables, changes, gone, steps, rules, last, phase: Phase::Backends, at: 0 })
     }
 
     /// The next transaction; `None` after the last.
@@ -158,7 +181,8 @@ impl Round {
 
     /// What is true after the last transaction.
     pub(super) fn finish(self) -> (Actual, Vec<(Key, Option<Value>)>) {
-        (self.target, self.changes.into_iter().map(|(key, _, new)| (key, new)).collect())
+        let changed = self.changes.into_iter().map(|(key, _, new)| (key, new));
+        (self.target, changed.chain(self.gone.into_iter().map(|key| (key, None))).collect())
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -169,24 +193,34 @@ impl Round {
     /// Looks ahead until there is a step, or nothing more.
     fn fill(&mut self) {
         while self.steps.is_empty() && self.phase != Phase::Done {
-            let mut units = Vec::new();
-            while units.len() < CHUNK && self.at < self.changes.len() {
-                units.extend(units_of(&self.changes[self.at], self.phase));
-                self.at += 1;
+            match self.phase {
+                Phase::Backends | Phase::Fronts | Phase::Leftovers => {
+                    self.fill_units();
+                    if self.at < self.changes.len() {
+                        continue;
+                    }
+                }
+                Phase::Rules => self.steps.extend(std::mem::take(&mut self.rules)),
+                Phase::Last => {
+                    self.steps.extend(std::mem::take(&mut self.last).into_iter().map(Step::Base));
+                }
+                Phase::Done => {}
             }
-            let mut rest = units.as_slice();
-            while !rest.is_empty() {
-                let (chunk, behind) = rest.split_at(rest.len().min(CHUNK));
-                self.steps.push_back(Step::Units(chunk.to_vec()));
-                rest = behind;
-            }
-            if self.phase == Phase::Last {
-                self.steps.extend(std::mem::take(&mut self.last).into_iter().map(Step::Base));
-                self.phase = Phase::Done;
-            } else if self.at == self.changes.len() {
-                self.phase = self.phase.after();
-                self.at = if self.phase == Phase::Last { self.changes.len() } else { 0 };
-            }
+            (self.phase, self.at) = (self.phase.after(), 0);
+        }
+    }
+
+    fn fill_units(&mut self) {
+        let mut units = Vec::new();
+        while units.len() < CHUNK && self.at < self.changes.len() {
+            units.extend(units_of(&self.changes[self.at], self.phase));
+            self.at += 1;
+        }
+        let mut rest = units.as_slice();
+        while !rest.is_empty() {
+            let (chunk, behind) = rest.split_at(rest.len().min(CHUNK));
+            self.steps.push_back(Step::Units(chunk.to_vec()));
+            rest = behind;
         }
     }
 
@@ -194,6 +228,7 @@ impl Round {
         match step {
             Step::Table(family, true) => batch.replace_table(&rules::table(*family, &BTreeSet::new())),
             Step::Table(family, false) => batch.remove_table(&rules::table_ref(*family)),
+            Step::Mend(part) => batch.append(part.clone()),
             Step::Chain(family, chain) => batch.add_chains(&rules::table_ref(*family), [chain]),
             Step::Unused(family, names) => batch.remove_chains(&rules::table_ref(*family), names),
             Step::Base(change) => batch.change_elements(&self.tables, std::slice::from_ref(change)),
@@ -221,11 +256,49 @@ impl Phase {
     const fn after(self) -> Self {
         match self {
             Self::Backends => Self::Fronts,
-            Self::Fronts => Self::Leftovers,
+            Self::Fronts => Self::Rules,
+            Self::Rules => Self::Leftovers,
             Self::Leftovers => Self::Last,
             Self::Last | Self::Done => Self::Done,
         }
     }
+}
+
+/// Tables that aren't there are made, and those of families that the fabric lacks go; what isn't known counts as neither.
+fn tables_first(actual: Option<&Actual>, target: &Actual) -> VecDeque<Step> {
+    let step = |family: Family| {
+        let is_wanted = target.families.contains(&family);
+        let is_known = actual.is_some_and(|actual| actual.families.contains(&family) == is_wanted);
+        (!is_known).then_some(Step::Table(family, is_wanted))
+    };
+    [Family::V4, Family::V6].into_iter().filter_map(step).collect()
+}
+
+/// Steps of a mending: at once, or with sets that are filled before; then the mending is given back.
+fn mending(
+    table: &Table,
+    family: Family,
+    mend: &Mend,
+    new: impl Iterator<Item = Chain>,
+    (steps, rules): (&mut VecDeque<Step>, &mut Vec<Step>),
+) -> Option<Mend> {
+    let mut sets = Batch::new();
+    let mut after = mend.clone();
+    after.make_sets(table, &mut sets);
+    let mut batch = Batch::new();
+    if sets.is_empty() || mend.replaces_sets() {
+        batch.mend_table(table, mend);
+        steps.push_back(Step::Mend(batch));
+        return None;
+    }
+    steps.push_back(Step::Mend(sets));
+    for chain in new {
+        after.made_chain(&chain.name);
+        steps.push_back(Step::Chain(family, chain));
+    }
+    batch.mend_table(table, &after);
+    rules.push(Step::Mend(batch));
+    Some(mend.clone())
 }
 
 /// All units of a change.

@@ -4,6 +4,8 @@
 //! lead to them, old backends last; what refuses the unknown comes last of a whole load. Not here: sending (weft-kernel).
 //! Work is proportional to what was touched; only elements that differ are sent.
 
+mod look;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -11,7 +13,7 @@ use std::{
 };
 
 use weft_model::{Family, ItemKey, ServiceName};
-use weft_nft::{Data, Element, Elements, Observed, Set, SetRef, Table, Verdict, table_text};
+use weft_nft::{Data, Elements, Mend, SetRef, Verdict, table_text};
 use weft_view::View;
 
 use super::{
@@ -22,7 +24,6 @@ use super::{
     element,
     ids::{Ids, PortName},
     problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem},
-    reading::Reading,
     round::{self, Round, Transaction},
     rules::{self, Stick},
 };
@@ -58,15 +59,22 @@ pub struct Services {
     sticks: BTreeMap<ServiceName, BTreeSet<Stick>>,
     base: Arc<Elements>,
     node_addresses: BTreeSet<IpAddr>,
-    /// What the kernel has beside the entries; `None`: nothing that can be built upon.
+    /// What the kernel has beside the entries; `None`: it wasn't looked at.
     actual: Option<Actual>,
+    /// Tables whose rules aren't as wanted, and how many faults they have.
+    mends: Vec<(Family, Mend)>,
+    faults: usize,
+    /// The round mends something; the kernel refused the last that did.
+    mending: bool,
+    unmendable: bool,
     round: Option<Round>,
 }
 
 /// The kernel's side of what isn't an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Actual {
-    pub(super) families: Vec<Family>,
+    /// Those whose tables are there.
+    pub(super) families: BTreeSet<Family>,
     pub(super) base: Arc<Elements>,
     pub(super) sticks: BTreeSet<Stick>,
 }
@@ -116,48 +124,6 @@ impl Services {
         }
     }
 
-    /// The tables whose dump [`Services::observed`] takes.
-    pub fn tables(&self) -> Vec<Table> {
-        let sticks = self.actual.as_ref().map(|actual| actual.sticks.clone()).unwrap_or_default();
-        self.around.families.iter().map(|family| rules::table(*family, &sticks)).collect()
-    }
-
-    /// Takes what the kernel has; whatever differs from what is wanted is pending from now on.
-    pub fn observed(&mut self, observed: &Observed) {
-        self.round = None;
-        let families = self.around.families.clone();
-        let ids: Vec<_> = families.iter().map(|family| rules::table_ref(*family)).collect();
-        let names = ids.iter().flat_map(|id| observed.chains_of(id));
-        let sticks: BTreeSet<Stick> = names.filter_map(Stick::from_chain).collect();
-        let tables: Vec<Table> = families.iter().map(|family| rules::table(*family, &sticks)).collect();
-        let has_other = |family: &Family| observed.has_table(&rules::table_ref(*family));
-        let others =
-            [Family::V4, Family::V6].iter().any(|family| !families.contains(family) && has_other(family));
-        if others || !observed.rule_differences(&tables).is_empty() {
-            self.actual = None;
-            self.tracker.observed([]);
-            return;
-        }
-        let (mut base, mut entries) = (Elements::default(), Reading::new(&self.tracker));
-        for (family, id, set) in sets(&tables) {
-            for element in observed.elements_of(&id, set) {
-                match element::read(family, &set.name, &element) {
-                    Some(seen) => entries.take(family, seen, &element),
-                    None => base.insert(id.clone(), element),
-                }
-            }
-        }
-        let again = |wanted: &mut dyn FnMut(Family, &str, Element)| {
-            for (family, id, set) in sets(&tables) {
-                observed.elements_of(&id, set).for_each(|element| wanted(family, &set.name, element));
-            }
-        };
-        let entries = entries.finish(again);
-        self.tracker.observed(entries);
-        let base = if base == *self.base { Arc::clone(&self.base) } else { Arc::new(base) };
-        self.actual = Some(Actual { families, base, sticks });
-    }
-
     /// The next transaction; `None`: the kernel is as wanted, as far as `sweep` allows.
     ///
     /// Give it back with [`Services::committed`] when the kernel took it; otherwise call [`Services::observed`] before the next.
@@ -165,18 +131,15 @@ impl Services {
         if self.around.families.is_empty() {
             return None;
         }
-        if self.actual.as_ref().is_some_and(|actual| actual.families != self.around.families) {
-            self.actual = None;
-            self.tracker.observed([]);
-            self.round = None;
-        }
         if self.round.is_none() {
             let changes = self.tracker.pending();
             let changes = changes.into_iter().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
             let changes = changes.map(|p| (p.key.clone(), p.actual.cloned(), p.desired.cloned())).collect();
-            let families = self.around.families.clone();
+            let families = self.families();
             let target = Actual { families, base: self.base_for(sweep), sticks: self.wanted_sticks() };
-            self.round = Round::new(self.actual.as_ref(), target, changes, &self.led_to());
+            let mends = std::mem::take(&mut self.mends);
+            self.mending = !mends.is_empty();
+            self.round = Round::new(self.actual.as_ref(), target, mends, changes, &self.led_to());
         }
         let transaction = self.round.as_mut()?.next();
         if transaction.is_none() {
@@ -199,6 +162,13 @@ impl Services {
         }
     }
 
+    /// The kernel refused the last transaction: whether another way is left, after [`Services::observed`]. A table that can't be
+    /// mended is made anew.
+    pub fn refused(&mut self) -> bool {
+        self.unmendable |= self.mending;
+        std::mem::take(&mut self.mending)
+    }
+
     /// The kernel took the transaction.
     pub fn committed(&mut self, transaction: Transaction) {
         if transaction.is_last {
@@ -210,21 +180,23 @@ impl Services {
         let Some(round) = self.round.take() else { return };
         let (actual, entries) = round.finish();
         self.actual = Some(actual);
+        (self.faults, self.mending, self.unmendable) = (0, false, false);
         entries.into_iter().for_each(|(key, value)| self.tracker.noticed(key, value));
     }
 
-    /// Entries that the kernel is known to have otherwise than wanted, as far as they have been looked at; a table that can't be built
-    /// upon counts as all of its entries.
+    /// Entries that the kernel is known to have otherwise than wanted, and faults of its rules, as far as they have been looked at.
     pub fn differences(&self) -> usize {
         let base = self.actual.as_ref().is_some_and(|actual| actual.base != self.base);
-        self.tracker.pending().len() + usize::from(base)
+        self.tracker.pending().len() + usize::from(base) + self.faults
     }
 
     /// Whether nothing is left to do.
     pub fn is_settled(&self) -> bool {
+        let is_same = |actual: &Actual| actual.base == self.base && actual.families == self.families();
         self.round.is_none()
+            && self.mends.is_empty()
             && self.tracker.pending().is_empty()
-            && self.actual.as_ref().is_some_and(|actual| actual.base == self.base)
+            && self.actual.as_ref().is_some_and(is_same)
     }
 
     /// Flows that the changes since last asked left without an endpoint: to be asked for when `next` has nothing more.
@@ -442,6 +414,10 @@ impl Services {
         self.tracker.actual().values().filter_map(of).collect()
     }
 
+    fn families(&self) -> BTreeSet<Family> {
+        self.around.families.iter().copied().collect()
+    }
+
     fn wanted_sticks(&self) -> BTreeSet<Stick> {
         self.sticks.values().flatten().copied().collect()
     }
@@ -467,15 +443,6 @@ impl Services {
             self.compile(view, facts, changed, false);
         }
     }
-}
-
-/// The sets that only we change.
-fn sets(tables: &[Table]) -> impl Iterator<Item = (Family, SetRef, &Set)> {
-    tables.iter().flat_map(|table| {
-        let family = if table.id == rules::table_ref(Family::V4) { Family::V4 } else { Family::V6 };
-        let sets = table.sets.iter().filter(|set| !set.dynamic);
-        sets.map(move |set| (family, SetRef { table: table.id.clone(), name: set.name.clone() }, set))
-    })
 }
 
 fn service_of(key: &ItemKey) -> Option<ServiceName> {
