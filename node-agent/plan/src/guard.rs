@@ -14,7 +14,7 @@ mod rule;
 use std::net::{IpAddr, SocketAddr};
 
 use weft_model::{AddressRange, FabricRanges, Families, Overlay};
-use weft_nft::{Batch, Difference, Elements, Observed, SetChange, Table, limits, table_text};
+use weft_nft::{Batch, Difference, Elements, Mend, Observed, SetChange, SetRef, Table, limits, table_text};
 
 use crate::LocalPod;
 
@@ -94,6 +94,25 @@ impl Ruleset {
         self.split(batch, wanted.changes_from(&Elements::default()))
     }
 
+    /// Puts the rules in place anew, and mends the elements: sets that are declared as wanted keep what they hold, so no packet of a pod
+    /// is refused meanwhile. A table that isn't there is made. What the kernel refuses, `full` mends.
+    pub fn mend(&self, wanted: &Elements, observed: &Observed) -> Vec<Batch> {
+        let (mut batch, mut left) = (Batch::new(), Elements::default());
+        for table in &self.tables {
+            if !observed.has_table(&table.id) {
+                batch.replace_table(table);
+                continue;
+            }
+            let mend = Mend::new(table, observed);
+            batch.mend_table(table, &mend);
+            for set in table.sets.iter().filter(|set| !set.dynamic) {
+                let id = SetRef { table: table.id.clone(), name: set.name.clone() };
+                mend.elements(observed, &id, set).for_each(|element| left.insert(id.clone(), element));
+            }
+        }
+        self.split(batch, wanted.changes_from(&left))
+    }
+
     /// Changes only the elements that differ; nothing for no difference. Mostly one transaction.
     pub fn update(&self, wanted: &Elements, actual: &Elements) -> Vec<Batch> {
         self.split(Batch::new(), wanted.changes_from(actual))
@@ -106,7 +125,7 @@ impl Ruleset {
         batch
     }
 
-    /// Where the kernel differs. Only elements differ: `update` from `observed.elements` mends it; anything else: `full`.
+    /// Where the kernel differs. Only elements differ: `update` from `observed.elements` mends it; anything else: `mend`.
     pub fn verify(&self, wanted: &Elements, observed: &Observed) -> Vec<Difference> {
         observed.differences(&self.tables, wanted)
     }
@@ -116,7 +135,7 @@ impl Ruleset {
         let of = |t: &Table| {
             let id = t.id.clone();
             table_text(t, |set| {
-                wanted.of(&weft_nft::SetRef { table: id.clone(), name: set.to_owned() }).collect::<Vec<_>>()
+                wanted.of(&SetRef { table: id.clone(), name: set.to_owned() }).collect::<Vec<_>>()
             })
         };
         self.tables.iter().map(of).collect()

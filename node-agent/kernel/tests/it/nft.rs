@@ -146,6 +146,45 @@ fn what_is_taken_away_is_noticed_and_put_back() {
 }
 
 #[test]
+fn changed_rules_are_mended_in_place_and_sets_keep_what_they_hold() {
+    in_namespace(|| {
+        let mut socket = NftSocket::open().unwrap();
+        let ruleset = Ruleset::new(Overlay::Wireguard);
+        let wanted = ruleset.elements(&input(Families::Dual));
+        // Also from the rules of the other mode, which has other sets.
+        let other = Ruleset::new(Overlay::Routed);
+        commit_all(&mut socket, &other.full(&other.elements(&input(Families::Dual))));
+        for script in [
+            "flush chain inet weft forward",
+            "add chain bridge weft stranger { type filter hook prerouting priority -500; policy drop; }",
+            "insert rule inet weft forward ip saddr { 10.9.9.8, 10.9.9.7 } jump { drop; }",
+            "add set inet weft odd { type ipv4_addr; elements = { 10.9.9.9 }; }",
+            "add table inet weft { flags dormant; }",
+        ] {
+            let output = Command::new("nft").arg(script).output().unwrap();
+            assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+            let observed = socket.observe(ruleset.tables()).unwrap();
+            assert!(!ruleset.verify(&wanted, &observed).is_empty(), "{script} is seen");
+            let batches = ruleset.mend(&wanted, &observed);
+            commit_all(&mut socket, &batches);
+            assert_eq!(differences(&mut socket, &ruleset, &wanted), [""; 0], "{script}");
+        }
+        Command::new("nft").arg("flush chain inet weft forward").status().unwrap();
+        let observed = socket.observe(ruleset.tables()).unwrap();
+        let text = ruleset.mend(&wanted, &observed).iter().map(ToString::to_string).collect::<String>();
+        assert!(text.contains("flush table inet weft"), "{text}");
+        assert!(
+            !text.contains("element") && !text.contains("delete"),
+            "sets and their elements stay: {text}"
+        );
+        Command::new("nft").arg("delete table bridge weft").status().unwrap();
+        let observed = socket.observe(ruleset.tables()).unwrap();
+        commit_all(&mut socket, &ruleset.mend(&wanted, &observed));
+        assert_eq!(differences(&mut socket, &ruleset, &wanted), [""; 0], "a table that went");
+    });
+}
+
+#[test]
 fn a_refusal_names_the_object_and_changes_nothing() {
     in_namespace(|| {
         let mut socket = NftSocket::open().unwrap();
