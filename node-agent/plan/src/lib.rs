@@ -18,6 +18,7 @@ mod readiness;
 mod rhythm;
 mod route;
 mod service;
+mod setup;
 mod subject;
 mod sysctl;
 mod tracker;
@@ -53,6 +54,7 @@ pub use service::{
     MOST_TIMEOUTS, Met, Packet, ServiceProblem, Services, Transaction, choose, forecast, health_ports,
     node_port_addresses, owned_addresses, remove_service_tables,
 };
+pub use setup::{ResolvConf, Variable, environment, resolv_conf};
 pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;
