@@ -108,7 +108,6 @@ feed_names! { NodeName ReplicaName NamespaceName Name }
 feed_fields! {
     Meta { cluster applied term revision next_replica last_epoch hash }
     FabricRanges { pods services nodes load_balancers }
-    Node { name uid state labels mesh wireguard_key endpoint underlay uplink_mac host_routes joined revision }
     NamedPort { name protocol port }
     AttachmentId { container interface }
     BlockLease { block node epoch granted revision }
@@ -123,7 +122,14 @@ impl Feed for Fabric {
     fn feed(&self, hasher: &mut Hasher) {
         let Self { families, ranges, block_prefix_v4, overlay, domain, masquerade_exceptions, .. } = self;
         let Self {
-            node_port_addresses, node_port_range, external_ip_ranges, dns, generation, revision, ..
+            node_port_addresses,
+            node_port_range,
+            external_ip_ranges,
+            dns,
+            node_grace,
+            generation,
+            revision,
+            ..
         } = self;
         families.feed(hasher);
         ranges.feed(hasher);
@@ -137,6 +143,28 @@ impl Feed for Fabric {
         extra(hasher, 2, node_port_range, *node_port_range == weft_model::DEFAULT_NODE_PORT_RANGE);
         extra(hasher, 3, external_ip_ranges, external_ip_ranges.is_empty());
         extra(hasher, 4, dns, *dns == weft_model::DnsSettings::default());
+        extra(hasher, 5, node_grace, *node_grace == weft_model::DEFAULT_NODE_GRACE);
+    }
+}
+
+impl Feed for Node {
+    /// As for [`Fabric`].
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { name, uid, state, labels, mesh, wireguard_key, endpoint, underlay, .. } = self;
+        let Self { uplink_mac, host_routes, joined, silent, revision, .. } = self;
+        name.feed(hasher);
+        uid.feed(hasher);
+        state.feed(hasher);
+        labels.feed(hasher);
+        mesh.feed(hasher);
+        wireguard_key.feed(hasher);
+        endpoint.feed(hasher);
+        underlay.feed(hasher);
+        uplink_mac.feed(hasher);
+        host_routes.feed(hasher);
+        joined.feed(hasher);
+        revision.feed(hasher);
+        extra(hasher, 1, silent, silent.is_none());
     }
 }
 

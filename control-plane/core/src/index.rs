@@ -40,6 +40,8 @@ pub(crate) struct Index {
     pub(crate) token_hashes: BTreeMap<[u8; 32], String>,
     /// Tokens in order of their expiry.
     pub(crate) token_expiry: BTreeSet<(WallTime, String)>,
+    /// Active nodes that are silent.
+    pub(crate) silent: BTreeSet<NodeName>,
     /// Clients in order of their last command.
     pub(crate) client_order: BTreeSet<(LogIndex, ClientId)>,
     /// Freed blocks of a family, the longest free first.
@@ -101,6 +103,9 @@ impl Index {
         if node.state == NodeState::Removed {
             return;
         }
+        if node.silent.is_some() {
+            self.silent.insert(node.name.clone());
+        }
         for (_, address) in node.mesh.iter() {
             self.mesh.insert(*address, node.name.clone());
         }
@@ -118,6 +123,7 @@ impl Index {
         if node.state == NodeState::Removed {
             return;
         }
+        self.silent.remove(&node.name);
         for (_, address) in node.mesh.iter() {
             release(&mut self.mesh, address, &node.name);
         }

@@ -21,6 +21,7 @@ pub mod owners;
 mod pool;
 pub mod pulse;
 mod runs;
+pub mod silence;
 mod state;
 mod terms;
 mod verify;

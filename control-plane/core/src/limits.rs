@@ -74,3 +74,7 @@ pub const MAX_POD_OPTIONS: usize = 32;
 pub const MAX_POD_OPTION_CHARACTERS: usize = 253;
 /// Owners that the leader changes by one command; the others follow with the next.
 pub const MAX_OWNERS_PER_COMMAND: usize = 1_000;
+/// Nodes that the leader finds silent, or hears again, by one command; the others follow with the next.
+pub const MAX_SILENCES_PER_COMMAND: usize = 1_000;
+/// Seconds without a sign of life after which a node may count as silent, as a fabric may say.
+pub const NODE_GRACE: std::ops::RangeInclusive<u16> = 5..=600;

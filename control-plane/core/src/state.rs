@@ -6,7 +6,10 @@
 mod services;
 mod storage;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use weft_model::{
     AddressOwner, AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, EndpointSlice, Epoch,
@@ -100,6 +103,11 @@ impl State {
     /// Nodes by name, removed ones too.
     pub const fn nodes(&self) -> &BTreeMap<NodeName, Node> {
         &self.nodes
+    }
+
+    /// Names of the active nodes that are silent.
+    pub const fn silent_nodes(&self) -> &BTreeSet<NodeName> {
+        &self.index.silent
     }
 
     /// Pods by the identity of their life.

@@ -26,6 +26,7 @@ mod renewal;
 mod replica;
 mod room;
 mod serve;
+mod silence;
 mod snapshot;
 mod sync;
 mod wire;

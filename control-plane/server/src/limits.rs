@@ -100,6 +100,10 @@ pub(crate) const OWNER_REVISIONS: Duration = Duration::from_millis(100);
 pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(50);
 /// Longest time of that call.
 pub(crate) const PULSE_CALL: Duration = Duration::from_millis(500);
+/// How often a leader looks which nodes are silent, and how often it is told who isn't while nobody gives pulses.
+pub(crate) const SILENCE_LOOK: Duration = Duration::from_millis(250);
+/// A leader whose look comes so late stood still, and may have left much unread.
+pub(crate) const SILENCE_LATE: Duration = Duration::from_secs(1);
 /// Nodes in one such call; further ones follow with the next.
 pub(crate) const PULSE_NODES: usize = 10_000;
 /// Events that a replica remembers; beyond, the oldest go.

@@ -66,6 +66,7 @@ fn adds(action: &Action) -> bool {
         Action::Found { .. }
         | Action::Delete { .. }
         | Action::AssignOwners { .. }
+        | Action::NoteSilence { .. }
         | Action::RevokeToken { .. }
         | Action::JoinReplica { .. }
         | Action::JoinPerson { .. }

@@ -42,6 +42,7 @@ use crate::{
     renewal::{identity_files, keep_renewed, renew},
     replica::{self, Completions, Parts, Removed, view_of},
     room::{Room, keep_looking},
+    silence,
     sync::{Fanout, SyncService},
 };
 
@@ -143,6 +144,8 @@ pub async fn serve(options: ServerOptions, tasks: &Tasks) -> Result<Serving, Err
         weft_rpc::serve(listener, shared, services, limits, ended).await.map_err(|e| e.envelope())
     });
     tasks.spawn("owners", keep_assigned(Ours::new(Arc::clone(&context))?, tasks.token()));
+    let listening = silence::Ours::new(Arc::clone(&context))?;
+    tasks.spawn("silence", silence::keep_listening(listening, tasks.token()));
     tasks.spawn("pulses", pass_on(Arc::clone(&context), tasks.token()));
     tasks.spawn("renewal", keep_renewed(identity, authority, data_dir, tasks.token()));
     tracing::info!(replica = %who.name, id = who.id.0, listen = %who.listen, cluster = %who.cluster, "serving");

@@ -99,6 +99,17 @@ pub struct NodeFacts {
     pub host_routes: Vec<AddressRange>,
 }
 
+/// What the leader heard, or didn't hear, of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSilence {
+    /// The node.
+    pub node: NodeName,
+    /// Its membership.
+    pub uid: NodeUid,
+    /// Since when nothing was heard of it; `None`: it was heard again.
+    pub since: Option<WallTime>,
+}
+
 /// Pods of one node, as published by its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodReport {
@@ -140,6 +151,11 @@ pub enum Action {
     AssignOwners {
         /// The owners that changed; `epoch` and `revision` are made while applying.
         owners: Vec<crate::AddressOwner>,
+    },
+    /// The leader found nodes silent, or heard them again.
+    NoteSilence {
+        /// The nodes for which that changed.
+        nodes: Vec<NodeSilence>,
     },
     /// Stores a join token.
     CreateToken {

@@ -6,7 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use crate::{AddressRange, FabricRanges};
+use crate::{
+    AddressRange, FabricItem, FabricRanges, Family,
+    ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6},
+};
 
 /// Seconds for which an answer of the cluster's own zone counts, unless told otherwise: as CoreDNS.
 pub const DEFAULT_DNS_TTL: u32 = 5;
@@ -59,6 +62,14 @@ pub struct StubDomain {
 /// The addresses at which pods ask: the tenth of each service range.
 pub fn dns_addresses(ranges: &FabricRanges) -> impl Iterator<Item = IpAddr> {
     ranges.services.iter().filter_map(|range: &AddressRange| range.nth(DNS_POSITION))
+}
+
+/// Addresses at which every node answers its own pods' and processes' questions about names: the tenth of each service range
+/// first, then those that are the same in every fabric. Empty where the fabric has no DNS.
+pub fn resolver_addresses(fabric: &FabricItem) -> impl Iterator<Item = IpAddr> {
+    let local = [IpAddr::V4(DNS_LOCAL_V4), IpAddr::V6(DNS_LOCAL_V6)];
+    let addresses = dns_addresses(&fabric.ranges).chain(local);
+    addresses.filter(|address| fabric.dns.enabled && fabric.families.has(Family::of(*address)))
 }
 
 /// Whom a pod asks for names.

@@ -59,6 +59,8 @@ pub struct FabricDraft {
     pub node_port_range: Option<(u16, u16)>,
     /// `spec.externalIPRanges`.
     pub external_ip_ranges: Option<Vec<AddressRange>>,
+    /// `spec.nodeGraceSeconds`.
+    pub node_grace: Option<u16>,
 }
 
 impl FabricDraft {
@@ -81,6 +83,7 @@ impl FabricDraft {
             node_port_addresses: self.node_port_addresses.unwrap_or(fabric.node_port_addresses),
             node_port_range: self.node_port_range.unwrap_or(fabric.node_port_range),
             external_ip_ranges: self.external_ip_ranges.unwrap_or(fabric.external_ip_ranges),
+            node_grace: self.node_grace.unwrap_or(fabric.node_grace),
             generation: fabric.generation,
             revision: fabric.revision,
         }

@@ -82,6 +82,8 @@ pub struct Fabric {
     pub node_port_range: (u16, u16),
     /// What services may name as `externalIPs`; empty: nothing (CVE-2020-8554).
     pub external_ip_ranges: Vec<AddressRange>,
+    /// Seconds without a sign of life after which a node is silent: 5 to 600.
+    pub node_grace: u16,
     /// Rises with each change of what people wrote.
     pub generation: u64,
     /// Revision of the last change.
@@ -90,6 +92,9 @@ pub struct Fabric {
 
 /// Node ports of a fabric that says nothing else: as Kubernetes.
 pub const DEFAULT_NODE_PORT_RANGE: (u16, u16) = (30_000, 32_767);
+
+/// Seconds without a sign of life after which a node is silent, where the fabric says nothing else: twenty reports of its agent.
+pub const DEFAULT_NODE_GRACE: u16 = 20;
 
 /// A Curve25519 public key of a WireGuard device.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,6 +141,8 @@ pub struct Node {
     pub host_routes: Vec<AddressRange>,
     /// When it joined.
     pub joined: WallTime,
+    /// Since when nothing was heard of it, by the leader's clock: its pods take no new connections. `None`: it is heard.
+    pub silent: Option<WallTime>,
     /// Revision of the last change.
     pub revision: Revision,
 }

@@ -21,12 +21,12 @@ mod selector;
 mod service;
 
 pub use command::{
-    Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, PodReport, Record, RecordKey,
-    Refusal, Role, Stamp, Token, Written,
+    Action, Answer, ClientRecord, Command, FreedBlock, Meta, NodeFacts, NodeSilence, PodReport, Record,
+    RecordKey, Refusal, Role, Stamp, Token, Written,
 };
 pub use dns::{
     DEFAULT_DNS_TTL, DNS_POSITION, DnsConfig, DnsOption, DnsPolicy, DnsSettings, PodDns, StubDomain,
-    dns_addresses,
+    dns_addresses, resolver_addresses,
 };
 pub use draft::{DnsDraft, Draft, FabricDraft, NodeDraft};
 pub use endpoint::{
@@ -44,8 +44,8 @@ pub use item::{
     ServicePortItem, SetupItem,
 };
 pub use kind::{
-    Block, BlockLease, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels, Member, MemberRole,
-    NamedPort, Node, NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
+    Block, BlockLease, DEFAULT_NODE_GRACE, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels,
+    Member, MemberRole, NamedPort, Node, NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
 };
 pub use label::{LabelError, MAX_LABELS, check_label};
 pub use name::{

@@ -1,7 +1,8 @@
 //! Commands of the log.
 
 use weft_model::{
-    Action, Command, Epoch, NodeName, PodReport, ReplicaName, Revision, Sequence, Stamp, Token, WallTime,
+    Action, Command, Epoch, NodeName, NodeSilence, PodReport, ReplicaName, Revision, Sequence, Stamp, Token,
+    WallTime,
 };
 
 use super::{
@@ -51,6 +52,9 @@ fn action_from_wire(wire: Wire) -> Result<Action, ShapeError> {
         Wire::AssignOwners(assign) => {
             Ok(Action::AssignOwners { owners: list("assign_owners.owners", assign.owners)? })
         }
+        Wire::NoteSilence(note) => {
+            Ok(Action::NoteSilence { nodes: list_by("note_silence.nodes", note.nodes, silence_from_wire)? })
+        }
         Wire::CreateToken(token) => {
             Ok(Action::CreateToken { token: token.try_into().within("create_token")? })
         }
@@ -87,6 +91,14 @@ fn join_node_from_wire(wire: internal::JoinNode) -> Result<Action, ShapeError> {
         uid: node_uid_from_wire("uid", &wire.uid)?,
         labels: wire.labels,
         facts: required("facts", wire.facts)?,
+    })
+}
+
+fn silence_from_wire(wire: internal::NodeSilence) -> Result<NodeSilence, ShapeError> {
+    Ok(NodeSilence {
+        node: NodeName::new(wire.node).within("node")?,
+        uid: node_uid_from_wire("uid", &wire.uid)?,
+        since: wire.since_ms.map(WallTime),
     })
 }
 
@@ -148,6 +160,14 @@ fn action_to_wire(action: &Action) -> Wire {
         }
         Action::AssignOwners { owners } => {
             Wire::AssignOwners(internal::AssignOwners { owners: owners.iter().map(Into::into).collect() })
+        }
+        Action::NoteSilence { nodes } => {
+            let silence = |silence: &NodeSilence| internal::NodeSilence {
+                node: silence.node.to_string(),
+                uid: copied(&silence.uid.0),
+                since_ms: silence.since.map(|since| since.0),
+            };
+            Wire::NoteSilence(internal::NoteSilence { nodes: nodes.iter().map(silence).collect() })
         }
         Action::CreateToken { token } => Wire::CreateToken(token.into()),
         Action::RevokeToken { id } => Wire::RevokeToken(id.clone()),

@@ -1,6 +1,6 @@
 //! The fabric and its enums.
 
-use weft_model::{Fabric, FabricRanges, Families, Family, Overlay, Revision};
+use weft_model::{DEFAULT_NODE_GRACE, Fabric, FabricRanges, Families, Family, Overlay, Revision};
 
 use super::{
     address::{port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire},
@@ -114,9 +114,17 @@ impl TryFrom<v1::Fabric> for Fabric {
             node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
             node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
             external_ip_ranges: ranges_from_wire("external_ip_ranges", wire.external_ip_ranges)?,
+            node_grace: grace_from_wire(wire.node_grace_seconds).within("node_grace_seconds")?,
             generation: wire.generation,
             revision: Revision(wire.revision),
         })
+    }
+}
+
+fn grace_from_wire(seconds: u32) -> Result<u16, ShapeError> {
+    match seconds {
+        0 => Ok(DEFAULT_NODE_GRACE),
+        _ => u16::try_from(seconds).map_err(|_| ShapeError::new(format!("{seconds} seconds are too many"))),
     }
 }
 
@@ -135,6 +143,7 @@ impl From<&Fabric> for v1::Fabric {
             node_port_addresses: ranges_to_wire(&fabric.node_port_addresses),
             node_port_range: Some(port_range_to_wire(fabric.node_port_range)),
             external_ip_ranges: ranges_to_wire(&fabric.external_ip_ranges),
+            node_grace_seconds: fabric.node_grace.into(),
         }
     }
 }

@@ -54,6 +54,7 @@ impl TryFrom<v1::Node> for Node {
             uplink_mac: facts.uplink_mac,
             host_routes: facts.host_routes,
             joined: WallTime(wire.joined_ms),
+            silent: (wire.silent_since_ms != 0).then_some(WallTime(wire.silent_since_ms)),
             revision: Revision(wire.revision),
         })
     }
@@ -77,6 +78,7 @@ impl From<&Node> for v1::Node {
             facts: Some(facts),
             joined_ms: node.joined.0,
             revision: node.revision.0,
+            silent_since_ms: node.silent.map_or(0, |since| since.0),
         }
     }
 }

@@ -87,7 +87,7 @@ fn dns() -> impl Strategy<Value = DnsSettings> {
 }
 
 fn fabric() -> impl Strategy<Value = Fabric> {
-    let node_ports = (ranges(), port_range(), ranges(), dns());
+    let node_ports = (ranges(), port_range(), ranges(), dns(), 1..=u16::MAX);
     (families(), fabric_ranges(), 0..=32u8, overlay(), ".{0,9}", ranges(), any::<(u64, u64)>(), node_ports)
         .prop_map(
             |(
@@ -98,7 +98,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                 domain,
                 masquerade_exceptions,
                 (generation, revision),
-                (node_port_addresses, node_port_range, external_ip_ranges, dns),
+                (node_port_addresses, node_port_range, external_ip_ranges, dns, node_grace),
             )| {
                 Fabric {
                     families,
@@ -111,6 +111,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                     node_port_addresses,
                     node_port_range,
                     external_ip_ranges,
+                    node_grace,
                     generation,
                     revision: Revision(revision),
                 }
@@ -136,8 +137,8 @@ pub(super) fn facts() -> impl Strategy<Value = NodeFacts> {
 }
 
 fn node() -> impl Strategy<Value = Node> {
-    (node_name(), any::<([u8; 16], bool, u64, u64)>(), labels(), mesh(), facts()).prop_map(
-        |(name, (uid, removed, joined, revision), labels, mesh, facts)| Node {
+    (node_name(), any::<([u8; 16], bool, u64, u64, u64)>(), labels(), mesh(), facts()).prop_map(
+        |(name, (uid, removed, joined, revision, silent), labels, mesh, facts)| Node {
             name,
             uid: NodeUid(uid),
             state: if removed { NodeState::Removed } else { NodeState::Active },
@@ -149,6 +150,7 @@ fn node() -> impl Strategy<Value = Node> {
             uplink_mac: facts.uplink_mac,
             host_routes: facts.host_routes,
             joined: WallTime(joined),
+            silent: (silent % 2 == 1).then_some(WallTime(silent)),
             revision: Revision(revision),
         },
     )
@@ -287,6 +289,14 @@ fn action() -> BoxedStrategy<Action> {
         vec(object(), 0..3).prop_map(|objects| Action::Write { objects }),
         vec(object().prop_map(|object| object.key()), 0..4).prop_map(|keys| Action::Delete { keys }),
         vec(services::owner(), 0..3).prop_map(|owners| Action::AssignOwners { owners }),
+        vec((node_name(), uid(), any::<Option<u64>>()), 0..3).prop_map(|nodes| {
+            let silence = |(node, uid, since): (_, _, Option<u64>)| NodeSilence {
+                node,
+                uid,
+                since: since.map(WallTime),
+            };
+            Action::NoteSilence { nodes: nodes.into_iter().map(silence).collect() }
+        }),
         token().prop_map(|token| Action::CreateToken { token }),
         ".{0,9}".prop_map(|id| Action::RevokeToken { id }),
         (hash(), node_name(), uid(), labels(), facts()).prop_map(|(token, name, uid, labels, facts)| {

@@ -145,6 +145,7 @@ fn fabric_value(fabric: &Fabric) -> Value {
         "nodePortAddresses": ranges(&fabric.node_port_addresses),
         "nodePortRange": format!("{}-{}", fabric.node_port_range.0, fabric.node_port_range.1),
         "externalIPRanges": ranges(&fabric.external_ip_ranges),
+        "nodeGraceSeconds": fabric.node_grace,
     });
     whole("Fabric", metadata, spec, Value::Null)
 }
@@ -180,7 +181,12 @@ fn node_value(node: &Node) -> Value {
         "creationTimestamp": format_time(node.joined.0),
     });
     let status = json!({
-        "state": match node.state { NodeState::Active => "Active", NodeState::Removed => "Removed" },
+        "state": match (node.state, node.silent) {
+            (NodeState::Removed, _) => "Removed",
+            (NodeState::Active, None) => "Active",
+            (NodeState::Active, Some(_)) => "Silent",
+        },
+        "silentSince": node.silent.map(|since| format_time(since.0)),
         "mesh": node.mesh.iter().map(|(_, a)| a.to_string()).collect::<Vec<_>>(),
         "underlay": node.underlay.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "endpoint": node.endpoint.map(|e| e.to_string()),
@@ -270,6 +276,7 @@ mod tests {
             node_port_addresses: vec!["192.0.2.0/24".parse().unwrap()],
             node_port_range: (30_100, 30_200),
             external_ip_ranges: Vec::new(),
+            node_grace: 45,
             generation: 3,
             revision: Revision(9),
         };
@@ -281,8 +288,8 @@ mod tests {
         assert_eq!(draft.pods.as_ref(), Some(&fabric.ranges.pods));
         assert_eq!(draft.node_port_addresses.as_ref(), Some(&fabric.node_port_addresses));
         assert_eq!(
-            (draft.node_port_range, &draft.external_ip_ranges),
-            (Some((30_100, 30_200)), &Some(Vec::new()))
+            (draft.node_port_range, &draft.external_ip_ranges, draft.node_grace),
+            (Some((30_100, 30_200)), &Some(Vec::new()), Some(45))
         );
         assert_eq!((draft.families, draft.overlay), (Some(Families::Dual6), Some(Overlay::Routed)));
     }

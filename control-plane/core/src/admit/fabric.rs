@@ -13,6 +13,10 @@ pub(crate) fn check_fabric(fabric: &Fabric) -> Result<(), Error> {
     if !(20..=28).contains(&fabric.block_prefix_v4) {
         return bad("spec.blockPrefixV4", format!("block prefix {} isn't 20 to 28", fabric.block_prefix_v4));
     }
+    if !limits::NODE_GRACE.contains(&fabric.node_grace) {
+        let seconds = fabric.node_grace;
+        return bad("spec.nodeGraceSeconds", format!("{seconds} isn't 5 to 600 seconds"));
+    }
     if let Err(error) = Name::new(fabric.domain.as_str()) {
         return bad("spec.domain", error.to_string());
     }

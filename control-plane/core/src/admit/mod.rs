@@ -78,7 +78,8 @@ pub fn admit(state: &State, action: Action) -> Result<Action, Error> {
         | Action::ChangeMember { .. }
         | Action::RemoveMember { .. }
         | Action::Delete { .. }
-        | Action::AssignOwners { .. } => Ok(action),
+        | Action::AssignOwners { .. }
+        | Action::NoteSilence { .. } => Ok(action),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod owner;
 mod pods;
 mod replica;
 pub(crate) mod service;
+mod silence;
 mod token;
 mod write;
 
@@ -97,6 +98,7 @@ fn act(edit: &mut Edit<'_>, action: &Action) -> Result<Answer, Error> {
         Action::Write { objects } => write::write(edit, objects),
         Action::Delete { keys } => object::delete(edit, keys),
         Action::AssignOwners { owners } => Ok(owner::assign(edit, owners)),
+        Action::NoteSilence { nodes } => Ok(silence::note(edit, nodes)),
         Action::CreateToken { token } => token::create(edit, token),
         Action::RevokeToken { id } => token::revoke(edit, id),
         Action::JoinNode { token, name, uid, labels, facts } => {

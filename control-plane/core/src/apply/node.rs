@@ -46,6 +46,7 @@ pub(crate) fn join(edit: &mut Edit<'_>, hash: &[u8; 32], joining: &Joining<'_>) 
         uplink_mac: None,
         host_routes: Vec::new(),
         joined: edit.time(),
+        silent: None,
         revision: edit.revision(),
     };
     let node = with_facts(node, facts);
@@ -107,7 +108,8 @@ pub(crate) fn remove(edit: &mut Edit<'_>, name: &NodeName) -> Result<Answer, Err
     if node.state == NodeState::Removed {
         return Ok(Answer::Done);
     }
-    let gone = Node { state: NodeState::Removed, ..with_facts(node.clone(), &NodeFacts::default()) };
+    let gone =
+        Node { state: NodeState::Removed, silent: None, ..with_facts(node.clone(), &NodeFacts::default()) };
     let pods: Vec<_> = state.node_pods(name).map(|pod| pod.uid).collect();
     let leases: Vec<_> = state.node_leases(name).cloned().collect();
     for uid in pods {

@@ -7,6 +7,7 @@ mod pod;
 mod probe;
 mod route;
 mod service;
+mod silence;
 
 use weft_model::{Item, ItemKey, Labels, NamespaceName, Node, Object, Record};
 
@@ -44,12 +45,14 @@ pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
     }
 }
 
-/// Whether a node goes to another zone by a row.
+/// Whether a node goes to another zone by a row, falls silent or is heard again.
 fn moves(state: &State, node: &Node) -> bool {
-    state.nodes().get(&node.name).and_then(zone_of) != zone_of(node)
+    let known = state.nodes().get(&node.name);
+    known.and_then(zone_of) != zone_of(node)
+        || known.is_some_and(|known| known.silent.is_some()) != node.silent.is_some()
 }
 
-/// Services that follow the zone of a node.
+/// Services that follow the zone of a node and whether it is heard.
 fn around(state: &State, node: &Node) -> Vec<ItemKey> {
     let mut services = state.services_on(&node.name);
     services.extend(state.index.services.automatic.iter().cloned());

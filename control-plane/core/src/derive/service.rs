@@ -13,11 +13,11 @@ use weft_model::{
     ServicePort, ServicePortItem, ServiceType, SliceEndpoint, TargetPort, ZONE_LABEL,
 };
 
-use super::hints;
+use super::{hints, silence};
 use crate::{EffectivePod, State};
 
 /// Endpoints by address.
-type Endpoints = BTreeMap<IpAddr, EndpointItem>;
+pub(super) type Endpoints = BTreeMap<IpAddr, EndpointItem>;
 
 /// The item of a service; `None` when there is no such service.
 pub(crate) fn derive(state: &State, name: &ServiceName) -> Option<ServiceItem> {
@@ -56,10 +56,13 @@ fn endpoints(state: &State, service: &Service) -> Vec<EndpointItem> {
     for pod in state.selected_pods(service) {
         of_pod(state, service, pod, &mut endpoints);
     }
-    hints::give(state, service, &mut endpoints);
+    let mut written = Endpoints::new();
     for slice in state.slices_of(&service.name) {
-        of_slice(state, service, slice, &mut endpoints);
+        of_slice(state, service, slice, &mut written);
     }
+    silence::heed(state, service, &mut endpoints, &written);
+    hints::give(state, service, &mut endpoints);
+    written.into_values().for_each(|endpoint| add(&mut endpoints, endpoint));
     endpoints.into_values().collect()
 }
 

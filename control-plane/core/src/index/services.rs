@@ -80,7 +80,7 @@ pub(crate) struct ServiceIndex {
     pub(crate) sharing: BTreeMap<String, BTreeSet<ServiceName>>,
     /// Services whose endpoints are spread over the zones by numbers.
     pub(crate) automatic: BTreeSet<ServiceName>,
-    /// Active nodes of each zone.
+    /// Active nodes of each zone that are heard.
     pub(crate) zones: BTreeMap<String, u32>,
     /// Endpoints in slices that people wrote.
     pub(crate) written: usize,
@@ -217,13 +217,13 @@ impl ServiceIndex {
     }
 
     pub(crate) fn add_node(&mut self, node: &Node) {
-        if let Some(zone) = zone_of(node) {
+        if let Some(zone) = carried_zone(node) {
             *self.zones.entry(zone.to_owned()).or_default() += 1;
         }
     }
 
     pub(crate) fn remove_node(&mut self, node: &Node) {
-        let Some(zone) = zone_of(node) else { return };
+        let Some(zone) = carried_zone(node) else { return };
         if let Some(count) = self.zones.get_mut(zone) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -248,6 +248,11 @@ pub(crate) fn held_ports(service: &Service) -> BTreeSet<u16> {
 pub(crate) fn zone_of(node: &Node) -> Option<&str> {
     let zone = node.labels.get(ZONE_LABEL).map(String::as_str)?;
     (node.state == NodeState::Active && !zone.is_empty()).then_some(zone)
+}
+
+/// The zone that a node carries a part of: a silent one carries none.
+fn carried_zone(node: &Node) -> Option<&str> {
+    zone_of(node).filter(|_| node.silent.is_none())
 }
 
 /// The label of its selector under which a service is found: the longest, because what all have in common is short.

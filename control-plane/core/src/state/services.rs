@@ -171,7 +171,7 @@ impl State {
         within(&self.index.names, namespace).map(|(name, _)| name).next()
     }
 
-    /// Services that select pods of a node: those that follow its zone.
+    /// Services that select pods of a node: those that follow its zone and whether it is heard.
     pub(crate) fn services_on(&self, node: &NodeName) -> BTreeSet<ServiceName> {
         let pods = self.node_pods(node).filter_map(|pod| self.effective_pod(&pod.name));
         pods.flat_map(|pod| self.selecting_services(&pod.pod.name.namespace, &pod.labels())).collect()

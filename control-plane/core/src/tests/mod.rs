@@ -17,6 +17,7 @@ mod properties;
 mod restored;
 mod service_properties;
 mod services;
+mod silence;
 mod transitions;
 
 use std::{collections::BTreeMap, net::IpAddr};

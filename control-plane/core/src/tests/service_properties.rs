@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*};
 use weft_model::{
     Action, AddressType, ClusterAddresses, Command, Conditions, EndpointSlice, Families, Family,
-    FamilyPolicy, Hints, Key, Labels, LogIndex, Namespace, NodeName, Object, ObjectUid, PodDns, PodSpec,
-    PodUid, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceType, SliceEndpoint, SlicePort,
+    FamilyPolicy, Hints, Key, Labels, LogIndex, Namespace, NodeName, NodeSilence, Object, ObjectUid, PodDns,
+    PodSpec, PodUid, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceType, SliceEndpoint, SlicePort,
     TargetPort, Term, TrafficDistribution, TrafficPolicy, WallTime, ZONE_LABEL,
 };
 
@@ -49,6 +49,7 @@ enum Step {
     Zone { node: u8, zone: u8 },
     Namespace { there: bool },
     Owners { alive: u8 },
+    Silence { silent: u8 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -77,6 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..2_u8, small).prop_map(|(node, zone)| Step::Zone { node, zone }),
         1 => any::<bool>().prop_map(|there| Step::Namespace { there }),
         3 => (0..4_u8).prop_map(|alive| Step::Owners { alive }),
+        3 => (0..4_u8).prop_map(|silent| Step::Silence { silent }),
     ];
     vec(step, 1..60)
 }
@@ -195,6 +197,7 @@ impl Run {
         assert_eq!((&promised.answer, &promised.items), (&outcome.answer, &outcome.items));
         self.log.push(command);
         check_held(&self.world.state);
+        super::silence::check_nobody_is_left_alone(&self.world.state);
     }
 
     fn delete(&mut self, key: Key) {
@@ -245,6 +248,15 @@ impl Run {
                 } else {
                     self.delete(Key::Namespace(name));
                 }
+            }
+            Step::Silence { silent } => {
+                let nodes = self.world.state.nodes().values().zip(0..2_u8).map(|(node, place)| NodeSilence {
+                    node: node.name.clone(),
+                    uid: node.uid,
+                    since: (silent & (1 << place) != 0).then_some(WallTime(u64::from(silent))),
+                });
+                let nodes = nodes.collect();
+                self.apply(Action::NoteSilence { nodes });
             }
             Step::Owners { alive } => {
                 let nodes = (0..2_u8).filter(|node| alive & (1 << node) != 0);

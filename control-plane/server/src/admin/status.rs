@@ -79,7 +79,7 @@ pub(crate) async fn status(
                 state.meta().revision,
                 state.fabric().cloned(),
                 state.members().values().cloned().collect::<Vec<_>>(),
-                active.map(|node| node.name.to_string()).collect::<Vec<_>>(),
+                active.map(|node| (node.name.to_string(), node.silent)).collect::<Vec<_>>(),
                 state.pods().len(),
                 state.leases().len(),
             )
@@ -104,8 +104,10 @@ pub(crate) async fn status(
     let mut merged = merge_reports(reports);
     let nodes = nodes
         .into_iter()
-        .map(|node| {
-            merged.remove(&node).unwrap_or_else(|| v1::NodeReport { node, ..v1::NodeReport::default() })
+        .map(|(node, silent)| {
+            let report = merged.remove(&node);
+            let report = report.unwrap_or_else(|| v1::NodeReport { node, ..v1::NodeReport::default() });
+            v1::NodeReport { silent_since_ms: silent.map_or(0, |since| since.0), ..report }
         })
         .collect();
     let blocks_total = fabric.as_ref().map_or(0, blocks_of);

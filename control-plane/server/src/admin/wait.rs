@@ -76,8 +76,13 @@ mod tests {
 
     fn report(node: &str, connected: bool, applied_revision: u64) -> (String, Option<v1::NodeReport>) {
         let status = v1::NodeStatus { applied_revision, ..v1::NodeStatus::default() };
-        let report =
-            v1::NodeReport { node: node.to_owned(), connected, last_report_ms: 1, status: Some(status) };
+        let report = v1::NodeReport {
+            node: node.to_owned(),
+            connected,
+            last_report_ms: 1,
+            status: Some(status),
+            silent_since_ms: 0,
+        };
         (node.to_owned(), Some(report))
     }
 

@@ -1,18 +1,18 @@
 //! What happened to the fabric, for people: kept in this replica's memory, never in Raft.
 //!
-//! In: items as they change on the replica's thread. Out: events in order of time, and how services are now. Each replica sees the same
+//! In: items and silent nodes as they change on the replica's thread. Out: events in order of time, and how services are now. Each replica sees the same
 //! changes, so each tells the same since it started. Bounds: [`EVENTS_KEPT`] and [`EVENT_LIFE`]; repeats within [`EVENT_FOLD`] are one.
 
 mod service;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use weft_core::{ItemChange, State, waits_for_address};
 use weft_errors::Error;
-use weft_model::{Item, ItemKey, ObjectName, Revision, ServiceName, WallTime};
+use weft_model::{Item, ItemKey, NodeName, Revision, ServiceName, WallTime};
 use weft_proto::v1;
 
 use crate::{
@@ -34,6 +34,10 @@ pub(crate) enum Reason {
     AddressPending,
     /// A load-balancer address was given.
     AddressGiven,
+    /// A node is silent.
+    NodeNotReady,
+    /// A node is heard again.
+    NodeReady,
 }
 
 impl Reason {
@@ -45,15 +49,57 @@ impl Reason {
             Self::BackendsReady => "BackendsReady",
             Self::AddressPending => "AddressPending",
             Self::AddressGiven => "AddressGiven",
+            Self::NodeNotReady => "NodeNotReady",
+            Self::NodeReady => "NodeReady",
         }
     }
 
     /// Whether somebody should look.
     pub(crate) const fn is_warning(self) -> bool {
         match self {
-            Self::NobodyReady | Self::EndpointsVanished | Self::AddressPending => true,
-            Self::BackendsReady | Self::AddressGiven => false,
+            Self::NobodyReady | Self::EndpointsVanished | Self::AddressPending | Self::NodeNotReady => true,
+            Self::BackendsReady | Self::AddressGiven | Self::NodeReady => false,
         }
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum About {
+    Service(ServiceName),
+    Node(NodeName),
+}
+
+impl About {
+    const fn kind(&self) -> v1::Kind {
+        match self {
+            Self::Service(_) => v1::Kind::Service,
+            Self::Node(_) => v1::Kind::Node,
+        }
+    }
+
+    /// Empty for what is in none.
+    fn namespace(&self) -> &str {
+        match self {
+            Self::Service(service) => service.namespace.as_str(),
+            Self::Node(_) => "",
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Service(service) => service.name.as_str(),
+            Self::Node(node) => node.as_str(),
+        }
+    }
+
+    /// Whether it is asked for. What is in no namespace belongs to each.
+    fn is_wanted(&self, wire: &v1::EventsRequest) -> bool {
+        (wire.kind == 0 || wire.kind() == self.kind())
+            && (wire.namespace.is_empty()
+                || self.namespace().is_empty()
+                || self.namespace() == wire.namespace)
+            && (wire.name.is_empty() || self.name() == wire.name)
     }
 }
 
@@ -64,7 +110,7 @@ struct Event {
     last: WallTime,
     count: u32,
     reason: Reason,
-    service: ObjectName,
+    about: About,
     message: String,
     revision: Revision,
 }
@@ -74,6 +120,7 @@ struct Inner {
     /// In order of their last times.
     ring: VecDeque<Event>,
     services: BTreeMap<ServiceName, Health>,
+    silent: BTreeSet<NodeName>,
     since: WallTime,
 }
 
@@ -89,8 +136,35 @@ impl Events {
         let services = items.filter_map(|item| health(&item, state)).collect();
         let mut inner = self.lock();
         inner.services = services;
+        inner.silent.clone_from(state.silent_nodes());
         if inner.since.0 == 0 {
             inner.since = wall_time();
+        }
+    }
+
+    /// Takes which nodes are silent as of a revision.
+    pub(crate) fn nodes(&self, revision: Revision, state: &State) {
+        let silent = state.silent_nodes();
+        let mut inner = self.lock();
+        if inner.silent == *silent {
+            return;
+        }
+        let before = std::mem::replace(&mut inner.silent, silent.clone());
+        let is_there = |node: &&NodeName| {
+            state.nodes().get(*node).is_some_and(|node| node.state == weft_model::NodeState::Active)
+        };
+        for node in silent.difference(&before) {
+            let pods = match state.node_pods(node).count() {
+                0 => "it has no pods".to_owned(),
+                1 => "its pod takes no new connections while others of its service do".to_owned(),
+                pods => format!("its {pods} pods take no new connections while others of their services do"),
+            };
+            let message = format!("nothing is heard of it: {pods}");
+            inner.add(wall_time(), revision, Reason::NodeNotReady, About::Node(node.clone()), message);
+        }
+        for node in before.difference(silent).filter(is_there) {
+            let message = "it is heard again".to_owned();
+            inner.add(wall_time(), revision, Reason::NodeReady, About::Node(node.clone()), message);
         }
     }
 
@@ -111,7 +185,7 @@ impl Events {
                     let Some((name, health)) = health(item, state) else { continue };
                     let before = inner.services.insert(name.clone(), health.clone());
                     for (reason, message) in health.told(before.as_ref()) {
-                        inner.add(now, revision, reason, &name, message);
+                        inner.add(now, revision, reason, About::Service(name.clone()), message);
                     }
                 }
                 ItemChange::Delete(ItemKey::Service(name)) => drop(inner.services.remove(name)),
@@ -146,29 +220,14 @@ impl Events {
 }
 
 impl Inner {
-    fn add(
-        &mut self,
-        now: WallTime,
-        revision: Revision,
-        reason: Reason,
-        service: &ServiceName,
-        message: String,
-    ) {
+    fn add(&mut self, now: WallTime, revision: Revision, reason: Reason, about: About, message: String) {
         let fold = u64::try_from(EVENT_FOLD.as_millis()).unwrap_or(u64::MAX);
         let is_repeat = |event: &Event| {
-            event.reason == reason && event.service == *service && event.last.0.saturating_add(fold) >= now.0
+            event.reason == reason && event.about == about && event.last.0.saturating_add(fold) >= now.0
         };
         let repeated = self.ring.iter().rposition(is_repeat).and_then(|place| self.ring.remove(place));
         let (first, count) = repeated.map_or((now, 1), |old| (old.first, old.count.saturating_add(1)));
-        self.ring.push_back(Event {
-            first,
-            last: now,
-            count,
-            reason,
-            service: service.clone(),
-            message,
-            revision,
-        });
+        self.ring.push_back(Event { first, last: now, count, reason, about, message, revision });
         self.forget(now);
     }
 
@@ -198,9 +257,9 @@ fn to_wire(event: &Event) -> v1::Event {
         count: event.count,
         warning: event.reason.is_warning(),
         reason: event.reason.as_str().to_owned(),
-        kind: v1::Kind::Service.into(),
-        namespace: event.service.namespace.to_string(),
-        name: event.service.name.to_string(),
+        kind: event.about.kind().into(),
+        namespace: event.about.namespace().to_owned(),
+        name: event.about.name().to_owned(),
         message: event.message.clone(),
         revision: event.revision.0,
     }
@@ -208,13 +267,7 @@ fn to_wire(event: &Event) -> v1::Event {
 
 /// Answers `Admin.Events` from this replica's memory.
 pub(crate) fn events(context: &Context, wire: &v1::EventsRequest) -> Result<v1::EventsResponse, Error> {
-    let of_kind = wire.kind == 0 || wire.kind() == v1::Kind::Service;
-    let wanted = |event: &Event| {
-        of_kind
-            && (wire.namespace.is_empty() || event.service.namespace.as_str() == wire.namespace)
-            && (wire.name.is_empty() || event.service.name.as_str() == wire.name)
-    };
-    let (events, since) = context.events.list(wall_time(), wanted);
+    let (events, since) = context.events.list(wall_time(), |event| event.about.is_wanted(wire));
     Ok(v1::EventsResponse { events, since_ms: since.0 })
 }
 
@@ -224,7 +277,8 @@ mod tests {
 
     fn told(events: &Events, at: u64, reason: Reason, name: &str) {
         let name: ServiceName = name.parse().unwrap();
-        events.lock().add(WallTime(at), Revision(at), reason, &name, format!("at {at}"));
+        let about = About::Service(name);
+        events.lock().add(WallTime(at), Revision(at), reason, about, format!("at {at}"));
     }
 
     fn listed(events: &Events, now: u64) -> Vec<(String, u32, u64, u64)> {
@@ -249,6 +303,26 @@ mod tests {
             ],
             "eleven minutes later it is another one"
         );
+    }
+
+    #[test]
+    fn events_of_nodes_belong_to_every_namespace() {
+        let events = Events::default();
+        told(&events, 1, Reason::NobodyReady, "shop/n1");
+        let node = About::Node("n1".parse().unwrap());
+        events.lock().add(WallTime(2), Revision(2), Reason::NodeNotReady, node, "silent".to_owned());
+        let check = |kind: i32, namespace: &str, name: &str, expected: &[&str]| {
+            let wire = v1::EventsRequest { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+            let (list, _) = events.list(WallTime(2), |event| event.about.is_wanted(&wire));
+            let seen: Vec<&str> = list.iter().map(|event| event.reason.as_str()).collect();
+            assert_eq!(seen, expected, "{wire:?}");
+        };
+        check(0, "", "", &["NobodyReady", "NodeNotReady"]);
+        check(0, "shop", "", &["NobodyReady", "NodeNotReady"]);
+        check(0, "default", "", &["NodeNotReady"]);
+        check(0, "", "n2", &[]);
+        check(v1::Kind::Service.into(), "shop", "n1", &["NobodyReady"]);
+        check(v1::Kind::Node.into(), "", "n1", &["NodeNotReady"]);
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Driver {
                 self.parts.reports.forget(node);
             }
         }
+        self.parts.events.nodes(revision, self.parts.replica.state());
         fanout.advance(revision);
     }
 

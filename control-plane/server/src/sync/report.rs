@@ -49,6 +49,8 @@ impl Reports {
                 connected: now.duration_since(report.at) < REPORT_FRESH && streams(node),
                 last_report_ms: report.wall_ms,
                 status: Some(report.status.clone()),
+                // In the state, for whoever merges the reports.
+                silent_since_ms: 0,
             })
             .collect()
     }
@@ -113,6 +115,7 @@ mod tests {
             connected,
             last_report_ms,
             status: None,
+            silent_since_ms: 0,
         };
         let merged = merge([report(false, 9), report(true, 5), report(false, 3)]);
         assert_eq!(merged.get("n1").map(|r| r.last_report_ms), Some(5));

@@ -27,12 +27,13 @@ impl SyncService {
         Self { context, stop }
     }
 
-    /// The calling node, if it still takes part in the state that this replica has applied.
+    /// The calling node, if it still takes part in the state that this replica has applied. It is heard of by that.
     async fn node<T>(&self, request: &Request<T>) -> Result<(NodeName, NodeUid), Status> {
         let (name, uid) = access::node(request).map_err(refuse)?;
         let asked = name.clone();
         let active = self.context.handle.query(move |state| state.active_node(&asked, uid).map(|_| ())).await;
         active.map_err(refuse)?.map_err(|e| refuse(e.envelope()))?;
+        self.context.pulses.present(&name, Instant::now());
         Ok((name, uid))
     }
 }

@@ -47,6 +47,8 @@ fn read_spec(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft)
     draft.masquerade_exceptions = ranges(reader, "masqueradeExceptions");
     draft.node_port_addresses = ranges(reader, "nodePortAddresses");
     draft.external_ip_ranges = ranges(reader, "externalIPRanges");
+    draft.node_grace =
+        spec.take("nodeGraceSeconds").and_then(|v| reader.number(&v, "spec.nodeGraceSeconds", 5, 600));
     draft.node_port_range = spec.take("nodePortRange").and_then(|v| port_range(reader, v));
     if let Some(mut ranges) = spec.take("ranges").and_then(|v| reader.fields(v, "spec.ranges")) {
         draft.pods = ranges.take("pods").and_then(|v| reader.ranges(v, "spec.ranges.pods"));
