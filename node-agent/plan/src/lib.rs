@@ -38,7 +38,7 @@ pub use facts::{
 };
 pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
-pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac, resolver_addresses};
+pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use node_facts::node_facts;
 pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,

@@ -6,8 +6,9 @@
 use std::{fmt, net::IpAddr};
 
 use weft_model::{
-    FabricItem, Family, ItemKey, PodUid, dns_addresses,
-    ownership::{BRIDGE, BRIDGE_MAC, DNS_LOCAL_V4, DNS_LOCAL_V6, GATEWAY_V4, GATEWAY_V6, VETH_ALIAS_PREFIX},
+    FabricItem, Family, ItemKey, PodUid,
+    ownership::{BRIDGE, BRIDGE_MAC, GATEWAY_V4, GATEWAY_V6, VETH_ALIAS_PREFIX},
+    resolver_addresses,
 };
 use weft_view::View;
 
@@ -149,14 +150,6 @@ const fn delete_stage(key: &LinkKey) -> Option<u8> {
         LinkKey::Renamed(_) => Some(4),
         LinkKey::Setting(_) | LinkKey::Bridge => None,
     }
-}
-
-/// Addresses at which every node answers its own pods' and processes' questions about names: the tenth of each service range
-/// first, then those that are the same in every fabric. Empty where the fabric has no DNS.
-pub fn resolver_addresses(fabric: &FabricItem) -> impl Iterator<Item = IpAddr> {
-    let local = [IpAddr::V4(DNS_LOCAL_V4), IpAddr::V6(DNS_LOCAL_V6)];
-    let addresses = dns_addresses(&fabric.ranges).chain(local);
-    addresses.filter(|address| fabric.dns.enabled && fabric.families.has(Family::of(*address)))
 }
 
 fn of_node(view: &View, facts: &Facts) -> Vec<(LinkKey, LinkValue)> {

@@ -10,9 +10,10 @@ use weft_kernel::{NftError, NftMonitor, NftSocket};
 use weft_model::{
     AddressRange, FabricItem, Overlay, Revision,
     ownership::{BRIDGE, MESH_DEVICES},
+    resolver_addresses,
 };
 use weft_nft::{Batch, Elements};
-use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep, resolver_addresses};
+use weft_plan::{Facts, GuardInput, GuardPod, Ruleset, Sweep};
 use weft_view::View;
 
 use crate::{
@@ -163,7 +164,13 @@ impl GuardLoop {
             self.commit(&ruleset.update(&wanted, &actual), "elements")?;
         } else {
             tracing::info!(count, %first, "nf_tables rules are put in place");
-            self.commit(&ruleset.full(&wanted), "rules")?;
+            match self.commit(&ruleset.mend(&wanted, &observed), "rules") {
+                Err(error @ NftError::Refused { .. }) => {
+                    tracing::warn!(%error, "nf_tables rules can't be mended: they are made anew");
+                    self.commit(&ruleset.full(&wanted), "rules")?;
+                }
+                done => done?,
+            }
         }
         Ok(wanted)
     }

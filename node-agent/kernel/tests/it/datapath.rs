@@ -75,7 +75,7 @@ impl Node {
                     ranges: fabric(overlay).ranges,
                     masquerade_exceptions: Vec::new(),
                     replicas: REPLICAS.iter().map(|replica| replica.parse().unwrap()).collect(),
-                    resolver: weft_plan::resolver_addresses(&fabric(overlay)).collect(),
+                    resolver: weft_model::resolver_addresses(&fabric(overlay)).collect(),
                     pods: pods.iter().map(Into::into).collect(),
                     peers_underlay: peer(3 - self.index).underlay,
                     uplinks: vec!["eth0".to_owned()],
