@@ -7,6 +7,7 @@ mod answer;
 mod duty;
 mod error;
 mod facts;
+mod few;
 mod findings;
 mod guard;
 mod limits;

@@ -14,6 +14,7 @@ mod element;
 #[cfg(test)]
 mod fixture;
 mod forecast;
+mod group;
 mod ids;
 mod maglev;
 mod problem;

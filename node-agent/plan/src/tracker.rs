@@ -1,30 +1,29 @@
 //! Desired and actual state of one subject, and the keys where they differ.
 //!
-//! Invariant: `pending` holds exactly the keys whose desired and actual values differ, so work is proportional to the change.
+//! Invariant: `pending` holds exactly the keys whose desired and actual values differ, with the actual ones, so work is proportional
+//! to the change, and what is as desired is kept once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use crate::{Executor, Failure, Pending, Scope, Source, Subject, Sweep, Wanted};
+use crate::{Executor, Failure, Pending, Scope, Source, Subject, Sweep, Wanted, few::Few};
 
 /// Desired | actual | pending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracker<K, V> {
     /// Per key what each source wants; the first source in order wins.
-    desired: BTreeMap<K, Vec<(Source, V)>>,
-    /// Keys of each source, in order: lists, since a service more is three keys more.
-    by_source: BTreeMap<Source, Vec<K>>,
-    actual: BTreeMap<K, V>,
-    pending: BTreeSet<K>,
+    desired: BTreeMap<K, Few<Arc<Source>, V>>,
+    /// Keys of each source, in order.
+    by_source: BTreeMap<Arc<Source>, Box<[K]>>,
+    /// What is actual where it isn't as desired; `None`: nothing.
+    pending: BTreeMap<K, Option<V>>,
 }
 
 impl<K, V> Default for Tracker<K, V> {
     fn default() -> Self {
-        Self {
-            desired: BTreeMap::new(),
-            by_source: BTreeMap::new(),
-            actual: BTreeMap::new(),
-            pending: BTreeSet::new(),
-        }
+        Self { desired: BTreeMap::new(), by_source: BTreeMap::new(), pending: BTreeMap::new() }
     }
 }
 
@@ -38,27 +37,32 @@ impl<K: Ord + Clone, V: Eq + Clone> Tracker<K, V> {
     pub fn want(&mut self, scope: Scope<'_>, wanted: Wanted<K, V>) {
         if matches!(scope, Scope::All) {
             let listed: BTreeSet<&Source> = wanted.iter().map(|(source, _)| source).collect();
-            let silent: Vec<Source> =
-                self.by_source.keys().filter(|s| !listed.contains(s)).cloned().collect();
+            let silent: Vec<Source> = self
+                .by_source
+                .keys()
+                .filter(|source| !listed.contains(source.as_ref()))
+                .map(|source| Source::clone(source))
+                .collect();
             silent.into_iter().for_each(|source| self.replace(source, Vec::new()));
         }
         wanted.into_iter().for_each(|(source, wishes)| self.replace(source, wishes));
     }
 
-    /// Takes a full observation.
+    /// Takes a full observation; of a key that comes twice the last value counts.
     pub fn observed(&mut self, all: impl IntoIterator<Item = (K, V)>) {
-        self.actual = all.into_iter().collect();
-        self.pending =
-            self.desired.keys().chain(self.actual.keys()).filter(|k| self.differs(k)).cloned().collect();
+        self.pending = self.desired.keys().map(|key| (key.clone(), None)).collect();
+        for (key, value) in all {
+            self.noticed(key, Some(value));
+        }
     }
 
     /// Takes what is known of one key: a step was done, an event came.
     pub fn noticed(&mut self, key: K, value: Option<V>) {
-        match value {
-            Some(value) => self.actual.insert(key.clone(), value),
-            None => self.actual.remove(&key),
-        };
-        self.judge(&key);
+        if self.desired(&key) == value.as_ref() {
+            self.pending.remove(&key);
+        } else {
+            self.pending.insert(key, value);
+        }
     }
 
     /// Keys that somebody wants.
@@ -66,22 +70,35 @@ impl<K: Ord + Clone, V: Eq + Clone> Tracker<K, V> {
         self.desired.keys()
     }
 
-    /// What is known to exist.
-    pub const fn actual(&self) -> &BTreeMap<K, V> {
-        &self.actual
+    /// What is known to exist, in no order.
+    pub fn existing(&self) -> impl Iterator<Item = (&K, &V)> {
+        let as_desired = self.desired.keys().filter(|key| !self.pending.contains_key(key));
+        let as_desired = as_desired.filter_map(|key| Some((key, self.desired(key)?)));
+        as_desired.chain(self.pending.iter().filter_map(|(key, was)| Some((key, was.as_ref()?))))
+    }
+
+    /// What is known to exist, as a copy.
+    pub fn actual(&self) -> BTreeMap<K, V> {
+        self.existing().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// What a key should be.
     pub fn desired(&self, key: &K) -> Option<&V> {
-        self.desired.get(key).and_then(|wishes| wishes.first()).map(|(_, value)| value)
+        self.desired.get(key).and_then(Few::first).map(|(_, value)| value)
     }
 
     /// The differences, in order of their keys.
     pub fn pending(&self) -> Vec<Pending<'_, K, V>> {
-        self.pending
-            .iter()
-            .map(|key| Pending { key, desired: self.desired(key), actual: self.actual.get(key) })
-            .collect()
+        self.differences().collect()
+    }
+
+    /// As [`Self::pending`], one by one.
+    pub fn differences(&self) -> impl ExactSizeIterator<Item = Pending<'_, K, V>> {
+        self.pending.iter().map(|(key, was)| Pending {
+            key,
+            desired: self.desired(key),
+            actual: was.as_ref(),
+        })
     }
 
     /// The steps that a subject would take now.
@@ -118,45 +135,42 @@ impl<K: Ord + Clone, V: Eq + Clone> Tracker<K, V> {
         (steps, failures)
     }
 
+    /// What stays as it was stays the same value: whoever shares it goes on sharing it.
     fn replace(&mut self, source: Source, wishes: Vec<(K, V)>) {
-        for key in self.by_source.remove(&source).unwrap_or_default() {
-            if let Some(list) = self.desired.get_mut(&key) {
-                list.retain(|(s, _)| *s != source);
-                if list.is_empty() {
-                    self.desired.remove(&key);
-                }
-            }
-            self.judge(&key);
-        }
-        if wishes.is_empty() {
-            return;
-        }
-        let mut keys = Vec::with_capacity(wishes.len());
-        for (key, value) in wishes {
-            // Mostly one source wants a key.
-            let list = self.desired.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
-            match list.binary_search_by(|(s, _)| s.cmp(&source)) {
-                Ok(place) => list[place].1 = value,
-                Err(place) => list.insert(place, (source.clone(), value)),
-            }
-            self.judge(&key);
-            keys.push(key);
-        }
+        let known = self.by_source.get_key_value(&source);
+        let source = known.map_or_else(|| Arc::new(source), |(source, _)| Arc::clone(source));
+        let old = self.by_source.remove(&source).unwrap_or_default();
+        let mut keys: Vec<K> = wishes.iter().map(|(key, _)| key.clone()).collect();
         keys.sort_unstable();
         keys.dedup();
+        for key in old.iter().filter(|key| keys.binary_search(key).is_err()) {
+            self.change(key, |wishes| drop(wishes.remove(&source)));
+        }
+        for (key, value) in wishes {
+            let same = self.desired.get(&key).and_then(|wishes| wishes.get(&source)) == Some(&value);
+            if !same {
+                self.change(&key, |wishes| wishes.insert(Arc::clone(&source), value));
+            }
+        }
+        if keys.is_empty() {
+            return;
+        }
+        let keys = if *keys == *old { old } else { keys.into() };
         self.by_source.insert(source, keys);
     }
 
-    fn differs(&self, key: &K) -> bool {
-        self.desired(key) != self.actual.get(key)
-    }
-
-    fn judge(&mut self, key: &K) {
-        if self.differs(key) {
-            self.pending.insert(key.clone());
-        } else {
-            self.pending.remove(key);
+    /// Changes who wants a key; what it is stays what it was.
+    fn change(&mut self, key: &K, change: impl FnOnce(&mut Few<Arc<Source>, V>)) {
+        let was = self.pending.remove(key).unwrap_or_else(|| self.desired(key).cloned());
+        let wishes = match self.desired.get_mut(key) {
+            Some(wishes) => wishes,
+            None => self.desired.entry(key.clone()).or_default(),
+        };
+        change(wishes);
+        if wishes.is_empty() {
+            self.desired.remove(key);
         }
+        self.noticed(key.clone(), was);
     }
 }
 

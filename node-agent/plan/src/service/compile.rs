@@ -15,6 +15,7 @@ use weft_nft::Element;
 use super::{
     choose::{Chosen, Here, choose},
     class::{Class, FROM_NODE, FROM_OUTSIDE, hashed_size},
+    group::Group,
     ids::{Ids, PortName},
     maglev,
     rules::{Front, Stick},
@@ -73,48 +74,6 @@ impl Value {
             Self::Group(group) => Some(group),
             Self::Present | Self::Target(_) | Self::Seen(_) => None,
         }
-    }
-}
-
-/// The backends of a port, for one view of its endpoints.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Where each slot leads, by places in `backends`.
-    pub(super) slots: Vec<u16>,
-    /// The backends.
-    pub(super) backends: Vec<SocketAddr>,
-    /// Of client affinity.
-    pub(super) stick: Option<Stick>,
-}
-
-impl Group {
-    /// Where a slot leads.
-    pub(super) fn at(&self, slot: usize) -> Option<SocketAddr> {
-        self.backends.get(usize::from(*self.slots.get(slot)?)).copied()
-    }
-
-    /// Elements that it takes.
-    pub(super) fn size(&self) -> usize {
-        self.slots.len() + if self.stick.is_some() { self.backends.len() + 1 } else { 0 }
-    }
-
-    /// Numbers of the backends that clients stick to, unlike each other; the same for the same backend as long as no other one
-    /// has the same hash.
-    pub(super) fn handles(&self) -> Vec<u32> {
-        let mut places: Vec<usize> = (0..self.backends.len()).collect();
-        places.sort_by_key(|place| self.backends[*place]);
-        let (mut taken, mut handles) = (BTreeSet::new(), vec![0; self.backends.len()]);
-        for place in places {
-            let mut handle = match self.backends[place].ip() {
-                IpAddr::V4(address) => u32::from(address),
-                IpAddr::V6(address) => u32::try_from(maglev::hash(0, &address.octets()) >> 32).unwrap_or(0),
-            };
-            while !taken.insert(handle) {
-                handle = handle.wrapping_add(1);
-            }
-            handles[place] = handle;
-        }
-        handles
     }
 }
 
@@ -305,13 +264,12 @@ impl Port<'_, '_> {
         }
         let names: Vec<u64> = named.iter().map(|(name, _)| *name).collect();
         let backends: Vec<SocketAddr> = named.into_iter().map(|(_, backend)| backend).collect();
-        let table = match slots {
-            Class::Exact(count) => (0..u16::try_from(count).unwrap_or(0)).collect(),
+        match slots {
+            Class::Exact(_) => Group::one_each(&backends, stick),
             Class::Power(_) | Class::Hashed(_) | Class::Affinity | Class::Silent | Class::Refused => {
-                maglev::table(&names, slots.slots())
+                Group::new(maglev::table(&names, slots.slots()), &backends, stick)
             }
-        };
-        Group { slots: table, backends, stick }
+        }
     }
 
     fn name_of(&self, endpoint: &EndpointItem, salt: u64) -> u64 {

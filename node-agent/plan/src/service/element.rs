@@ -9,7 +9,8 @@ use weft_model::{AddressRange, Family, Protocol};
 use weft_nft::{Data, Element, Value as Field, Verdict};
 
 use super::{
-    compile::{Group, Key, Value},
+    compile::{Key, Value},
+    group::Group,
     rules::Front,
 };
 
@@ -96,7 +97,7 @@ pub(super) fn group(number: u32, group: &Group) -> BTreeSet<(&'static str, Eleme
     let backend = |to: SocketAddr| Data::Values(vec![address(to.ip()), Field::U16(to.port())]);
     let mut all = BTreeSet::new();
     let Some(stick) = group.stick else {
-        let slots = (0..group.slots.len()).filter_map(|at| Some((at, group.at(at)?)));
+        let slots = (0..group.slots()).filter_map(|at| Some((at, group.at(at)?)));
         all.extend(
             slots.map(|(at, to)| ("backends", Element::to(vec![Field::U32(number), slot(at)], backend(to)))),
         );
@@ -104,12 +105,12 @@ pub(super) fn group(number: u32, group: &Group) -> BTreeSet<(&'static str, Eleme
     };
     let handles = group.handles();
     let key = |second: Field| vec![Field::U32(number), second];
-    for (at, place) in group.slots.iter().enumerate() {
-        let handle = handles.get(usize::from(*place)).copied().unwrap_or_default();
+    for at in 0..group.slots() {
+        let handle = group.place(at).and_then(|place| handles.get(place)).copied().unwrap_or_default();
         all.insert(("picks", Element::to(key(slot(at)), Data::Value(Field::U32(handle)))));
     }
-    for (handle, to) in handles.iter().zip(&group.backends) {
-        all.insert(("live", Element::to(key(Field::U32(*handle)), backend(*to))));
+    for (handle, to) in handles.iter().zip(group.backends()) {
+        all.insert(("live", Element::to(key(Field::U32(*handle)), backend(to))));
     }
     all.insert((STICKY, Element::to(vec![Field::U32(number)], Data::Verdict(Verdict::Goto(stick.chain())))));
     all
@@ -222,8 +223,7 @@ mod tests {
     fn a_group_changes_only_where_it_differs() {
         let to = |n: u8| SocketAddr::new(ip(&format!("10.1.0.{n}")), 80);
         let of = |backends: &[u8], stick| {
-            let slots = (0..u16::try_from(backends.len()).unwrap()).collect();
-            group(0x100, &Group { slots, backends: backends.iter().map(|n| to(*n)).collect(), stick })
+            group(0x100, &Group::one_each(&backends.iter().map(|n| to(*n)).collect::<Vec<_>>(), stick))
         };
         let (before, after) = group_units(Family::V4, &of(&[1, 2, 3], None), &of(&[1, 3], None));
         let text = |units: &[Unit]| {

@@ -18,7 +18,8 @@ use weft_view::View;
 use super::{
     base,
     class::{CLASS_BITS, Class, GROUP_BITS},
-    compile::{Group, Key, Value},
+    compile::{Key, Value},
+    group::Group,
     rules::{Front, chain_of},
     tables::Services,
 };
@@ -282,7 +283,7 @@ impl Wanted<'_> {
             kind,
             map: front.map(),
             chain,
-            slots: group.map_or(0, |group| group.slots.len()),
+            slots: group.map_or(0, |group| group.slots()),
             affinity: stick.map_or(0, |stick| stick.timeout),
             policy,
         };
@@ -297,7 +298,7 @@ impl Wanted<'_> {
         group: Option<&Group>,
     ) -> Vec<Backend> {
         let mut slots: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        for slot in 0..group.map_or(0, |group| group.slots.len()) {
+        for slot in 0..group.map_or(0, |group| group.slots()) {
             if let Some(to) = group.and_then(|group| group.at(slot)) {
                 *slots.entry(to).or_default() += 1;
             }

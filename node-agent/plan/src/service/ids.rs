@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_model::{Protocol, ServiceName};
 
 use super::maglev;
+use crate::few::Few;
 
 /// Bits of a number: 4,194,304 ports of services.
 const BITS: u32 = 22;
@@ -42,7 +43,7 @@ impl PortName {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ids {
     /// Per number those who want it, each with its attempt; the first has it.
-    wished: BTreeMap<u32, BTreeMap<PortName, u32>>,
+    wished: BTreeMap<u32, Few<PortName, u32>>,
     held: BTreeMap<PortName, u32>,
 }
 
@@ -68,7 +69,7 @@ impl Ids {
         while let Some((walker, attempt)) = walking.take() {
             let number = walker.wish(attempt);
             let wishes = self.wished.entry(number).or_default();
-            let holder = wishes.keys().next().cloned();
+            let holder = wishes.first().map(|(holder, _)| holder.clone());
             wishes.insert(walker.clone(), attempt);
             match holder {
                 Some(holder) if holder < walker => walking = Some((walker, attempt + 1)),
@@ -93,7 +94,7 @@ impl Ids {
         let Some(mut number) = self.held.remove(port) else { return changed };
         self.withdraw(port, 0);
         // The next of those who walked past the freed number moves back to it, and frees its own.
-        while let Some((next, attempt)) = self.wished.get(&number).and_then(|wishes| wishes.iter().next()) {
+        while let Some((next, attempt)) = self.wished.get(&number).and_then(Few::first) {
             let (next, attempt) = (next.clone(), *attempt);
             let Some(freed) = self.held.insert(next.clone(), number) else { break };
             if freed == number {

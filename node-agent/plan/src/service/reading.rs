@@ -12,8 +12,9 @@ use weft_model::Family;
 use weft_nft::{Data, Element, Value as Field};
 
 use super::{
-    compile::{Group, Key, Value},
+    compile::{Key, Value},
     element::{self, Seen},
+    group::Group,
 };
 use crate::Tracker;
 

@@ -132,8 +132,7 @@ impl Services {
             return None;
         }
         if self.round.is_none() {
-            let changes = self.tracker.pending();
-            let changes = changes.into_iter().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
+            let changes = self.tracker.differences().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
             let changes = changes.map(|p| (p.key.clone(), p.actual.cloned(), p.desired.cloned())).collect();
             let families = self.families();
             let target = Actual { families, base: self.base_for(sweep), sticks: self.wanted_sticks() };
@@ -187,7 +186,7 @@ impl Services {
     /// Entries that the kernel is known to have otherwise than wanted, and faults of its rules, as far as they have been looked at.
     pub fn differences(&self) -> usize {
         let base = self.actual.as_ref().is_some_and(|actual| actual.base != self.base);
-        self.tracker.pending().len() + usize::from(base) + self.faults
+        self.tracker.differences().len() + usize::from(base) + self.faults
     }
 
     /// Whether nothing is left to do.
@@ -195,7 +194,7 @@ impl Services {
         let is_same = |actual: &Actual| actual.base == self.base && actual.families == self.families();
         self.round.is_none()
             && self.mends.is_empty()
-            && self.tracker.pending().is_empty()
+            && self.tracker.differences().len() == 0
             && self.actual.as_ref().is_some_and(is_same)
     }
 
@@ -411,7 +410,7 @@ impl Services {
         if !self.actual.as_ref().is_some_and(is_old) {
             return BTreeSet::new();
         }
-        self.tracker.actual().values().filter_map(of).collect()
+        self.tracker.existing().filter_map(|(_, value)| of(value)).collect()
     }
 
     fn families(&self) -> BTreeSet<Family> {

@@ -127,10 +127,10 @@ fn reached(
     match serving {
         Class::Affinity => assert!(group.stick.is_some()),
         Class::Exact(_) | Class::Power(_) | Class::Hashed(_) | Class::Silent | Class::Refused => {
-            assert_eq!(group.slots.len(), usize::try_from(serving.slots()).unwrap());
+            assert_eq!(group.slots(), usize::try_from(serving.slots()).unwrap());
         }
     }
-    Some(Ok((0..group.slots.len()).map(|slot| group.at(slot).expect("no slot leads nowhere")).collect()))
+    Some(Ok((0..group.slots()).map(|slot| group.at(slot).expect("no slot leads nowhere")).collect()))
 }
 
 fn check_model(item: &ServiceItem, wanted: &BTreeMap<Key, Value>) {
