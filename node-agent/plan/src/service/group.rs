@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn slots_lead_to_the_backends_that_were_given() {
-        let v4: Vec<SocketAddr> = ["10.1.0.7:80", "10.1.0.3:81", "10.1.0.3:82"].map(|b| b.parse().unwrap()).into();
+        let v4: Vec<SocketAddr> =
+            ["10.1.0.7:80", "10.1.0.3:81", "10.1.0.3:82"].map(|b| b.parse().unwrap()).into();
         let v6: Vec<SocketAddr> = ["[fd00::7]:80", "[fd00::3]:81"].map(|b| b.parse().unwrap()).into();
         for all in [&v4, &v6] {
             let group = Group::one_each(all, None);

@@ -132,7 +132,8 @@ impl Services {
             return None;
         }
         if self.round.is_none() {
-            let changes = self.tracker.differences().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
+            let changes =
+                self.tracker.differences().filter(|p| p.desired.is_some() || sweep == Sweep::Allowed);
             let changes = changes.map(|p| (p.key.clone(), p.actual.cloned(), p.desired.cloned())).collect();
             let families = self.families();
             let target = Actual { families, base: self.base_for(sweep), sticks: self.wanted_sticks() };
