@@ -4,18 +4,21 @@
 //! Not here: what the answer is (`zone`, `cache`, `forward`).
 
 mod answer;
+mod body;
 mod code;
 mod name;
 mod query;
+mod record;
 mod reply;
 mod wire;
 
 pub use code::{ExtendedError, Rcode, RecordType};
 pub use name::{DomainName, NameError};
 pub use query::{Edns, Query, Reject, parse};
-
-pub(crate) use name::{Lowered, MAX_LABELS};
-pub(crate) use reply::{Reply, bare};
 pub use wire::Transport;
 
-pub(crate) use wire::{CLASS_IN, HEADER, be16, be32};
+pub(crate) use answer::{Expected, Verdict, read_answer};
+pub(crate) use body::{Age, Body};
+pub(crate) use name::{Lowered, MAX_NAME, push_label, within};
+pub(crate) use reply::{Fixed, Reply, Section, UDP_MAX, bare};
+pub(crate) use wire::{CLASS_IN, HEADER};

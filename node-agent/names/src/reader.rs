@@ -1,29 +1,57 @@
 //! The hot path: one query in, one answer out, without waiting for anybody.
+//!
+//! In: the bytes of a query, who asks, the time. Out: the answer's bytes, or what has to be asked. Not here: sockets, threads.
 
 use std::sync::Arc;
 
 use crate::{
-    Asker, Counters, DropCause, ExtendedError, Limits, Moment, Rcode, Reject, Response, Source, Transport,
-    message::{Lowered, Reply, bare, parse},
+    Ask, Asker, Counters, DropCause, ExtendedError, Limits, Moment, Query, Rcode, RecordType, Reject,
+    Response, Source, Transport,
+    budget::Budgets,
+    cache::{Asked, Entry},
+    message::{CLASS_IN, DomainName, Fixed, HEADER, Lowered, Reply, Section, bare, parse},
     names::Shared,
+    response::Want,
+    search::{Way, way},
+    zone::{Head, Lookup, Outcome, ReverseName},
 };
 
 /// A reader: one per thread.
 pub struct Reader {
     shared: Arc<Shared>,
-    limits: Limits,
+    budgets: Budgets,
     lowered: Lowered,
     turn: u64,
     counters: Counters,
 }
 
+/// How a reply ends.
+enum End {
+    Told(Rcode, Option<ExtendedError>, Source),
+    Ask(Want),
+}
+
+const fn told(rcode: Rcode, source: Source) -> End {
+    End::Told(rcode, None, source)
+}
+
+const fn refused(why: ExtendedError) -> End {
+    End::Told(Rcode::REFUSED, Some(why), Source::Own)
+}
+
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, limits: Limits, seed: u64) -> Self {
-        Self { shared, limits, lowered: Lowered::default(), turn: seed, counters: Counters::default() }
+        Self {
+            shared,
+            budgets: Budgets::new(seed, limits.queries_per_second),
+            lowered: Lowered::default(),
+            turn: seed,
+            counters: Counters::default(),
+        }
     }
 
     /// Answers a query from what is known here. The answer stands in `out` and fits into what the client takes; `out` has at
-    /// least 1232 octets for UDP and should have 65,535 for TCP. Never waits, never allocates but for [`Response::Ask`].
+    /// least 1232 octets for UDP and should have 65,535 for TCP. Never waits, and allocates only for what has to be asked.
     pub fn respond(
         &mut self,
         asker: &Asker,
@@ -32,29 +60,213 @@ impl Reader {
         query: &[u8],
         out: &mut [u8],
     ) -> Response {
-        let _ = (asker, now, self.limits, self.shared.tables.octets());
-        self.turn = self.turn.wrapping_add(1);
-        let query = match parse(query) {
-            Ok(query) => query,
-            Err(Reject::Drop) => return Response::Drop(DropCause::Short),
-            Err(Reject::Refuse { rcode }) => {
-                return match bare(out, query, rcode) {
-                    Some(length) => Response::Answer { length, source: Source::Own },
-                    None => Response::Drop(DropCause::Short),
-                };
+        let response = self.response(asker, transport, now, query, out);
+        match &response {
+            Response::Answer { length, source } => self.counters.answer(&out[..*length], *source),
+            Response::Ask(ask) => {
+                self.counters.asked += 1;
+                self.counters.searched += u64::from(matches!(ask.want, Want::First { .. }));
             }
-        };
-        self.counters.question(query.kind, transport);
-        self.lowered.take(query.name);
-        let Some(reply) = Reply::begin(out, &query, transport) else {
-            return Response::Drop(DropCause::Short);
-        };
-        let length = reply.finish(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY));
-        Response::Answer { length, source: Source::Own }
+            Response::Drop(cause) => self.counters.dropped(*cause),
+        }
+        response
     }
 
     /// What it counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn response(
+        &mut self,
+        asker: &Asker,
+        transport: Transport,
+        now: Moment,
+        bytes: &[u8],
+        out: &mut [u8],
+    ) -> Response {
+        if !self.budgets.admit(asker.address(), now) {
+            return Response::Drop(DropCause::Budget);
+        }
+        let query = match parse(bytes) {
+            Ok(query) => query,
+            Err(Reject::Drop) if bytes.len() < HEADER => return Response::Drop(DropCause::Short),
+            Err(Reject::Drop) => return Response::Drop(DropCause::IsAnswer),
+            Err(Reject::Refuse { rcode }) => {
+                let length = bare(out, bytes, rcode);
+                return length.map_or(Response::Drop(DropCause::Short), |length| Response::Answer {
+                    length,
+                    source: Source::Own,
+                });
+            }
+        };
+        self.counters.question(query.kind, transport);
+        self.turn = self.turn.wrapping_add(1);
+        self.lowered.take(query.name);
+        let Some(mut reply) = Reply::begin(out, &query, transport) else {
+            return Response::Drop(DropCause::Short);
+        };
+        match self.end(asker, &query, now, &mut reply) {
+            End::Told(rcode, why, source) => Response::Answer { length: reply.finish(rcode, why), source },
+            End::Ask(want) => Response::Ask(Ask::new(asker, &query, transport, want)),
+        }
+    }
+
+    fn end(&self, asker: &Asker, query: &Query<'_>, now: Moment, reply: &mut Reply<'_>) -> End {
+        if query.class != CLASS_IN || query.kind.is_meta() {
+            return refused(ExtendedError::NOT_SUPPORTED);
+        }
+        let head = self.shared.tables.head();
+        let Some(head) = head.as_ref() else {
+            return End::Told(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), Source::Own);
+        };
+        let lookup = Lookup { tables: &self.shared.tables, head, turn: self.turn, kind: query.kind };
+        let name = &self.lowered;
+        if let Some(above) = name.above(head.origin.wire(), head.labels) {
+            return match lookup.answer(name, above, reply) {
+                Outcome::Missing => self.missing(asker, query, now, lookup, above, reply),
+                outcome => self.outcome(query, now, outcome, reply),
+            };
+        }
+        let reverse =
+            ReverseName::read(name).and_then(|reverse| Some((reverse, head.reverse_zone(&reverse)?)));
+        if let Some((reverse, zone)) = reverse {
+            return told(lookup.reverse(name, &reverse, zone, reply), Source::Reverse);
+        }
+        if let Some(rcode) = special(name, query.kind, reply) {
+            return told(rcode, Source::Own);
+        }
+        self.outside(query, now, reply)
+    }
+
+    /// A name of our zone that doesn't exist: denied, or found under another search domain.
+    fn missing(
+        &self,
+        asker: &Asker,
+        query: &Query<'_>,
+        now: Moment,
+        lookup: Lookup<'_>,
+        above: usize,
+        reply: &mut Reply<'_>,
+    ) -> End {
+        let name = &self.lowered;
+        let search = asker.search().filter(|_| query.is_recursive());
+        match search.and_then(|search| way(lookup, lookup.head, search, name)) {
+            None => told(lookup.missing(name, above, reply), Source::Zone),
+            Some(Way::Own(target)) => {
+                let outcome = lookup.alias(name, above, target, reply);
+                self.outcome(query, now, outcome, reply)
+            }
+            Some(Way::First(candidates)) => self.first(query, now, lookup, above, candidates, reply),
+        }
+    }
+
+    /// The first candidate that exists, as far as the cache knows.
+    fn first(
+        &self,
+        query: &Query<'_>,
+        now: Moment,
+        lookup: Lookup<'_>,
+        above: usize,
+        candidates: Box<[DomainName]>,
+        reply: &mut Reply<'_>,
+    ) -> End {
+        for candidate in &candidates {
+            let entry =
+                self.shared.cache.find(asked(candidate.wire(), query)).filter(|entry| entry.counts(now));
+            let Some(entry) = entry else {
+                let denial = lookup.denial(&self.lowered, above);
+                return End::Ask(Want::First { candidates, ttl: lookup.head.ttl, denial });
+            };
+            if !entry.body().is_missing() {
+                let at = reply.position() + 12;
+                let fixed = lookup.head.fixed(RecordType::CNAME);
+                reply.record(Section::Answer, &[0xc0, 12], fixed, &[candidate.wire()]);
+                return tell(&entry, now, at, reply);
+            }
+        }
+        told(lookup.missing(&self.lowered, above, reply), Source::Cache)
+    }
+
+    fn outcome(&self, query: &Query<'_>, now: Moment, outcome: Outcome, reply: &mut Reply<'_>) -> End {
+        match outcome {
+            Outcome::Done(rcode) => told(rcode, Source::Zone),
+            Outcome::Missing => told(Rcode::NXDOMAIN, Source::Zone),
+            // The alias itself is an answer for those who don't want recursion (RFC 1034 section 4.3.2).
+            Outcome::Outside { .. } if !query.is_recursive() => told(Rcode::NOERROR, Source::Zone),
+            Outcome::Outside { target, at } => {
+                let entry =
+                    self.shared.cache.find(asked(target.wire(), query)).filter(|entry| entry.counts(now));
+                match entry {
+                    Some(entry) => tell(&entry, now, at, reply),
+                    None => {
+                        let (links, count) = reply.answers();
+                        let target_at = u16::try_from(at).unwrap_or(u16::MAX);
+                        End::Ask(Want::Alias { links: links.into(), count, target, target_at })
+                    }
+                }
+            }
+        }
+    }
+
+    fn outside(&self, query: &Query<'_>, now: Moment, reply: &mut Reply<'_>) -> End {
+        if !query.is_recursive() {
+            return refused(ExtendedError::NOT_AUTHORITATIVE);
+        }
+        if query.kind == RecordType::ANY {
+            let fixed = Fixed { kind: RecordType::HINFO, ttl: 3600 };
+            reply.record(Section::Answer, &[0xc0, 12], fixed, &[b"\x07RFC8482\0"]);
+            return told(Rcode::NOERROR, Source::Own);
+        }
+        let name = self.lowered.wire();
+        let entry = self
+            .shared
+            .cache
+            .with(asked(name, query), |entry| entry.counts(now).then(|| tell(entry, now, HEADER, reply)));
+        entry.flatten().unwrap_or_else(|| {
+            End::Ask(Want::Name(DomainName::from_wire(name).unwrap_or_else(DomainName::root)))
+        })
+    }
+}
+
+fn asked<'a>(name: &'a [u8], query: &Query<'_>) -> Asked<'a> {
+    Asked::new(name, query.kind, query.wants_signatures(), query.is_unchecked())
+}
+
+/// Tells what the cache has, for a name that stands at `at` in the reply.
+fn tell(entry: &Entry, now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
+    entry.write(reply, at, now);
+    let body = entry.body();
+    let is_stale = entry.is_stale(now);
+    let why = match body.rcode {
+        Rcode::SERVFAIL => Some(ExtendedError::NO_REACHABLE_AUTHORITY),
+        Rcode::NXDOMAIN if is_stale => Some(ExtendedError::STALE_NXDOMAIN),
+        _ if is_stale => Some(ExtendedError::STALE),
+        _ if body.is_filtered => Some(ExtendedError::FILTERED),
+        _ => None,
+    };
+    End::Told(body.rcode, why, if is_stale { Source::Stale } else { Source::Cache })
+}
+
+/// Names that are never asked for outside (RFC 6761 sections 6.3 and 6.4, RFC 7686).
+fn special(name: &Lowered, kind: RecordType, reply: &mut Reply<'_>) -> Option<Rcode> {
+    let last = name.label(name.count().checked_sub(1)?);
+    let fixed = Fixed { kind, ttl: 3600 };
+    match last {
+        b"localhost" => {
+            match kind {
+                RecordType::A => reply.record(Section::Answer, &[0xc0, 12], fixed, &[&[127, 0, 0, 1]]),
+                RecordType::AAAA => reply.record(
+                    Section::Answer,
+                    &[0xc0, 12],
+                    fixed,
+                    &[&std::net::Ipv6Addr::LOCALHOST.octets()],
+                ),
+                _ => true,
+            };
+            Some(Rcode::NOERROR)
+        }
+        b"invalid" | b"onion" => Some(Rcode::NXDOMAIN),
+        _ => None,
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Section {
 pub(crate) struct Reply<'a> {
     out: &'a mut [u8],
     at: usize,
+    /// Where records begin.
+    records: usize,
     /// No record goes beyond: what OPT needs is kept free.
     limit: usize,
     counts: [u16; 3],
@@ -57,7 +59,7 @@ impl<'a> Reply<'a> {
         out[HEADER..at].copy_from_slice(query.question);
         let flags = QR | RA | (query.flags & (RD | CD));
         let edns = query.edns.map(|edns| edns.dnssec_ok);
-        Some(Self { out, at, limit, counts: [0; 3], flags, edns, truncated: false })
+        Some(Self { out, at, records: at, limit, counts: [0; 3], flags, edns, truncated: false })
     }
 
     /// Where the next octet goes: what later owners may point at.
@@ -105,6 +107,11 @@ impl<'a> Reply<'a> {
         }
         self.counts[section as usize] += 1;
         true
+    }
+
+    /// All records so far, which must be answers, and how many.
+    pub(crate) fn answers(&self) -> (&[u8], u16) {
+        (&self.out[self.records..self.at], self.counts[0])
     }
 
     /// Writes a big-endian number over what stands at `at`.
