@@ -214,6 +214,8 @@ pub struct Facts {
     pub features: Features,
     /// Pods of this node.
     pub pods: BTreeMap<PodUid, LocalPod>,
+    /// All of them have been read: an address of this node's blocks that none of them holds is nobody's.
+    pub pods_read: bool,
     /// Largest packet that was proved to reach a peer through the mesh, in bytes; absent: not probed yet.
     pub probed_mtus: BTreeMap<NodeName, u32>,
 }
@@ -228,6 +230,7 @@ impl Facts {
             mesh: Vec::new(),
             features: Features::default(),
             pods: BTreeMap::new(),
+            pods_read: false,
             probed_mtus: BTreeMap::new(),
         }
     }

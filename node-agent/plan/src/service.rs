@@ -1,7 +1,7 @@
 //! Services: every packet to an address of a service reaches one of its backends, by rules that never change.
 //!
 //! In: the `View`'s services, and `Facts`. Out: transactions for `ip weft` and `ip6 weft`, flows that must go, what a node serves.
-//! Reading order: `choose` (which endpoints for whom), `class` and `maglev` (slots), `ids` (numbers), `compile` (one service),
+//! Reading order: `choose` (which endpoints for whom), `local` (who is known to be gone), `class` and `maglev` (slots), `ids` (numbers), `compile` (one service),
 //! `rules` (what a packet meets), `forecast` (the same, told), `tables` and `round` (differences, transactions), `cleanup` (connection tracking).
 //! Not here: sending (weft-kernel), who answers for a load-balancer address on the link.
 
@@ -16,6 +16,7 @@ mod fixture;
 mod forecast;
 mod group;
 mod ids;
+mod local;
 mod maglev;
 mod problem;
 mod reading;

@@ -4,6 +4,8 @@
 
 use weft_model::{Conditions, EndpointItem, Family, NodeName};
 
+use super::local::Local;
+
 /// Where the packets are that are decided about.
 #[derive(Clone, Copy, Debug)]
 pub struct Here<'a> {
@@ -11,6 +13,8 @@ pub struct Here<'a> {
     pub node: &'a NodeName,
     /// Its zone; may be empty.
     pub zone: &'a str,
+    /// What it knows of its own addresses: endpoints that it lacks serve nobody.
+    pub local: &'a Local,
 }
 
 /// The endpoints of one port of a service, of one family.
@@ -24,9 +28,10 @@ pub struct Chosen<'a> {
 
 /// Chooses among endpoints that have the port of this place in their lists.
 pub fn choose<'a>(endpoints: &'a [EndpointItem], port: usize, family: Family, here: Here<'_>) -> Chosen<'a> {
+    let has_port = |e: &EndpointItem| e.ports.get(port).is_some_and(|number| *number != 0);
     let all = endpoints
         .iter()
-        .filter(|e| Family::of(e.address) == family && e.ports.get(port).is_some_and(|number| *number != 0));
+        .filter(|e| Family::of(e.address) == family && has_port(e) && !here.local.lacks(e.address));
     let ready: Vec<_> = all.clone().filter(|e| e.conditions.is_ready()).collect();
     let ending: Vec<_> = all.filter(|e| serves_to_the_end(e.conditions)).collect();
     let is_here = |e: &&&EndpointItem| e.node.as_ref() == Some(here.node);
@@ -103,7 +108,8 @@ mod tests {
 
     fn check(text: &str, cluster: &str, local: &str) {
         let (node, endpoints) = ("n1".parse().unwrap(), endpoints(text));
-        let chosen = choose(&endpoints, 0, Family::V4, Here { node: &node, zone: "z1" });
+        let chosen =
+            choose(&endpoints, 0, Family::V4, Here { node: &node, zone: "z1", local: &Local::default() });
         let last = |list: &[&EndpointItem]| {
             list.iter()
                 .map(|e| e.address.to_string().rsplit('.').next().unwrap().to_owned())

@@ -10,6 +10,8 @@ use std::{
 
 use weft_model::{IpMode, Protocol, ServiceItem, ServiceName};
 
+use super::local::Local;
+
 /// A flow, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -76,8 +78,8 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Takes a service as it is now; `None`: it is gone.
-    pub(super) fn take(&mut self, name: &ServiceName, item: Option<&ServiceItem>) {
-        let new = item.map(targets_of).unwrap_or_default();
+    pub(super) fn take(&mut self, name: &ServiceName, item: Option<&ServiceItem>, local: &Local) {
+        let new = item.map(|item| targets_of(item, local)).unwrap_or_default();
         let old = self.known.remove(name).unwrap_or_default();
         for (target, serving) in &old {
             // An endpoint more takes nothing from the others; but the first one ends flows that led nowhere.
@@ -141,7 +143,7 @@ impl Targets {
     }
 }
 
-fn targets_of(item: &ServiceItem) -> BTreeMap<Target, BTreeSet<SocketAddr>> {
+fn targets_of(item: &ServiceItem, local: &Local) -> BTreeMap<Target, BTreeSet<SocketAddr>> {
     let mut targets = BTreeMap::new();
     if item.addresses.is_empty() {
         return targets;
@@ -151,7 +153,9 @@ fn targets_of(item: &ServiceItem) -> BTreeMap<Target, BTreeSet<SocketAddr>> {
     let addresses: Vec<IpAddr> =
         item.addresses.iter().chain(&item.external_ips).copied().chain(balanced).collect();
     for (place, port) in item.ports.iter().enumerate().filter(|(_, port)| port.protocol != Protocol::Tcp) {
-        let serves = |e: &&weft_model::EndpointItem| e.conditions.is_ready() || e.conditions.is_serving();
+        let serves = |e: &&weft_model::EndpointItem| {
+            (e.conditions.is_ready() || e.conditions.is_serving()) && !local.lacks(e.address)
+        };
         let of = |e: &weft_model::EndpointItem| {
             let number = e.ports.get(place).copied().filter(|number| *number != 0)?;
             Some(SocketAddr::new(e.address, number))

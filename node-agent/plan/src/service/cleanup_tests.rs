@@ -28,10 +28,10 @@ fn service(endpoints: &[u8]) -> ServiceItem {
 fn check(before: Option<ServiceItem>, after: Option<ServiceItem>, flows: &[&str], gone: &[usize]) {
     let mut targets = Targets::default();
     let name: ServiceName = "shop/s1".parse().unwrap();
-    targets.take(&name, before.as_ref());
+    targets.take(&name, before.as_ref(), &Local::default());
     targets.begin();
     assert!(targets.changed(nodes()).is_empty(), "the first load is no change");
-    targets.take(&name, after.as_ref());
+    targets.take(&name, after.as_ref(), &Local::default());
     let cleanup = targets.changed(nodes());
     let condemned: Vec<usize> = (0..flows.len()).filter(|i| cleanup.condemns(&flow(flows[*i]))).collect();
     assert_eq!(condemned, gone, "{cleanup:?}");
@@ -82,7 +82,7 @@ fn an_endpoint_that_ends_but_serves_keeps_its_flows() {
 #[test]
 fn after_a_start_only_what_is_wrong_goes() {
     let mut targets = Targets::default();
-    targets.take(&"shop/s1".parse().unwrap(), Some(&service(&[1])));
+    targets.take(&"shop/s1".parse().unwrap(), Some(&service(&[1])), &Local::default());
     let all = targets.all(nodes());
     assert_eq!(all.targets().count(), 2);
     let condemned: Vec<usize> = (0..FLOWS.len()).filter(|i| all.condemns(&flow(FLOWS[*i]))).collect();

@@ -20,6 +20,7 @@ use super::{
     class::{CLASS_BITS, Class, GROUP_BITS},
     compile::{Key, Value},
     group::Group,
+    local::Local,
     rules::{Front, chain_of},
     tables::Services,
 };
@@ -126,7 +127,7 @@ pub struct Forecast {
 /// Tells what a packet meets.
 pub fn forecast(view: &View, facts: &Facts, packet: Packet) -> Forecast {
     let at_node = base::is_node_address(view, facts, packet.to);
-    let narrow = narrowed(view, packet, at_node);
+    let narrow = narrowed(view, &facts.node, packet, at_node);
     let mut services = Services::new();
     services.want(&narrow, facts, Scope::All);
     let wanted = Wanted { services: &services, view: &narrow, facts, packet };
@@ -144,7 +145,7 @@ pub fn forecast(view: &View, facts: &Facts, packet: Packet) -> Forecast {
 }
 
 /// The View without the services that the packet can't meet.
-fn narrowed(view: &View, packet: Packet, at_node: bool) -> View {
+fn narrowed(view: &View, node: &NodeName, packet: Packet, at_node: bool) -> View {
     let may_meet = |item: &Item| match item {
         Item::Service(service) => {
             kind_of(service, packet).is_some()
@@ -152,7 +153,8 @@ fn narrowed(view: &View, packet: Packet, at_node: bool) -> View {
                 || service.load_balancer.iter().any(|given| given.address == packet.to)
         }
         Item::Fabric(_) | Item::Peer(_) => true,
-        Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Pod(_) | Item::Setup(_) => false,
+        Item::Route(route) => route.node == *node,
+        Item::Probe(_) | Item::Owner(_) | Item::Pod(_) | Item::Setup(_) => false,
     };
     View::restored(view.revision(), view.items().filter(may_meet))
 }
@@ -324,6 +326,9 @@ impl Wanted<'_> {
         let conditions = endpoint.conditions;
         let words = match (conditions.is_ready(), conditions.is_serving(), conditions.is_terminating()) {
             _ if socket.port() == 0 => "it has no port of that name",
+            _ if Local::new(self.view, self.facts).lacks(endpoint.address) => {
+                "its pod has left this node, which the control plane hasn't heard yet"
+            }
             (false, true, true) => "it ends: it serves only where nobody else is ready",
             (false, false, true) => "it has ended",
             (false, _, false) => "it isn't ready",

@@ -6,7 +6,7 @@ use weft_model::{ClientAffinity, Conditions, Families, LoadBalancerAddress, Over
 
 use super::*;
 use crate::{
-    service::{choose::Here, choose::choose, fixture::service},
+    service::{choose::Here, choose::choose, fixture::service, local::Local},
     world::{self, facts, node},
 };
 
@@ -39,7 +39,12 @@ fn backends_that_are_told_are_those_that_the_choice_gives_whatever_their_state()
                 endpoint.conditions = states[pattern / 4_usize.pow(u32::try_from(place).unwrap()) % 4];
             }
             let here = node(1);
-            let chosen = choose(&item.endpoints, 0, Family::V4, Here { node: &here, zone: "" });
+            let chosen = choose(
+                &item.endpoints,
+                0,
+                Family::V4,
+                Here { node: &here, zone: "", local: &Local::default() },
+            );
             let list = if policy == TrafficPolicy::Local { &chosen.local } else { &chosen.cluster };
             let expected: BTreeSet<SocketAddr> =
                 list.iter().map(|e| SocketAddr::new(e.address, e.ports[0])).collect();

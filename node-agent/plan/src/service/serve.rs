@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use weft_model::{NodeName, ServiceItem, ServiceName, ServiceType, TrafficPolicy};
 use weft_view::View;
 
+use super::local::Local;
 use crate::Facts;
 
 /// A `healthCheckNodePort` and its answer: 200 while `local_ready` isn't 0, else 503.
@@ -25,6 +26,7 @@ pub fn health_ports(view: &View, facts: &Facts) -> Vec<HealthPort> {
             && service.kind == ServiceType::LoadBalancer
             && service.external_policy == TrafficPolicy::Local
     };
+    let local = Local::new(view, facts);
     let mut found: Vec<HealthPort> = view
         .services()
         .values()
@@ -32,7 +34,7 @@ pub fn health_ports(view: &View, facts: &Facts) -> Vec<HealthPort> {
         .map(|service| HealthPort {
             port: service.health_check_node_port,
             service: service.name.clone(),
-            local_ready: local_ready(service, &facts.node),
+            local_ready: local_ready(service, &facts.node, &local),
         })
         .collect();
     found.sort_unstable();
@@ -40,9 +42,10 @@ pub fn health_ports(view: &View, facts: &Facts) -> Vec<HealthPort> {
 }
 
 /// A pod with an address of each family is one endpoint.
-fn local_ready(service: &ServiceItem, node: &NodeName) -> usize {
+fn local_ready(service: &ServiceItem, node: &NodeName, local: &Local) -> usize {
     let is_here = |e: &&weft_model::EndpointItem| {
-        e.node.as_ref() == Some(node) && e.conditions.is_ready() && !e.conditions.is_terminating()
+        let serves = e.conditions.is_ready() && !e.conditions.is_terminating();
+        e.node.as_ref() == Some(node) && serves && !local.lacks(e.address)
     };
     let mut names: Vec<String> = service
         .endpoints

@@ -23,6 +23,7 @@ use super::{
     compile::{Compiler, Entries, Key, Value, ports},
     element,
     ids::{Ids, PortName},
+    local::{self, Local},
     problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem},
     round::{self, Round, Transaction},
     rules::{self, Stick},
@@ -51,6 +52,9 @@ pub struct Services {
     ids: Ids,
     around: Around,
     targets: Targets,
+    /// What this node knows of its own addresses, and which services have endpoints there.
+    local: Local,
+    here: local::Here,
     /// Affinity time-outs asked for, per service that has one.
     timeouts: BTreeMap<ServiceName, u32>,
     sizes: BTreeMap<ServiceName, usize>,
@@ -96,6 +100,13 @@ impl Services {
                 .then(|| keys.iter().filter_map(service_of).collect()),
             Scope::Pods(_) => Some(BTreeSet::new()),
         };
+        if let Some(addresses) = self.look_here(view, facts, scope) {
+            if let Some(names) = &mut touched {
+                names.extend(self.here.at(&addresses).cloned());
+            }
+        } else {
+            touched = None;
+        }
         self.note(view, touched.as_ref());
         let around = self.around(view, facts);
         if around != self.around {
@@ -266,6 +277,18 @@ impl Services {
         (self.tracker.wanted().filter_map(of).collect(), (*self.base).clone())
     }
 
+    /// What this node knows of its own pods; addresses that came or went, `None`: it may be any.
+    fn look_here(&mut self, view: &View, facts: &Facts, scope: Scope<'_>) -> Option<BTreeSet<IpAddr>> {
+        let same_blocks = match scope {
+            Scope::All => false,
+            Scope::Pods(_) => true,
+            Scope::Items(keys) => !keys.iter().any(|key| matches!(key, ItemKey::Route(_))),
+        };
+        let now = if same_blocks { self.local.with_pods(facts) } else { Local::new(view, facts) };
+        let before = std::mem::replace(&mut self.local, now);
+        self.local.changes_from(&before)
+    }
+
     /// What must be known of services before any is compiled.
     fn note(&mut self, view: &View, touched: Option<&BTreeSet<ServiceName>>) {
         let gone = |names: &mut dyn Iterator<Item = &ServiceName>| -> Vec<ServiceName> {
@@ -274,6 +297,7 @@ impl Services {
         let names: Vec<ServiceName> = match touched {
             Some(names) => names.iter().cloned().collect(),
             None => {
+                self.here.clear();
                 let mut names = gone(&mut self.timeouts.keys());
                 names.extend(gone(&mut self.targets.names()));
                 names.extend(view.services().keys().cloned());
@@ -282,7 +306,11 @@ impl Services {
         };
         for name in names {
             let item = view.service(&name);
-            self.targets.take(&name, item);
+            self.targets.take(&name, item, &self.local);
+            if touched.is_some() {
+                self.here.remove(&name);
+            }
+            item.into_iter().for_each(|item| self.here.add(&name, item, &self.local));
             match item.and_then(|item| item.affinity) {
                 Some(affinity) => self.timeouts.insert(name, affinity.timeout_seconds),
                 None => self.timeouts.remove(&name),
@@ -365,7 +393,7 @@ impl Services {
 
     fn compiler<'a>(&'a self, facts: &'a Facts) -> Compiler<'a> {
         Compiler {
-            here: Here { node: &facts.node, zone: &self.around.zone },
+            here: Here { node: &facts.node, zone: &self.around.zone, local: &self.local },
             ids: &self.ids,
             own: &self.around.own,
             timeouts: &self.around.timeouts,
