@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::layout::Layout;
 use crate::record::Record;
-use crate::{Result, launch, mounts, netfilter, prerequisites, supervisor, vm};
+use crate::{Result, launch, mounts, netfilter, prerequisites, priority, supervisor, vm};
 
 /// A role.
 #[derive(Debug, Subcommand)]
@@ -91,6 +91,7 @@ pub fn play(role: &Role) -> Result {
 fn supervise(lab: &str) -> Result {
     let layout = Layout::of(lab)?;
     let record = Record::read(&layout)?;
+    priority::lead();
     let listener: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
     supervisor::supervise(layout, &record.topology, &UnixListener::from(listener), || say("ready"))
 }

@@ -17,7 +17,7 @@ use anyhow::{Context, anyhow, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, getegid, geteuid};
 
-use crate::Result;
+use crate::{Result, priority};
 
 /// A process that is pid 1 of new namespaces.
 pub struct Launched {
@@ -45,6 +45,7 @@ impl Drop for Launched {
 /// Starts `inner` (arguments of this program) as pid 1 of new namespaces, listening on the abstract `socket` of the caller's
 /// network namespace (handed over as standard input), with errors going to `errors`.
 pub fn launch(inner: &[&str], socket: &str, errors: Stdio) -> Result<Launched> {
+    priority::allow();
     let mut outer = Command::new(own_program()?)
         .args(["inside", "outer", "--socket", socket, "--"])
         .args(inner)

@@ -30,6 +30,7 @@ pub mod vm;
 pub mod wait;
 
 mod notify;
+mod priority;
 mod refusal;
 
 pub use fabric::Fabric;

@@ -9,7 +9,9 @@ use weft_lab::{Fabric, Result};
 fn tried(fabric: &Fabric, checks: &[fn(&Balanced<'_>) -> Result<String>]) -> Result {
     let balanced = Balanced::set(fabric)?;
     for check in checks {
-        eprintln!("{}", check(&balanced)?);
+        let began = std::time::Instant::now();
+        let said = check(&balanced)?;
+        eprintln!("{:.1} s: {said}", began.elapsed().as_secs_f32());
     }
     balanced.strike()
 }
@@ -46,5 +48,27 @@ fn an_ipv6_address_moves_when_its_owner_freezes_or_is_cut_off() -> Result {
 fn an_address_stays_while_there_is_no_leader_and_while_its_agent_starts_anew() -> Result {
     in_family("balancers", Family::Dual, |fabric, _| {
         tried(fabric, &[services::agent_restarted, services::without_a_leader])
+    })
+}
+
+#[test]
+fn an_address_is_given_served_and_moves_in_mode_routed() -> Result {
+    in_family("routed-balancers", Family::Dual, |fabric, _| {
+        tried(
+            fabric,
+            &[
+                services::addresses_as_asked,
+                services::proxied,
+                services::owner_killed,
+                services::owner_frozen,
+            ],
+        )
+    })
+}
+
+#[test]
+fn an_address_moves_when_its_owner_reaches_nobody_and_one_answers_when_it_is_back() -> Result {
+    in_family("balancers", Family::V4, |fabric, _| {
+        tried(fabric, &[services::owner_unplugged, services::owner_unreached])
     })
 }

@@ -6,10 +6,25 @@ use weft_lab::checks::services::{self, Stage};
 use weft_lab::topology::Family;
 use weft_lab::{Fabric, Result};
 
+/// A check on a stage.
+type Check = fn(&Stage<'_>) -> Result<String>;
+
 /// Everything that is proved on one stage: setting it costs more than a check.
-fn everything(fabric: &Fabric, cast: &Cast) -> Result {
+fn on_stage(fabric: &Fabric, cast: &Cast, checks: &[Check]) -> Result {
     let stage = Stage::set(fabric, cast)?;
-    let seen = [
+    let seen = checks.iter().try_for_each(|check| {
+        let began = std::time::Instant::now();
+        let said = check(&stage)?;
+        eprintln!("{:.1} s: {said}", began.elapsed().as_secs_f32());
+        Ok(())
+    });
+    stage.strike()?;
+    seen
+}
+
+/// The semantics table and what happens when backends change.
+fn everything(fabric: &Fabric, cast: &Cast) -> Result {
+    let checks: [Check; 7] = [
         services::cluster_addresses,
         services::hairpin,
         services::node_ports,
@@ -17,11 +32,8 @@ fn everything(fabric: &Fabric, cast: &Cast) -> Result {
         services::spread,
         services::affinity,
         services::backends_come_and_go,
-    ]
-    .into_iter()
-    .try_for_each(|check| check(&stage).map(drop));
-    stage.strike()?;
-    seen
+    ];
+    on_stage(fabric, cast, &checks)
 }
 
 #[test]
@@ -36,11 +48,21 @@ fn services_mean_the_same_in_mode_routed() -> Result {
 
 #[test]
 fn pods_that_are_not_ready_or_end_get_no_connections() -> Result {
-    in_family("small", Family::Dual6, |fabric, cast| {
-        let stage = Stage::set(fabric, cast)?;
-        let checks = [services::probed, services::drained, services::health_ports];
-        let seen = checks.into_iter().try_for_each(|check| check(&stage).map(drop));
-        stage.strike()?;
-        seen
-    })
+    let checks: [Check; 3] = [services::probed, services::drained, services::health_ports];
+    in_family("small", Family::Dual6, |fabric, cast| on_stage(fabric, cast, &checks))
+}
+
+#[test]
+fn a_client_with_affinity_stays_until_its_time_out_has_passed() -> Result {
+    in_family("small", Family::V4, |fabric, cast| on_stage(fabric, cast, &[services::affinity_times_out]))
+}
+
+#[test]
+fn a_namespace_that_is_deleted_under_changes_leaves_nothing_behind() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| on_stage(fabric, cast, &[services::namespace_deleted]))
+}
+
+#[test]
+fn an_upgrade_breaks_no_connection() -> Result {
+    in_family("small", Family::V6, |fabric, cast| on_stage(fabric, cast, &[services::upgraded]))
 }

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::launch::own_program;
 use crate::layout::Layout;
 use crate::plan::{Kind, Machine, Plan};
-use crate::protocol::{Act, JobSpec, Place, Request};
+use crate::protocol::{Act, JobSpec, Place, Request, ServiceState};
 use crate::record::{Product, Record};
 use crate::topology::Topology;
 use crate::wait::until;
@@ -27,6 +27,8 @@ pub use pod::Pod;
 
 /// Deadline of a command of the product.
 pub const COMMAND: Duration = Duration::from_secs(30);
+/// Deadline of a service that starts anew.
+pub const READY: Duration = Duration::from_secs(20);
 /// Deadline of a probe, above its own.
 pub const PROBE: Duration = Duration::from_secs(20);
 
@@ -250,6 +252,16 @@ impl Fabric {
     pub fn release(&self, machine: &str, service: &str) -> Result {
         self.act(machine, service, Act::Release)
     }
+    /// Asks a service to end in order, as an upgrade does; the machine's init starts it again. Returns when the new one is ready.
+    pub fn restart(&self, machine: &str, service: &str) -> Result {
+        let before = self.service(machine, service)?.restarts;
+        self.act(machine, service, Act::Restart)?;
+        // Its end is noticed before its next readiness can be heard.
+        let again = || (self.service(machine, service).ok()?.restarts > before).then_some(());
+        until(READY, Duration::from_millis(5), again)
+            .with_context(|| format!("{service} on {machine} doesn't end"))?;
+        self.client.ready(machine, service, READY)
+    }
     /// Kills a service; the machine's init starts it again.
     pub fn kill(&self, machine: &str, service: &str) -> Result {
         self.act(machine, service, Act::Kill)
@@ -257,6 +269,14 @@ impl Fabric {
 
     fn act(&self, machine: &str, service: &str, act: Act) -> Result {
         self.client.call(&Request::Act(machine.to_owned(), service.to_owned(), act)).map(drop)
+    }
+
+    /// A service of a machine as it is now.
+    pub fn service(&self, machine: &str, name: &str) -> Result<ServiceState> {
+        let description = self.client.describe()?;
+        let state = description.machines.into_iter().find(|m| m.machine.name == machine);
+        let state = state.and_then(|m| m.services.into_iter().find(|s| s.name == name));
+        state.with_context(|| format!("{machine} runs no {name}"))
     }
 
     /// Whether a machine runs a service (nodes with a kernel WireGuard have no `tunnel`).

@@ -14,7 +14,7 @@ struct Request {
     answered: bool,
 }
 
-/// Asks `rate` times a second until a signal comes, then waits for the last answers. A gap lasts from the first request that nobody
+/// Asks `rate` times a second until a signal comes, then waits for the last answer. A gap lasts from the first request that nobody
 /// answered to the next one that somebody did.
 pub(super) fn run(target: &Target, rate: u32, stop: &Stop) -> Result<Value> {
     let any: IpAddr = if target.address.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
@@ -26,7 +26,11 @@ pub(super) fn run(target: &Target, rate: u32, stop: &Stop) -> Result<Value> {
     let mut buffer = [0; 2048];
     let mut next = Instant::now();
     let mut end: Option<Instant> = None;
-    while end.is_none_or(|end| Instant::now() < end) {
+    let over = |end: Instant, requests: &[Request]| {
+        // Who answers the last one has answered those before it, or never will.
+        Instant::now() >= end || requests.last().is_some_and(|last| last.answered)
+    };
+    while end.is_none_or(|end| !over(end, &requests)) {
         if end.is_none() && Instant::now() >= next {
             // What can't be sent is lost like what doesn't come back.
             let _ = socket.send(&u64::try_from(requests.len())?.to_be_bytes());

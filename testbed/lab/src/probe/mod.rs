@@ -7,8 +7,10 @@ mod bulk;
 mod clients;
 mod connects;
 mod gaps;
+mod health;
 mod moments;
 mod ping;
+mod secure;
 mod serve;
 mod stream;
 mod tables;
@@ -18,7 +20,7 @@ mod watch;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Subcommand;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -36,8 +38,9 @@ pub const MARKER: &[u8] = b"<weft-lab-marker:b4d1c0ffee5e:end>";
 /// A probe.
 #[derive(Debug, Subcommand)]
 pub enum Probe {
-    /// Servers until SIGTERM: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, icmp (hears echo requests), alternate:PORT (HTTP: well and
-    /// ill in turn, and prints when), usage:PORT (HTTP: processor time of this process).
+    /// Servers until SIGTERM: http:PORT, https:PORT, grpc:PORT (health: all serve but the service `ill`), tcp:PORT, udp:PORT, bulk:PORT,
+    /// icmp (hears echo requests), alternate:PORT (HTTP: well and ill in turn, and prints when), usage:PORT (HTTP: processor time of
+    /// this process).
     Serve {
         /// What to serve.
         #[arg(required = true)]
@@ -148,6 +151,7 @@ pub struct Target {
 pub fn run(probe: &Probe) -> Result {
     // Before any thread exists, so that every thread inherits it.
     let stop = Stop::new()?;
+    let began = Instant::now();
     let seen = match probe {
         Probe::Serve { what } => return serve::run(what, &stop),
         Probe::Tcp(target) => talk::tcp(target),
@@ -175,10 +179,17 @@ pub fn run(probe: &Probe) -> Result {
     };
     let (ok, document) = match seen {
         Ok(document) => (document["ok"] != json!(false), document),
-        Err(e) => (false, json!({"ok": false, "why": format!("{e:#}"), "kind": kind(&e)})),
+        Err(e) => (
+            false,
+            json!({"ok": false, "why": format!("{e:#}"), "kind": kind(&e), "ms": millis(began.elapsed())}),
+        ),
     };
     print(&document)?;
     if ok { Ok(()) } else { Err(Refusal::Ended(1).into()) }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The wall clock in microseconds: what processes of different namespaces have in common.

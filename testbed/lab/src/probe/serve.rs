@@ -1,5 +1,6 @@
-//! Servers for probes: http answers with what it saw as JSON, tcp and udp echo after the client's address, bulk hashes what it gets,
-//! alternate answers readiness probes with yes and no in turn, usage says what the process has cost.
+//! Servers for probes: http answers with what it saw as JSON, https the same over TLS, grpc says how it is, tcp and udp echo after
+//! the client's address, bulk hashes what it gets, alternate answers readiness probes with yes and no in turn, usage says what the
+//! process has cost.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,7 +15,7 @@ use nix::sys::socket::{
 };
 use serde_json::json;
 
-use super::{Stop, bulk, now_us, print, usage};
+use super::{Stop, bulk, health, now_us, print, secure, usage};
 use crate::{Refusal, Result};
 
 /// A connection that says nothing for this long is closed.
@@ -26,7 +27,9 @@ const LARGEST_HEAD: u64 = 16 * 1024;
 pub(super) fn run(what: &[String], stop: &Stop) -> Result {
     for one in what {
         match one.split_once(':').map(|(kind, port)| (kind, port.parse::<u16>())) {
-            Some(("http", Ok(port))) => listen(port, http)?,
+            Some(("http", Ok(port))) => listen(port, |mut stream, peer| http(&mut stream, peer))?,
+            Some(("https", Ok(port))) => listen(port, secure::http)?,
+            Some(("grpc", Ok(port))) => listen(port, health::serve)?,
             Some(("tcp", Ok(port))) => listen(port, echo)?,
             Some(("bulk", Ok(port))) => listen(port, bulk::serve)?,
             Some(("alternate", Ok(port))) => listen(port, alternate)?,
@@ -34,7 +37,7 @@ pub(super) fn run(what: &[String], stop: &Stop) -> Result {
             Some(("udp", Ok(port))) => datagrams(port)?,
             None if one == "icmp" => hear_echo_requests()?,
             _ => bail!(Refusal::Usage(format!(
-                "serve {one:?}: http:PORT, tcp:PORT, udp:PORT, bulk:PORT, alternate:PORT, usage:PORT or icmp"
+                "serve {one:?}: http:PORT, https:PORT, grpc:PORT, tcp:PORT, udp:PORT, bulk:PORT, alternate:PORT, usage:PORT or icmp"
             ))),
         }
     }
@@ -75,8 +78,9 @@ fn echo(mut stream: TcpStream, peer: SocketAddr) -> Result {
     }
 }
 
-fn http(mut stream: TcpStream, peer: SocketAddr) -> Result {
-    let mut lines = BufReader::new((&stream).take(LARGEST_HEAD)).lines();
+/// Answers one request.
+pub(super) fn http(stream: &mut (impl Read + Write), peer: SocketAddr) -> Result {
+    let mut lines = BufReader::new((&mut *stream).take(LARGEST_HEAD)).lines();
     let request = lines.next().context("no request")??;
     let mut headers = BTreeMap::new();
     for line in lines {

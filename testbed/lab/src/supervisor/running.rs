@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use super::machine::{Body, raw};
 use super::{Place, Supervisor, no_machine, status_byte};
 use crate::vm::{Remote, Start};
-use crate::{Result, notify};
+use crate::{Result, notify, priority};
 
 /// A process that runs.
 pub(crate) enum Running {
@@ -99,6 +99,10 @@ impl Supervisor {
     fn start_here(&self, place: &Place, start: &Start) -> Result<Running> {
         let mut command = start.command()?;
         self.within(place, || {
+            if start.notify.is_some() {
+                // A service of the product: this thread is there for it alone.
+                priority::first();
+            }
             let notifications = start.listen(&mut command)?;
             Ok(Running::Here(start.spawn(&mut command)?, notifications))
         })

@@ -1,22 +1,30 @@
 //! Services: the semantics table of Kubernetes walked with real packets, and what happens while backends come and go.
 
+mod cascade;
 mod change;
 mod churn;
+mod memory;
 mod owner;
+mod owner_cut;
 mod readiness;
 mod shop;
 mod stage;
 mod table;
 mod told;
+mod upgrade;
 
+pub use cascade::namespace_deleted;
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
 pub use churn::{Churn, Load};
+pub use memory::affinity_times_out;
 pub use owner::{
     Balanced, addresses_as_asked, agent_killed, agent_restarted, owner_cut_from_replicas, owner_frozen,
     owner_killed, proxied, without_a_leader,
 };
+pub use owner_cut::{owner_unplugged, owner_unreached};
 pub use readiness::{drained, health_ports, probed};
 pub use shop::{Shop, api, cache, front, others, payment};
 pub use stage::Stage;
 pub use table::{cluster_addresses, hairpin, node_ports};
 pub use told::{traces_agree, troubles_are_told};
+pub use upgrade::upgraded;

@@ -11,7 +11,7 @@ use crate::capture::decode;
 use crate::capture::pcapng::Record;
 use crate::checks::{HTTP, SERVERS, UDP, eventually, fails, works};
 use crate::fabric::{Pod, on};
-use crate::wait::pass;
+use crate::wait::{pass, until};
 use crate::{Fabric, Result};
 
 /// Owners of addresses carry this label; the backend is on another node, so that it survives every owner.
@@ -20,23 +20,29 @@ const EDGES: [&str; 2] = ["n1", "n2"];
 const INSIDE: &str = "n3";
 /// What an address may be away for on a machine that does much else. What it should be stands in the documents.
 const BOUND: u64 = 2_000;
-/// How long before and after a fault is looked.
-const AROUND: Duration = Duration::from_millis(500);
-/// A move, its announcements and whoever answers wrongly are seen within this.
-const LOOK: Duration = Duration::from_millis(2_500);
+/// How long is looked before a fault, and after what came of it: whoever answers wrongly does so then.
+const AROUND: Duration = Duration::from_millis(400);
+/// A fault that moves nothing is looked at for so long.
+const LOOK: Duration = Duration::from_millis(1_500);
+/// Pause between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// There is no leader for so long.
+const LEADERLESS: Duration = Duration::from_secs(2);
+/// A move is decided within this on any machine.
+const MOVED: Duration = Duration::from_secs(10);
 
 /// A pool on the link, services in front of a backend, seen from a machine outside.
 pub struct Balanced<'a> {
-    fabric: &'a Fabric,
+    pub(super) fabric: &'a Fabric,
     backend: Pod,
-    addresses: Vec<IpAddr>,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// Who answers for an address.
-struct Owner {
-    node: String,
+pub(super) struct Owner {
+    pub(super) node: String,
     successor: Option<String>,
-    epoch: u64,
+    pub(super) epoch: u64,
 }
 
 impl<'a> Balanced<'a> {
@@ -80,7 +86,7 @@ impl<'a> Balanced<'a> {
         Ok(all)
     }
 
-    fn owner(&self, address: IpAddr) -> Result<Owner> {
+    pub(super) fn owner(&self, address: IpAddr) -> Result<Owner> {
         let owner = self.fabric.weft_json(&["get", "owner", &address.to_string()])?;
         let status = &owner["status"];
         Ok(Owner {
@@ -91,7 +97,7 @@ impl<'a> Balanced<'a> {
     }
 
     /// Waits until each address has an owner and a successor, and answers outside.
-    fn settled(&self) -> Result {
+    pub(super) fn settled(&self) -> Result {
         for address in &self.addresses {
             eventually(Duration::from_secs(15), || {
                 let owner = self.owner(*address)?;
@@ -108,7 +114,7 @@ impl<'a> Balanced<'a> {
         works(self.fabric, &outside, &["udp", &address.to_string(), UDP, "--within", "500"]).map(drop)
     }
 
-    fn mac(&self, node: &str) -> Result<[u8; 6]> {
+    pub(super) fn mac(&self, node: &str) -> Result<[u8; 6]> {
         let text =
             self.fabric.on(on(node), &["cat", "/sys/class/net/eth0/address"])?.success("read a MAC")?;
         let bytes: Vec<u8> =
@@ -116,9 +122,25 @@ impl<'a> Balanced<'a> {
         bytes.try_into().map_err(|_| anyhow::anyhow!("{text:?} is no MAC"))
     }
 
-    /// Asks 200 times a second from outside while `disturb` happens to the owner of the first address; the longest silence in ms, and
-    /// whether nothing but the new owner answered from 100 ms after its first word on.
-    fn gap(&self, disturb: impl FnOnce(&Owner) -> Result) -> Result<Gap> {
+    /// Asks 200 times a second from outside while `disturb` happens to the owner of the first address: what was seen until the
+    /// address has moved.
+    pub(super) fn gap(&self, disturb: impl FnOnce(&Owner) -> Result) -> Result<Gap> {
+        self.seen(disturb, |before, address| {
+            // Where it doesn't move, that is told by `Gap::moved`, with what was seen.
+            until(MOVED, LOOK_AGAIN, || {
+                (self.owner(address).ok()?.epoch != before.epoch && self.answers(address).is_ok())
+                    .then_some(())
+            });
+            pass(AROUND);
+        })
+    }
+
+    /// As [`Balanced::gap`], where the address should stay.
+    pub(super) fn stays(&self, disturb: impl FnOnce(&Owner) -> Result) -> Result<Gap> {
+        self.seen(disturb, |_, _| pass(LOOK))
+    }
+
+    fn seen(&self, disturb: impl FnOnce(&Owner) -> Result, look: impl FnOnce(&Owner, IpAddr)) -> Result<Gap> {
         let address = *self.addresses.first().context("no address")?;
         let before = self.owner(address)?;
         let outside = self.fabric.outside();
@@ -126,7 +148,7 @@ impl<'a> Balanced<'a> {
         let asked = self.fabric.background(on(&outside), &["gaps", &address.to_string(), UDP], &[])?;
         pass(AROUND);
         disturb(&before)?;
-        pass(LOOK);
+        look(&before, address);
         let seen = asked.stop()?;
         let gap = seen["longest_gap_ms"].as_u64().context("no gap")?;
         ensure!(gap <= BOUND, "{address} was away for {gap} ms: {seen}");
@@ -137,17 +159,17 @@ impl<'a> Balanced<'a> {
 }
 
 /// What came of a disturbance.
-struct Gap {
-    ms: u64,
-    address: IpAddr,
-    before: Owner,
-    after: Owner,
-    frames: Vec<Record>,
+pub(super) struct Gap {
+    pub(super) ms: u64,
+    pub(super) address: IpAddr,
+    pub(super) before: Owner,
+    pub(super) after: Owner,
+    pub(super) frames: Vec<Record>,
 }
 
 impl Gap {
     /// It moved to the successor.
-    fn moved(&self) -> Result {
+    pub(super) fn moved(&self) -> Result {
         let Owner { node, successor, epoch } = &self.before;
         let right = successor.as_ref() == Some(&self.after.node) && self.after.epoch > *epoch;
         ensure!(right, "{} moved from {node} to {} instead of {successor:?}", self.address, self.after.node);
@@ -155,7 +177,7 @@ impl Gap {
     }
 
     /// Whoever says where the address is, from 100 ms after the first word of the new owner on, is the new owner.
-    fn alone(&self, balanced: &Balanced<'_>, old: [u8; 6]) -> Result<usize> {
+    pub(super) fn alone(&self, balanced: &Balanced<'_>, old: [u8; 6]) -> Result<usize> {
         let new = balanced.mac(&self.after.node)?;
         let said: Vec<(Duration, [u8; 6])> =
             self.frames.iter().filter_map(|frame| Some((frame.at, says(frame, self.address)?))).collect();
@@ -171,7 +193,7 @@ impl Gap {
 }
 
 /// The machine that a frame says an address is at.
-fn says(frame: &Record, address: IpAddr) -> Option<[u8; 6]> {
+pub(super) fn says(frame: &Record, address: IpAddr) -> Option<[u8; 6]> {
     let bytes = &frame.bytes;
     let decoded = decode::frame(bytes)?;
     let about = match address {
@@ -232,7 +254,7 @@ pub fn owner_frozen(balanced: &Balanced<'_>) -> Result<String> {
     let gap = balanced.gap(|owner| fabric.fail(&format!("pause {}", owner.node)))?;
     gap.moved()?;
     gap.alone(balanced, old)?;
-    let thawed = balanced.gap(|_| fabric.heal())?;
+    let thawed = balanced.stays(|_| fabric.heal())?;
     ensure!(thawed.after.epoch == gap.after.epoch, "it moved when the old owner went on");
     fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
     let wrong = thawed.frames.iter().filter(|frame| says(frame, gap.address) == Some(old)).count();
@@ -281,7 +303,7 @@ pub fn owner_cut_from_replicas(balanced: &Balanced<'_>) -> Result<String> {
 }
 
 /// Outside forgets again and again where the address is.
-fn ask_anew(balanced: &Balanced<'_>) -> Result {
+pub(super) fn ask_anew(balanced: &Balanced<'_>) -> Result {
     let outside = on(&balanced.fabric.outside());
     let address = balanced.addresses[0].to_string();
     for _ in 0..20 {
@@ -305,7 +327,7 @@ pub fn without_a_leader(balanced: &Balanced<'_>) -> Result<String> {
     for replica in &replicas {
         fabric.fail(&format!("kill-replica {replica}"))?;
     }
-    pass(LOOK);
+    pass(LEADERLESS);
     ask_anew(balanced)?;
     let seen = asked.stop()?;
     fabric.heal()?;
@@ -319,7 +341,7 @@ pub fn without_a_leader(balanced: &Balanced<'_>) -> Result<String> {
     ensure!(after.epoch == before.epoch, "it moved when the replicas came back");
     Ok(format!(
         "all replicas dead for {} s: {} goes on, longest silence {gap} ms",
-        LOOK.as_secs(),
+        LEADERLESS.as_secs_f32(),
         before.node
     ))
 }
@@ -327,7 +349,7 @@ pub fn without_a_leader(balanced: &Balanced<'_>) -> Result<String> {
 /// An agent that is told to start anew says so: its address stays, and answers meanwhile.
 pub fn agent_restarted(balanced: &Balanced<'_>) -> Result<String> {
     let fabric = balanced.fabric;
-    let gap = balanced.gap(|owner| {
+    let gap = balanced.stays(|owner| {
         fabric.on(on(&owner.node), &["pkill", "-TERM", "-f", "weft-agent run"])?.success("stop the agent")?;
         ask_anew(balanced)
     })?;
