@@ -361,3 +361,70 @@ fn nothing_is_taken_away_before_it_may_be() {
     assert!(services.next(Sweep::Forbidden).is_none());
     assert!(services.next(Sweep::Allowed).is_some());
 }
+
+/// The kernels that we test on lack SCTP: here it is at least told to them as TCP and UDP are.
+#[test]
+fn sctp_ports_are_served_and_closed_like_others() {
+    let mut view = world::view(Families::V4, Overlay::Wireguard);
+    let (mut served, mut closed) = (service(1, &[1, 2]), service(2, &[]));
+    for item in [&mut served, &mut closed] {
+        item.ports[0].protocol = Protocol::Sctp;
+        item.ports[0].node_port = 30_000 + u16::from(item.uid.0[0]);
+        item.kind = ServiceType::NodePort;
+    }
+    view.fold(world::delta(2, vec![Item::Service(served), Item::Service(closed)], Vec::new())).unwrap();
+    let (mut services, mut kernel) = (Services::new(), Kernel::default());
+    services.want(&view, &world::facts(), Scope::All);
+    let (wanted, _) = services.wanted();
+    let front =
+        |n: u8, protocol| Key::Front(Front::Services, format!("10.112.0.{n}").parse().unwrap(), protocol, 80);
+    let both = ["10.1.1.1:8080", "10.1.1.2:8080"].map(|to| to.parse().unwrap());
+    assert_eq!(reached(&wanted, &front(1, Protocol::Sctp)), Some(Ok(both.into())));
+    assert_eq!(reached(&wanted, &front(2, Protocol::Sctp)), Some(Err(Class::Refused)));
+    assert_eq!(reached(&wanted, &front(1, Protocol::Tcp)), None, "another protocol is another port");
+    for front in [Front::NodePorts, Front::OutsidePorts] {
+        let port = Key::Port(front, Family::V4, Protocol::Sctp, 30_001);
+        assert_eq!(reached(&wanted, &port), Some(Ok(both.into())), "{front:?}");
+    }
+    converge(&mut services, &mut kernel);
+    let listed = |set| -> Vec<String> {
+        let all = &kernel.0[&(Family::V4, set)];
+        let text = all.iter().map(ToString::to_string);
+        text.filter(|element| element.contains("sctp") || element.contains("132")).collect()
+    };
+    assert_eq!(listed("services").len(), 2, "{:?}", kernel.0[&(Family::V4, "services")]);
+    assert_eq!(listed("node_ports").len(), 2);
+}
+
+/// What the limits of the control plane allow fits into a node: every service's endpoints are all behind its slots.
+#[test]
+fn a_hundred_services_of_a_thousand_endpoints_each_are_all_served() {
+    const SERVICES: u8 = 100;
+    const ENDPOINTS: u32 = 1_000;
+    let mut view = world::view(Families::V4, Overlay::Wireguard);
+    let large = |n: u8| {
+        let mut item = service(n, &[]);
+        item.ports.truncate(1);
+        let each = |i: u32| weft_model::EndpointItem {
+            address: IpAddr::V4((0x0a02_0000 + u32::from(n) * ENDPOINTS + i).into()),
+            ports: vec![8080],
+            pod: None,
+            ..endpoint(1)
+        };
+        item.endpoints = (0..ENDPOINTS).map(each).collect();
+        Item::Service(item)
+    };
+    view.fold(world::delta(2, (1..=SERVICES).map(large).collect(), Vec::new())).unwrap();
+    let mut services = Services::new();
+    services.want(&view, &world::facts(), Scope::All);
+    assert!(services.problems().is_empty(), "{:?}", services.problems());
+    let (wanted, _) = services.wanted();
+    let mut all = BTreeSet::new();
+    for n in 1..=SERVICES {
+        let address = format!("10.112.0.{n}").parse().unwrap();
+        all.extend(
+            reached(&wanted, &Key::Front(Front::Services, address, Protocol::Tcp, 80)).unwrap().unwrap(),
+        );
+    }
+    assert_eq!(all.len(), usize::from(SERVICES) * ENDPOINTS as usize);
+}
