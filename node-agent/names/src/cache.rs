@@ -12,10 +12,11 @@ use std::sync::{
 use arc_swap::ArcSwapOption;
 
 use crate::{
-    DomainName, Moment, RecordType,
+    DomainName, ExtendedError, Moment, Rcode, RecordType,
     hash::hash,
     limits::{STALE_MS, STALE_RECHECK_MS, STALE_TTL},
-    message::{Age, Body, Reply},
+    message::{Age, Body, Reply, within},
+    zone::Head,
 };
 
 /// Shards; a power of two.
@@ -85,6 +86,12 @@ impl Entry {
         &self.body
     }
 
+    /// The name that somebody else has to be asked about; none when that is one of our own zone, which the outside can't lead to.
+    pub(crate) fn open_end(&self, head: &Head) -> Option<&[u8]> {
+        let end = &self.body.open_end.as_ref()?.name;
+        within(end, head.origin.wire()).is_none().then_some(end)
+    }
+
     /// Whether nothing else has to be asked.
     pub(crate) fn counts(&self, now: Moment) -> bool {
         now < self.expires || now < self.granted
@@ -97,18 +104,28 @@ impl Entry {
 
     /// Whether it may be told at all. Failures are never told once they are over.
     pub(crate) fn may_be_told(&self, now: Moment) -> bool {
-        !self.is_stale(now)
-            || (now < self.expires.after(STALE_MS) && self.body.rcode != crate::Rcode::SERVFAIL)
+        !self.is_stale(now) || (now < self.expires.after(STALE_MS) && self.body.rcode != Rcode::SERVFAIL)
     }
 
-    /// Copies it into a reply, in which its name stands at `name_at`.
-    pub(crate) fn write(&self, reply: &mut Reply<'_>, name_at: usize, now: Moment) {
+    /// Copies it into a reply, in which its name stands at `name_at`. Says where the name of an open end stands.
+    pub(crate) fn write(&self, reply: &mut Reply<'_>, name_at: usize, now: Moment) -> usize {
         let age = if self.is_stale(now) {
             Age::Stale(STALE_TTL)
         } else {
             Age::Seconds(u32::try_from(now.since(self.stored) / 1000).unwrap_or(u32::MAX))
         };
-        self.body.write(reply, name_at, age);
+        self.body.write(reply, name_at, age)
+    }
+
+    /// What there is to say of it beside its records.
+    pub(crate) fn why(&self, now: Moment) -> Option<ExtendedError> {
+        match self.body.rcode {
+            Rcode::SERVFAIL => Some(ExtendedError::NO_REACHABLE_AUTHORITY),
+            Rcode::NXDOMAIN if self.is_stale(now) => Some(ExtendedError::STALE_NXDOMAIN),
+            _ if self.is_stale(now) => Some(ExtendedError::STALE),
+            _ if self.body.is_filtered => Some(ExtendedError::FILTERED),
+            _ => None,
+        }
     }
 
     fn octets(&self) -> usize {
@@ -203,7 +220,7 @@ impl Cache {
         for cell in &self.shards {
             let Some(old) = cell.load_full() else { continue };
             let mut shard = Shard::clone(&old);
-            let is_within = |entry: &Entry| crate::message::within(&entry.name, domain.wire()).is_some();
+            let is_within = |entry: &Entry| within(&entry.name, domain.wire()).is_some();
             while let Some(at) = shard.entries.iter().position(|entry| is_within(entry)) {
                 self.take_off(&mut shard, at);
             }

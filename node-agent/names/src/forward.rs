@@ -3,12 +3,20 @@
 //! In: [`Input`]s with the time, and chance. Out: [`Effect`]s. Not here: sockets, clocks, random numbers.
 
 mod config;
+mod flight;
+mod forwarder;
+mod job;
+mod probe;
+mod server;
 
 pub use config::{ForwardConfig, Problem, Route};
+pub use forwarder::Forwarder;
 
-use std::{net::SocketAddr, sync::Arc};
+pub(crate) use probe::Sought;
 
-use crate::{Ask, DomainName, ExtendedError, Limits, Moment, Rcode, Source, message::Reply, names::Shared};
+use std::net::SocketAddr;
+
+use crate::{Ask, DomainName, Source};
 
 /// A client that waits, as the driver knows it: where the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +104,8 @@ pub struct UpstreamState {
     pub server: SocketAddr,
     /// Whether it is left alone because it failed repeatedly.
     pub is_down: bool,
+    /// Whether it asks us what we ask it: such a one isn't asked.
+    pub is_loop: bool,
     /// Failures since its last answer.
     pub failures: u32,
     /// Smoothed time to its answers, milliseconds; 0 before the first.
@@ -127,64 +137,4 @@ pub struct ForwardCounters {
     pub stale: u64,
     /// Questions that nobody answered.
     pub failed: u64,
-}
-
-/// The forwarder: one per process, on a thread of its own.
-pub struct Forwarder {
-    shared: Arc<Shared>,
-    limits: Limits,
-    config: ForwardConfig,
-    counters: ForwardCounters,
-}
-
-impl Forwarder {
-    pub(crate) fn new(shared: Arc<Shared>, limits: Limits) -> Self {
-        Self { shared, limits, config: ForwardConfig::default(), counters: ForwardCounters::default() }
-    }
-
-    /// Takes up who is asked; what is under way goes on. What the cache holds of names whose route changed is forgotten.
-    pub fn configure(&mut self, now: Moment, config: ForwardConfig) {
-        let _ = now;
-        self.config = config;
-    }
-
-    /// Takes an input and appends what is to be done. `chance` gives 64 random bits at each call, from a source nobody can
-    /// predict: numbers and letter cases of messages come from it.
-    pub fn input(
-        &mut self,
-        now: Moment,
-        input: Input<'_>,
-        chance: &mut dyn FnMut() -> u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let _ = (now, chance());
-        if let Input::Ask { client, ask } = input {
-            self.counters.asks += 1;
-            let mut out = vec![0; 1232];
-            let Some(reply) = Reply::begin(&mut out, &ask.query(), ask.transport()) else { return };
-            let length = reply.finish(Rcode::SERVFAIL, Some(ExtendedError::NO_REACHABLE_AUTHORITY));
-            out.truncate(length);
-            effects.push(Effect::Answer { client, message: out, source: Source::Own });
-        }
-    }
-
-    /// When the next [`Input::Tick`] is due; `None` while nothing waits.
-    pub fn deadline(&self) -> Option<Moment> {
-        None
-    }
-
-    /// How the upstreams do.
-    pub fn upstreams(&self) -> Vec<UpstreamState> {
-        Vec::new()
-    }
-
-    /// What it counted.
-    pub const fn counters(&self) -> &ForwardCounters {
-        &self.counters
-    }
-
-    /// Octets that the cache takes, and answers in it.
-    pub fn cached(&self) -> (usize, usize) {
-        (self.shared.cache.octets(), self.shared.cache.count())
-    }
 }

@@ -37,7 +37,8 @@ pub use forward::{
 };
 pub use limits::Limits;
 pub use message::{
-    DomainName, Edns, ExtendedError, NameError, Query, Rcode, RecordType, Reject, Transport, parse,
+    DomainName, Edns, ExtendedError, NameError, Query, Rcode, RecordType, Reject, Shown, ShownRecord,
+    Transport, parse, question, show,
 };
 pub use moment::Moment;
 pub use names::{Folded, Names, open};

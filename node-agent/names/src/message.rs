@@ -8,17 +8,21 @@ mod body;
 mod code;
 mod name;
 mod query;
+mod question;
 mod record;
 mod reply;
+mod shown;
 mod wire;
 
 pub use code::{ExtendedError, Rcode, RecordType};
 pub use name::{DomainName, NameError};
 pub use query::{Edns, Query, Reject, parse};
+pub use shown::{Shown, ShownRecord, question, show};
 pub use wire::Transport;
 
 pub(crate) use answer::{Expected, Verdict, read_answer};
 pub(crate) use body::{Age, Body};
 pub(crate) use name::{Lowered, MAX_NAME, push_label, within};
-pub(crate) use reply::{Fixed, Reply, Section, UDP_MAX, bare};
+pub(crate) use question::{Question, write_query};
+pub(crate) use reply::{Fixed, Reply, Section, bare};
 pub(crate) use wire::{CLASS_IN, HEADER};

@@ -8,6 +8,7 @@ use weft_view::{Touched, View};
 use crate::{
     Forwarder, Limits, Reader,
     cache::Cache,
+    forward::Sought,
     zone::{Tables, Zone},
 };
 
@@ -15,6 +16,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) tables: Tables,
     pub(crate) cache: Cache,
+    pub(crate) sought: Sought,
 }
 
 /// The writer of the zone; readers come from here.
@@ -35,8 +37,9 @@ pub struct Folded {
 
 /// Makes the two writers. `seed` is chance: it keeps people from choosing names that fall into one place of a table.
 pub fn open(seed: u64, limits: Limits) -> (Names, Forwarder) {
-    let shared = Arc::new(Shared { tables: Tables::new(seed), cache: Cache::new(seed) });
-    let forwarder = Forwarder::new(Arc::clone(&shared), limits);
+    let shared =
+        Arc::new(Shared { tables: Tables::new(seed), cache: Cache::new(seed), sought: Sought::default() });
+    let forwarder = Forwarder::new(Arc::clone(&shared), limits, seed);
     (Names { shared, zone: Zone::default(), limits }, forwarder)
 }
 

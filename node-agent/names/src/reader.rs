@@ -9,6 +9,7 @@ use crate::{
     Response, Source, Transport,
     budget::Budgets,
     cache::{Asked, Entry},
+    limits::MAX_CNAMES,
     message::{CLASS_IN, DomainName, Fixed, HEADER, Lowered, Reply, Section, bare, parse},
     names::Shared,
     response::Want,
@@ -125,7 +126,7 @@ impl Reader {
         if let Some(above) = name.above(head.origin.wire(), head.labels) {
             return match lookup.answer(name, above, reply) {
                 Outcome::Missing => self.missing(asker, query, now, lookup, above, reply),
-                outcome => self.outcome(query, now, outcome, reply),
+                outcome => self.outcome(query, now, head, outcome, reply),
             };
         }
         let reverse =
@@ -133,10 +134,13 @@ impl Reader {
         if let Some((reverse, zone)) = reverse {
             return told(lookup.reverse(name, &reverse, zone, reply), Source::Reverse);
         }
+        if self.shared.sought.meets(name, query.kind) {
+            return refused(ExtendedError::OTHER);
+        }
         if let Some(rcode) = special(name, query.kind, reply) {
             return told(rcode, Source::Own);
         }
-        self.outside(query, now, reply)
+        self.outside(query, now, head, reply)
     }
 
     /// A name of our zone that doesn't exist: denied, or found under another search domain.
@@ -155,7 +159,7 @@ impl Reader {
             None => told(lookup.missing(name, above, reply), Source::Zone),
             Some(Way::Own(target)) => {
                 let outcome = lookup.alias(name, above, target, reply);
-                self.outcome(query, now, outcome, reply)
+                self.outcome(query, now, lookup.head, outcome, reply)
             }
             Some(Way::First(candidates)) => self.first(query, now, lookup, above, candidates, reply),
         }
@@ -172,44 +176,61 @@ impl Reader {
         reply: &mut Reply<'_>,
     ) -> End {
         for candidate in &candidates {
-            let entry =
-                self.shared.cache.find(asked(candidate.wire(), query)).filter(|entry| entry.counts(now));
-            let Some(entry) = entry else {
+            let Some(parts) = self.parts(candidate.wire(), query, now, lookup.head) else {
                 let denial = lookup.denial(&self.lowered, above);
                 return End::Ask(Want::First { candidates, ttl: lookup.head.ttl, denial });
             };
-            if !entry.body().is_missing() {
+            if parts.last().is_some_and(|part| !part.body().is_missing()) {
                 let at = reply.position() + 12;
                 let fixed = lookup.head.fixed(RecordType::CNAME);
                 reply.record(Section::Answer, &[0xc0, 12], fixed, &[candidate.wire()]);
-                return tell(&entry, now, at, reply);
+                return tell(&parts, now, at, reply);
             }
         }
         told(lookup.missing(&self.lowered, above, reply), Source::Cache)
     }
 
-    fn outcome(&self, query: &Query<'_>, now: Moment, outcome: Outcome, reply: &mut Reply<'_>) -> End {
+    fn outcome(
+        &self,
+        query: &Query<'_>,
+        now: Moment,
+        head: &Head,
+        outcome: Outcome,
+        reply: &mut Reply<'_>,
+    ) -> End {
         match outcome {
             Outcome::Done(rcode) => told(rcode, Source::Zone),
             Outcome::Missing => told(Rcode::NXDOMAIN, Source::Zone),
             // The alias itself is an answer for those who don't want recursion (RFC 1034 section 4.3.2).
             Outcome::Outside { .. } if !query.is_recursive() => told(Rcode::NOERROR, Source::Zone),
-            Outcome::Outside { target, at } => {
-                let entry =
-                    self.shared.cache.find(asked(target.wire(), query)).filter(|entry| entry.counts(now));
-                match entry {
-                    Some(entry) => tell(&entry, now, at, reply),
-                    None => {
-                        let (links, count) = reply.answers();
-                        let target_at = u16::try_from(at).unwrap_or(u16::MAX);
-                        End::Ask(Want::Alias { links: links.into(), count, target, target_at })
-                    }
+            Outcome::Outside { target, at } => match self.parts(target.wire(), query, now, head) {
+                Some(parts) => tell(&parts, now, at, reply),
+                None => {
+                    let (links, count) = reply.answers();
+                    let target_at = u16::try_from(at).unwrap_or(u16::MAX);
+                    End::Ask(Want::Alias { links: links.into(), count, target, target_at })
                 }
+            },
+        }
+    }
+
+    /// All that the cache has to have for an answer about a name: several entries when CNAMEs lead from one server's names to another's.
+    fn parts(&self, name: &[u8], query: &Query<'_>, now: Moment, head: &Head) -> Option<Vec<Arc<Entry>>> {
+        let mut parts = Vec::with_capacity(1);
+        let mut name = Box::from(name);
+        loop {
+            let entry = self.shared.cache.find(asked(&name, query)).filter(|entry| entry.counts(now))?;
+            let end = entry.open_end(head).map(Box::from);
+            parts.push(entry);
+            match end {
+                Some(_) if parts.len() > MAX_CNAMES => return None,
+                Some(end) => name = end,
+                None => return Some(parts),
             }
         }
     }
 
-    fn outside(&self, query: &Query<'_>, now: Moment, reply: &mut Reply<'_>) -> End {
+    fn outside(&self, query: &Query<'_>, now: Moment, head: &Head, reply: &mut Reply<'_>) -> End {
         if !query.is_recursive() {
             return refused(ExtendedError::NOT_AUTHORITATIVE);
         }
@@ -219,13 +240,17 @@ impl Reader {
             return told(Rcode::NOERROR, Source::Own);
         }
         let name = self.lowered.wire();
-        let entry = self
-            .shared
-            .cache
-            .with(asked(name, query), |entry| entry.counts(now).then(|| tell(entry, now, HEADER, reply)));
-        entry.flatten().unwrap_or_else(|| {
-            End::Ask(Want::Name(DomainName::from_wire(name).unwrap_or_else(DomainName::root)))
-        })
+        // The usual case first: one entry, no counting of references.
+        let whole = self.shared.cache.with(asked(name, query), |entry| {
+            (entry.counts(now) && entry.open_end(head).is_none()).then(|| tell_one(entry, now, HEADER, reply))
+        });
+        if let Some(end) = whole.flatten() {
+            return end;
+        }
+        match self.parts(name, query, now, head) {
+            Some(parts) => tell(&parts, now, HEADER, reply),
+            None => End::Ask(Want::Name(DomainName::from_wire(name).unwrap_or_else(DomainName::root))),
+        }
     }
 }
 
@@ -233,19 +258,18 @@ fn asked<'a>(name: &'a [u8], query: &Query<'_>) -> Asked<'a> {
     Asked::new(name, query.kind, query.wants_signatures(), query.is_unchecked())
 }
 
-/// Tells what the cache has, for a name that stands at `at` in the reply.
-fn tell(entry: &Entry, now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
+/// Tells what one entry has, for a name that stands at `at` in the reply.
+fn tell_one(entry: &Entry, now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
     entry.write(reply, at, now);
-    let body = entry.body();
-    let is_stale = entry.is_stale(now);
-    let why = match body.rcode {
-        Rcode::SERVFAIL => Some(ExtendedError::NO_REACHABLE_AUTHORITY),
-        Rcode::NXDOMAIN if is_stale => Some(ExtendedError::STALE_NXDOMAIN),
-        _ if is_stale => Some(ExtendedError::STALE),
-        _ if body.is_filtered => Some(ExtendedError::FILTERED),
-        _ => None,
-    };
-    End::Told(body.rcode, why, if is_stale { Source::Stale } else { Source::Cache })
+    let source = if entry.is_stale(now) { Source::Stale } else { Source::Cache };
+    End::Told(entry.body().rcode, entry.why(now), source)
+}
+
+/// The same of several entries, each about the open end of the one before.
+fn tell(parts: &[Arc<Entry>], now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
+    let Some((last, before)) = parts.split_last() else { return told(Rcode::SERVFAIL, Source::Own) };
+    let at = before.iter().fold(at, |at, part| part.write(reply, at, now));
+    tell_one(last, now, at, reply)
 }
 
 /// Names that are never asked for outside (RFC 6761 sections 6.3 and 6.4, RFC 7686).

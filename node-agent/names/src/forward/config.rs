@@ -113,6 +113,17 @@ impl ForwardConfig {
         self.routes.iter().find(|route| name.is_within(&route.domain))
     }
 
+    /// Whether the same addresses are left out.
+    pub(crate) fn filters_like(&self, other: &Self) -> bool {
+        self.filtered == other.filtered
+    }
+
+    /// Domains whose servers differ.
+    pub(crate) fn changed<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = &'a DomainName> {
+        let differs = |a: &'a Self, b: &'a Self| a.routes.iter().filter(|route| !b.routes.contains(route));
+        differs(self, old).chain(differs(old, self)).map(|route| &route.domain)
+    }
+
     /// All routes, longest domains first.
     pub fn routes(&self) -> &[Route] {
         &self.routes

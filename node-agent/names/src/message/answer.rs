@@ -184,7 +184,11 @@ impl<'a> Message<'a> {
                 return Verdict::Failed(Rcode::NOERROR);
             }
             let is_open = self.rcode == Rcode::NOERROR && !builder.is_empty();
-            return Verdict::Answer(builder.denial(self.rcode, 0, is_open.then(|| name.to_vec())));
+            return Verdict::Answer(if is_open {
+                builder.open(MAX_TTL)
+            } else {
+                builder.denial(self.rcode, 0)
+            });
         };
         if !is_well_formed(self.bytes, soa) {
             return Verdict::Broken;
@@ -210,7 +214,7 @@ impl<'a> Message<'a> {
                 }
             }
         }
-        Verdict::Answer(builder.denial(self.rcode, ttl, None))
+        Verdict::Answer(builder.denial(self.rcode, ttl))
     }
 }
 

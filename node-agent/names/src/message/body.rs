@@ -41,11 +41,20 @@ pub(crate) struct Body {
     /// Seconds for which all of it may be kept.
     pub(crate) ttl: u32,
     /// The chain of CNAMEs ends here, and nobody said what is there.
-    pub(crate) open_end: Option<Vec<u8>>,
+    pub(crate) open_end: Option<OpenEnd>,
     /// Addresses were left out.
     pub(crate) is_filtered: bool,
     /// Length of the name for which it is written.
     name_length: u16,
+}
+
+/// Where a chain of CNAMEs ends without anybody saying what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenEnd {
+    /// The last target, lower case.
+    pub(crate) name: Box<[u8]>,
+    /// Where it stands when the body's name is the question's.
+    at: u16,
 }
 
 /// How times to live are written.
@@ -60,7 +69,7 @@ pub(crate) enum Age {
 impl Body {
     /// A remembered failure: nothing.
     pub(crate) fn failure(name: &[u8]) -> Self {
-        Builder::new(name).denial(Rcode::SERVFAIL, 0, None)
+        Builder::new(name).denial(Rcode::SERVFAIL, 0)
     }
 
     /// Octets that it takes.
@@ -74,7 +83,8 @@ impl Body {
     }
 
     /// Copies it into a reply, in which its name stands at `name_at`. What doesn't fit is left out, and the reply is truncated.
-    pub(crate) fn write(&self, reply: &mut Reply<'_>, name_at: usize, age: Age) {
+    /// Says where the open end's name stands.
+    pub(crate) fn write(&self, reply: &mut Reply<'_>, name_at: usize, age: Age) -> usize {
         let start = reply.position();
         let fitting = self.fitting(reply.room());
         let end = self.marks.get(fitting).map_or(self.bytes.len(), |mark| usize::from(mark.start));
@@ -99,6 +109,8 @@ impl Body {
                 reply.patch(start + usize::from(mark.pointer), pointer);
             }
         }
+        let end = self.open_end.as_ref().map_or(self.home(), |end| usize::from(end.at));
+        start + end.saturating_sub(self.home())
     }
 
     /// How many records fit, whole.
@@ -225,12 +237,22 @@ impl Builder {
     }
 
     /// A denial that may be kept that many seconds.
-    pub(crate) fn denial(self, rcode: Rcode, ttl: u32, open_end: Option<Vec<u8>>) -> Body {
+    pub(crate) fn denial(self, rcode: Rcode, ttl: u32) -> Body {
         let ttl = self.ttl.min(ttl);
-        self.done(rcode, ttl, open_end)
+        self.done(rcode, ttl, None)
     }
 
-    fn done(self, rcode: Rcode, ttl: u32, open_end: Option<Vec<u8>>) -> Body {
+    /// CNAMEs whose last target is for somebody else to answer.
+    pub(crate) fn open(self, most: u32) -> Body {
+        let ttl = self.ttl.min(most);
+        let end = self.known.last().filter(|_| self.known.len() > 1).map(|(name, at)| OpenEnd {
+            name: name.as_slice().into(),
+            at: u16::try_from(*at).unwrap_or_default(),
+        });
+        self.done(Rcode::NOERROR, ttl, end)
+    }
+
+    fn done(self, rcode: Rcode, ttl: u32, open_end: Option<OpenEnd>) -> Body {
         Body {
             rcode,
             answers: self.answers,

@@ -6,7 +6,7 @@
 use super::{
     code::{Rcode, RecordType},
     name::end_of,
-    wire::{CLASS_IN, HEADER, be16},
+    wire::{HEADER, be16},
 };
 
 /// Bits of the third and fourth octet of the header.
@@ -133,13 +133,6 @@ pub(crate) fn are_options(mut options: &[u8]) -> bool {
         options = rest;
     }
     true
-}
-
-impl Query<'_> {
-    /// Whether it is of the Internet's class.
-    pub(crate) const fn is_internet(&self) -> bool {
-        self.class == CLASS_IN
-    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ pub fn show(response: &[u8]) -> Option<Shown> {
     for _ in 0..be16(response, 4)? {
         at = read_name(response, at)?.1 + 4;
     }
-    let mut shown = Shown { rcode: Rcode(be16(response, 2)? & 0x0f), answers: Vec::new(), note: String::new() };
+    let mut shown =
+        Shown { rcode: Rcode(be16(response, 2)? & 0x0f), answers: Vec::new(), note: String::new() };
     let [answers, authorities, additional] = [be16(response, 6)?, be16(response, 8)?, be16(response, 10)?];
     for _ in 0..answers {
         let (record, end) = read_record(response, at)?;

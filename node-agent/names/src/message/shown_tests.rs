@@ -68,7 +68,11 @@ fn codes_and_reasons_are_told() {
 
 #[test]
 fn no_piece_of_a_response_is_taken_for_the_whole() {
-    let whole = response(ResponseCode::NoError, vec![RData::SRV(SRV::new(0, 100, 80, name("a.b.")))], Some(Edns::new()));
+    let whole = response(
+        ResponseCode::NoError,
+        vec![RData::SRV(SRV::new(0, 100, 80, name("a.b.")))],
+        Some(Edns::new()),
+    );
     assert!(show(&whole).is_some());
     for end in 0..whole.len() {
         assert_eq!(show(&whole[..end]), None, "{end} octets");

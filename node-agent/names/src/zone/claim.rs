@@ -8,7 +8,7 @@ use weft_model::NamespaceName;
 
 use super::{
     service::dashed,
-    table::{Kind, begin, body, key},
+    table::{Kind, begin, body},
 };
 use crate::message::push_label;
 
@@ -87,11 +87,4 @@ pub(crate) fn names(record: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
             is_new
         },
     )
-}
-
-/// The address in a key.
-pub(crate) fn address_of(record: &[u8]) -> Option<IpAddr> {
-    let octets = key(record);
-    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }

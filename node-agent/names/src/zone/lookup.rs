@@ -12,7 +12,7 @@ use super::{
     render::{QUESTION, V4_RECORD, V6_RECORD, pointer},
     reverse::ReverseName,
     service::{HostRef, ServiceRef, protocol_bit},
-    table::{self, Kind},
+    table::Kind,
 };
 use crate::{
     DomainName, Rcode, RecordType,
