@@ -131,6 +131,20 @@ impl View {
             .chain(setups)
     }
 
+    /// One item.
+    pub fn item(&self, key: &ItemKey) -> Option<Item> {
+        match key {
+            ItemKey::Fabric => self.fabric.clone().map(Item::Fabric),
+            ItemKey::Peer(node) => self.peers.get(node).cloned().map(Item::Peer),
+            ItemKey::Route(block) => self.routes.get(block).cloned().map(Item::Route),
+            ItemKey::Service(name) => self.service(name).cloned().map(Item::Service),
+            ItemKey::Probe(pod) => self.probes.get(pod).cloned().map(Item::Probe),
+            ItemKey::Owner(address) => self.owners.get(address).cloned().map(Item::Owner),
+            ItemKey::Pod(pod) => self.pod(pod).cloned().map(Item::Pod),
+            ItemKey::Setup(pod) => self.setups.get(pod).cloned().map(Item::Setup),
+        }
+    }
+
     /// Folds one update in and says what it touched. A delta that is known already touches nothing.
     ///
     /// Fails when the update breaks the order of the stream or would go back in time; the View is then as before.

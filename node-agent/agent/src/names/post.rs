@@ -1,0 +1,140 @@
+//! What the DNS process said, and what is to be said of it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::{fd::BorrowedFd, unix::net::UnixStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use weft_dns::{Socket, frame};
+use weft_errors::{DNS_UPSTREAM_LOOP, DNS_UPSTREAM_UNREACHABLE, Error};
+use weft_plan::Finding;
+use weft_proto::v1::{self, names_order::Order};
+
+/// The way to one DNS process; frames of several senders don't mix.
+#[derive(Clone, Debug)]
+pub(super) struct Line(Arc<Mutex<UnixStream>>);
+
+impl Line {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self(Arc::new(Mutex::new(stream)))
+    }
+
+    /// Sends an order and descriptors with it.
+    pub(super) fn send(&self, order: Order, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frame::send(&stream, &v1::NamesOrder { order: Some(order) }, descriptors)
+    }
+
+    /// Hangs up.
+    pub(super) fn cut(&self) {
+        // One that is closed already is fine.
+        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// What came from a DNS process.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A process has come.
+    Hello { link: u64, pid: u32, line: Line, offered: Vec<Socket> },
+    /// It says how it is.
+    State { link: u64, state: v1::NamesState },
+    /// It is gone.
+    Gone { link: u64 },
+}
+
+/// What came, and how names are served.
+#[derive(Debug, Default)]
+pub(crate) struct Post(Mutex<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    arrivals: Vec<Arrival>,
+    state: Option<v1::NamesState>,
+    trouble: Option<Error>,
+}
+
+impl Post {
+    /// What the process that serves last said of itself; `None` while there is none.
+    pub(crate) fn state(&self) -> Option<v1::NamesState> {
+        self.lock().state.clone()
+    }
+
+    /// What `weft check` says.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let shared = self.lock();
+        let trouble =
+            shared.trouble.iter().map(|error| finding("dns", false, &error.message, Some(error.clone())));
+        let Some(state) = &shared.state else { return trouble.collect() };
+        let problems = state.problems.iter().map(|problem| {
+            let error = Error::new(&DNS_UPSTREAM_LOOP, problem.clone());
+            finding("dns settings", false, problem, Some(error))
+        });
+        trouble.chain(problems).chain(state.upstreams.iter().filter_map(upstream)).collect()
+    }
+
+    pub(super) fn arrive(&self, arrival: Arrival) {
+        self.lock().arrivals.push(arrival);
+    }
+
+    pub(super) fn arrivals(&self) -> Vec<Arrival> {
+        std::mem::take(&mut self.lock().arrivals)
+    }
+
+    pub(super) fn note(&self, state: Option<v1::NamesState>, trouble: Option<Error>) {
+        let mut shared = self.lock();
+        (shared.state, shared.trouble) = (state, trouble);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn finding(name: &str, ok: bool, detail: &str, error: Option<Error>) -> Finding {
+    Finding { name: name.to_owned(), detail: detail.to_owned(), ok, error }
+}
+
+fn upstream(state: &v1::NamesUpstream) -> Option<Finding> {
+    let server: SocketAddr = state.address.clone()?.try_into().ok()?;
+    let name = format!("dns upstream {server}");
+    if state.down {
+        let message = format!("{server} left {} questions unanswered", state.errors);
+        let error = Error::new(&DNS_UPSTREAM_UNREACHABLE, message.clone());
+        return Some(finding(&name, false, &message, Some(error)));
+    }
+    let detail = match state.answers {
+        0 => "not asked yet".to_owned(),
+        answers => format!("answers within {} ms, {answers} so far", state.round_trip_ms.max(1)),
+    };
+    Some(finding(&name, true, &detail, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_that_fail_and_settings_that_are_left_out_are_found() {
+        let upstream = |down| v1::NamesUpstream {
+            address: Some((&"192.0.2.1:53".parse::<SocketAddr>().unwrap()).into()),
+            down,
+            ..v1::NamesUpstream::default()
+        };
+        let state = v1::NamesState {
+            upstreams: vec![upstream(true), upstream(false)],
+            problems: vec!["it would ask itself".to_owned()],
+            ..v1::NamesState::default()
+        };
+        let post = Post::default();
+        post.note(Some(state), None);
+        let found: Vec<_> = post.findings().into_iter().map(|finding| (finding.name, finding.ok)).collect();
+        let server = "dns upstream 192.0.2.1:53";
+        let expected = [("dns settings", false), (server, false), (server, true)];
+        assert_eq!(found, expected.map(|(name, ok)| (name.to_owned(), ok)));
+        post.note(None, Some(Error::new(&DNS_UPSTREAM_LOOP, "x")));
+        assert_eq!(post.findings().len(), 1, "nothing is known of upstreams without a process");
+    }
+}

@@ -1,0 +1,328 @@
+//! The connection to the agent: what it sends is taken up here, and it is told how things are.
+//!
+//! One thread owns the View, the writer of the zone and the pods. Without an agent it goes on with what it has.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use weft_errors::Error;
+use weft_names::{ForwardConfig, Names, Reader, Response, Source, Transport};
+use weft_proto::{
+    convert::{Frame, ShapeError, address_from_wire},
+    v1::{self, names_order::Order as Wire, names_word::Word},
+};
+use weft_view::{Touched, Update};
+
+use crate::{
+    askers,
+    clock::Clock,
+    frame::{self, Frames, Received},
+    limits,
+    resolv_conf::HostServers,
+    serve::{Asked, Common, Order, Serving, Waiter},
+    sockets::{self, Socket},
+    tables::{self, Tables},
+};
+
+/// A connection on which the first word has been said.
+#[derive(Debug)]
+pub(crate) struct Session {
+    stream: UnixStream,
+    frames: Frames,
+}
+
+impl Session {
+    /// Connects and says who speaks and which sockets it holds.
+    pub(crate) fn open(path: &Path, held: &[Socket]) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        let hello = v1::NamesHello {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sockets: Some(sockets::to_wire(held)),
+        };
+        let descriptors: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+        frame::send(&stream, &word(Word::Hello(hello)), &descriptors)?;
+        let frames = Frames::new(stream.try_clone()?);
+        Ok(Self { stream, frames })
+    }
+
+    /// The sockets that the agent gives as its first word; `None` when it says nothing in time.
+    pub(crate) fn sockets(&mut self, wait: Duration) -> io::Result<Option<Vec<Socket>>> {
+        match self.frames.receive::<v1::NamesOrder>(wait)? {
+            Received::Frame(v1::NamesOrder { order: Some(Wire::Sockets(given)) }, descriptors) => {
+                sockets::from_wire(given, descriptors).map(Some).map_err(misshapen)
+            }
+            Received::Frame(..) => Err(io::Error::new(io::ErrorKind::InvalidData, "sockets come first")),
+            Received::Nothing => Ok(None),
+            Received::End => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+fn word(word: Word) -> v1::NamesWord {
+    v1::NamesWord { word: Some(word) }
+}
+
+fn misshapen(error: ShapeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Everything that the thread works with.
+pub(crate) struct Link {
+    pub(crate) path: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    pub(crate) tables: Tables,
+    pub(crate) common: Common,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) hosts: HostServers,
+    pub(crate) chance: StdRng,
+    pub(crate) saver: SyncSender<Tables>,
+    pub(crate) save_at: Option<Instant>,
+    pub(crate) saved_at: Option<Instant>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) reader: Reader,
+    pub(crate) stop: CancellationToken,
+    pub(crate) leave: CancellationToken,
+    /// The connection of now, so that it can be cut.
+    pub(crate) open: Arc<Mutex<Option<UnixStream>>>,
+}
+
+impl Link {
+    /// Works until the process stops; gives back the tables when they aren't on disk as they are.
+    pub(crate) fn run(mut self, first: Option<Session>) -> Result<Option<Tables>, Error> {
+        let mut next = first;
+        while !self.stop.is_cancelled() {
+            let session = match next.take() {
+                Some(session) => Ok(session),
+                None => Session::open(&self.path, &self.serving.sockets()),
+            };
+            match session.and_then(|session| self.follow(session)) {
+                Ok(()) => tracing::info!("the agent has hung up: names are served as they are known"),
+                Err(error) => tracing::debug!(%error, "the agent isn't there"),
+            }
+            self.maintain();
+            let stopped = || self.stop.is_cancelled().then_some(());
+            // Time passing is the expected end here.
+            let _ = weft_process::wait::until_blocking(limits::RECONNECT, "stop", stopped);
+        }
+        Ok(self.save_at.map(|_| self.tables))
+    }
+
+    fn follow(&mut self, mut session: Session) -> io::Result<()> {
+        let kept = session.stream.try_clone()?;
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        tracing::info!(revision = self.tables.view.revision().0, "following the agent");
+        let mut tell_at = Instant::now();
+        while !self.stop.is_cancelled() {
+            self.maintain();
+            if Instant::now() >= tell_at {
+                self.tell(&session.stream)?;
+                tell_at = Instant::now() + limits::STATE_EVERY;
+            }
+            let wait = tell_at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            match session.frames.receive::<v1::NamesOrder>(wait)? {
+                Received::End => return Ok(()),
+                Received::Nothing => {}
+                Received::Frame(v1::NamesOrder { order: None }, _) => {}
+                Received::Frame(v1::NamesOrder { order: Some(order) }, descriptors) => {
+                    if self.order(order, descriptors, &session.stream)? {
+                        tell_at = Instant::now();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up an order; whether the agent is to hear of it.
+    fn order(
+        &mut self,
+        order: Wire,
+        with: Vec<std::os::fd::OwnedFd>,
+        stream: &UnixStream,
+    ) -> io::Result<bool> {
+        match order {
+            Wire::Sockets(given) => {
+                let sockets = sockets::from_wire(given, with).map_err(misshapen)?;
+                self.serve(sockets).map_err(io::Error::other)?;
+                Ok(true)
+            }
+            Wire::Items(items) => self.items(items.try_into().map_err(misshapen)?),
+            Wire::Pods(pods) => {
+                self.tables.pods.change(pods).map_err(misshapen)?;
+                self.put_askers();
+                self.must_save();
+                Ok(false)
+            }
+            Wire::Question(question) => {
+                self.question(question, stream.try_clone()?);
+                Ok(false)
+            }
+            Wire::Leave(v1::NamesLeave {}) => {
+                tracing::info!("another process has taken over");
+                self.leave.cancel();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Serves these sockets from now on.
+    pub(crate) fn serve(&mut self, sockets: Vec<Socket>) -> Result<(), Error> {
+        self.serving.serve(sockets, &self.names, &mut self.chance)
+    }
+
+    fn items(&mut self, frame: Frame) -> io::Result<bool> {
+        let view = &mut self.tables.view;
+        let folded = match frame {
+            Frame::Snapshot { revision, first, last, items } => {
+                // The agent's word counts, also where this process has seen more: another cluster, or an older disk.
+                if first && view.revision() > revision {
+                    *view =
+                        weft_view::View::restored(weft_model::Revision(0), view.items().collect::<Vec<_>>());
+                }
+                view.fold(Update::SnapshotPart { revision, first, last, items })
+            }
+            Frame::InSync(revision) => view.fold(Update::InSync { revision }),
+            Frame::Delta { revision, upserts, deletes } => view.amend(revision, upserts, deletes),
+            Frame::Ask(_) => return Ok(false),
+        };
+        let touched = folded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.fold(&touched);
+        self.must_save();
+        Ok(true)
+    }
+
+    /// Takes what was touched into the zone, and everything that depends on settings.
+    pub(crate) fn fold(&mut self, touched: &Touched) {
+        if touched.keys.is_empty() {
+            return;
+        }
+        let folded = self.names.fold(&self.tables.view, touched);
+        if folded.rebuilt {
+            self.put_askers();
+            self.configure();
+        }
+    }
+
+    /// Who is asked about foreign names.
+    fn configure(&mut self) {
+        let Some(fabric) = self.tables.view.fabric() else { return };
+        let (config, problems) = ForwardConfig::new(fabric, self.hosts.list());
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        if problems != self.problems {
+            for problem in &problems {
+                tracing::warn!(%problem, "a setting of names is left out");
+            }
+            self.problems = problems;
+        }
+        // Full only while the thread that asks hangs; then a later one comes through.
+        if let Err(error) = self.orders.try_send(Order::Configure(config)) {
+            tracing::warn!(%error, "upstreams stay as they were");
+        }
+    }
+
+    fn put_askers(&self) {
+        let domain = self.tables.view.fabric().map_or("", |fabric| fabric.domain.as_str());
+        self.common.askers.put(&self.tables.pods, domain);
+    }
+
+    fn must_save(&mut self) {
+        if self.save_at.is_none() && self.tables.view.fabric().is_some() {
+            let rested = self.saved_at.map(|saved| saved + limits::SAVE_EVERY);
+            self.save_at = rested.max(Some(Instant::now() + limits::SAVE_FIRST));
+        }
+    }
+
+    /// What is done from time to time.
+    fn maintain(&mut self) {
+        let now = Instant::now();
+        if self.hosts.refresh(now) {
+            tracing::info!(servers = ?self.hosts.list(), "the node's own servers of names");
+            self.configure();
+        }
+        if self.save_at.is_some_and(|at| now >= at) {
+            match self.saver.try_send(self.tables.clone()) {
+                Ok(()) => (self.save_at, self.saved_at) = (None, Some(now)),
+                // The last one is still being written.
+                Err(_) => self.save_at = Some(now + limits::SAVE_FIRST),
+            }
+        }
+    }
+
+    fn tell(&self, stream: &UnixStream) -> io::Result<()> {
+        let state = v1::NamesState {
+            revision: self.tables.view.revision().0,
+            serving: !self.serving.sockets().is_empty(),
+            problems: self.problems.clone(),
+            ..self.common.counts.state()
+        };
+        frame::send(stream, &word(Word::State(state)), &[])
+    }
+
+    /// Answers as a client of that address would be answered.
+    fn question(&mut self, question: v1::NamesQuestion, stream: UnixStream) {
+        let began = Instant::now();
+        let Ok(from) = address_from_wire(&question.from) else { return };
+        let mut room = vec![0; limits::MESSAGE];
+        let now = self.clock.now();
+        let askers = self.common.askers.load();
+        let response = askers::with(&askers, from, |asker| {
+            self.reader.respond(asker, Transport::Tcp, now, &question.query, &mut room)
+        });
+        let revision = self.tables.view.revision().0;
+        let answer = move |response: Vec<u8>, source: Option<Source>| v1::NamesAnswer {
+            id: question.id,
+            response: response.into(),
+            source: source.map(|source| source.to_string()).unwrap_or_default(),
+            took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            revision,
+        };
+        let say = move |answer: v1::NamesAnswer| {
+            if let Err(error) = frame::send(&stream, &word(Word::Answer(answer)), &[]) {
+                tracing::debug!(%error, "the agent doesn't hear an answer");
+            }
+        };
+        match response {
+            Response::Answer { length, source } => {
+                room.truncate(length);
+                say(answer(room, Some(source)));
+            }
+            Response::Drop(_) => say(answer(Vec::new(), None)),
+            Response::Ask(ask) => {
+                let (sender, heard) = oneshot::channel();
+                let asked = Asked { waiter: Waiter::Question(sender), ask, since: began };
+                if self.common.asks.try_send(asked).is_err() {
+                    return say(answer(Vec::new(), None));
+                }
+                let spawned = std::thread::Builder::new().name("question".to_owned()).spawn(move || {
+                    match heard.blocking_recv() {
+                        Ok((response, source)) => say(answer(response, Some(source))),
+                        Err(_) => say(answer(Vec::new(), None)),
+                    }
+                });
+                if let Err(error) = spawned {
+                    tracing::warn!(%error, "a question isn't answered");
+                }
+            }
+        }
+    }
+}
+
+/// Writes tables that come, until nobody sends any.
+pub(crate) fn keep(path: &Path, tables: &std::sync::mpsc::Receiver<Tables>) {
+    while let Ok(tables) = tables.recv() {
+        if let Err(error) = tables::save(path, &tables) {
+            tracing::warn!(%error, "the tables of names aren't saved");
+        }
+    }
+}

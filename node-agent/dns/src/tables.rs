@@ -1,0 +1,91 @@
+//! The last good tables on disk: a process that starts without an agent answers as it did.
+//!
+//! Format: SHA-256 of the rest, then frames each with its length (varint): pods of this node, and the View's items as the
+//! stream of the control plane carries them.
+
+use std::path::Path;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+use weft_errors::{Coded, Error, FILE_UNREADABLE};
+use weft_model::Item;
+use weft_proto::{
+    convert::{Frame, ShapeError, snapshot_frames},
+    v1,
+};
+use weft_view::{Touched, Update, View};
+
+use crate::{askers::Pods, limits};
+
+const HASH: usize = 32;
+
+/// What is kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    /// The items that names come from.
+    pub(crate) view: View,
+    /// Pods of this node.
+    pub(crate) pods: Pods,
+}
+
+/// Writes the tables so that after a crash the old or the new ones are there.
+pub(crate) fn save(path: &Path, tables: &Tables) -> Result<(), Error> {
+    weft_process::durable_replace(path, &encode(tables), weft_process::MODE_PRIVATE).map_err(|e| e.envelope())
+}
+
+/// The tables on disk with what they touch; `None` when there are none.
+///
+/// Fails when the file is there and can't be used: the caller begins without and says so.
+pub(crate) fn load(path: &Path) -> Result<Option<(Tables, Touched)>, Error> {
+    match weft_process::read_limited(path, limits::TABLES) {
+        Ok(bytes) => decode(&bytes).map(Some).map_err(|why| {
+            Error::new(&FILE_UNREADABLE, "the stored tables of names can't be used")
+                .object("file", "", path.display())
+                .because(why)
+                .try_this("nothing must be done; the agent sends new ones", "")
+        }),
+        Err(error) if error.is_missing_file() => Ok(None),
+        Err(error) => Err(error.envelope()),
+    }
+}
+
+fn encode(tables: &Tables) -> Vec<u8> {
+    let items: Vec<Item> = tables.view.items().collect();
+    let mut body = tables.pods.to_wire().encode_length_delimited_to_vec();
+    for frame in snapshot_frames(tables.view.revision(), &items, limits::ITEMS_PER_FRAME) {
+        body.extend(frame.encode_length_delimited_to_vec());
+    }
+    let mut bytes = Sha256::digest(&body).to_vec();
+    bytes.extend(body);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<(Tables, Touched), String> {
+    let (hash, mut body) = bytes.split_at_checked(HASH).ok_or("the file is cut")?;
+    if Sha256::digest(body).as_slice() != hash {
+        return Err("its checksum is wrong".to_owned());
+    }
+    let wire = v1::NamesPods::decode_length_delimited(&mut body).map_err(|e| e.to_string())?;
+    let mut tables = Tables::default();
+    tables.pods.change(wire).map_err(|e: ShapeError| e.to_string())?;
+    let mut touched = Touched::default();
+    while !body.is_empty() {
+        let wire = v1::WatchResponse::decode_length_delimited(&mut body).map_err(|e| e.to_string())?;
+        let Frame::Snapshot { revision, first, last, items } =
+            wire.try_into().map_err(|e: ShapeError| e.to_string())?
+        else {
+            return Err("a frame isn't part of a snapshot".to_owned());
+        };
+        let part = Update::SnapshotPart { revision, first, last, items };
+        touched = tables.view.fold(part).map_err(|e| e.to_string())?;
+    }
+    Ok((tables, touched))
+}
+
+/// Whether an item is one that names come from; what the agent sends.
+pub fn is_of_names(item: &Item) -> bool {
+    match item {
+        Item::Fabric(_) | Item::Peer(_) | Item::Service(_) | Item::Pod(_) => true,
+        Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Setup(_) => false,
+    }
+}
