@@ -17,6 +17,7 @@ use crate::{
     drain,
     inbox::Wish,
     limits,
+    lookup::lookup,
     node::{Node, published},
     ping, pods,
     status::account,
@@ -100,6 +101,8 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
             }
             Ok(Answer::Inspect(account(node, inspect.check)))
         }
+        Some(What::Setup(request)) => engine.setups().answer(node, &request.pod).map(Answer::Setup),
+        Some(What::Lookup(request)) => lookup(engine, &request, deadline).map(Answer::Lookup),
         Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),

@@ -10,7 +10,9 @@ use weft_model::PodName;
 use weft_proto::v1::{self, local_server::Local};
 use weft_rpc::{Channel, Request, Response, Status, status_of, with_deadline};
 
-use crate::{ask::pod_name, attach::Engine, drain, node::published, ping, pods, status::account};
+use crate::{
+    ask::pod_name, attach::Engine, drain, lookup::lookup, node::published, ping, pods, status::account,
+};
 
 /// A call gets its answer within this.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -97,7 +99,8 @@ impl Local for LocalService {
             let probes = pods::probes(request.readiness, request.startup)?;
             let holding = pods::add(engine, name, request.labels, probes, deadline)?;
             let pod = Some((&published(engine.node(), &holding)).into());
-            Ok(v1::AddPodResponse { pod, netns: holding.netns })
+            let setup = engine.setups().folder(&holding.attachment.container).display().to_string();
+            Ok(v1::AddPodResponse { pod, netns: holding.netns, setup })
         })
         .await
     }
@@ -112,6 +115,16 @@ impl Local for LocalService {
             Ok(v1::RemovePodResponse {})
         })
         .await
+    }
+
+    async fn setup(&self, request: Request<v1::Setup>) -> Result<Response<v1::SetupResult>, Status> {
+        let request = request.into_inner();
+        self.blocking(move |engine, _| engine.setups().answer(engine.node(), &request.pod)).await
+    }
+
+    async fn lookup(&self, request: Request<v1::Lookup>) -> Result<Response<v1::LookupResult>, Status> {
+        let request = request.into_inner();
+        self.blocking(move |engine, deadline| lookup(engine, &request, deadline)).await
     }
 
     async fn ping(&self, request: Request<v1::Ping>) -> Result<Response<v1::PingResult>, Status> {

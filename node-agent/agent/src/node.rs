@@ -17,6 +17,7 @@ use weft_view::{Touched, View};
 use crate::{
     addresses::{Addresses, Durability},
     clock,
+    desk::Desk,
     locks::Locks,
     loops::{Inboxes, Wakes},
     ports::PortFindings,
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) service_findings: ServiceFindings,
     /// What is to be said of this node's own ports.
     pub(crate) ports: PortFindings,
+    /// Questions to the DNS process.
+    pub(crate) desk: Desk,
     /// Pods to be published.
     pub(crate) publications: Publications,
     /// What the node says of itself, for publication.
@@ -98,6 +101,7 @@ impl Node {
             wakes: Wakes::default(),
             service_findings: ServiceFindings::default(),
             ports: PortFindings::default(),
+            desk: Desk::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),
             mesh_key,

@@ -10,7 +10,10 @@ use weft_model::{
 };
 use weft_proto::{convert::ShapeError, v1};
 
-use crate::attach::{Engine, NewPod};
+use crate::{
+    attach::{Engine, NewPod},
+    ip_netns,
+};
 
 /// Makes a pod: all or nothing. Fails with `AlreadyExists` when this node has a pod of that name.
 pub(crate) fn add(
@@ -51,11 +54,14 @@ pub(crate) fn add(
         unique: true,
         probes,
     };
-    engine.add(&held, new, deadline).inspect_err(|_| {
+    let made = engine.add(&held, new, deadline).inspect_err(|_| {
         if let Err(error) = weft_kernel::remove_namespace(directory, &name) {
             tracing::warn!(%error, "the namespace of a failed pod stays behind");
         }
-    })
+    })?;
+    let given = engine.setups().read(&made.attachment.container).unwrap_or_default();
+    ip_netns::put(&name, &given.resolv_conf);
+    Ok(made)
 }
 
 /// The control plane would refuse what breaks the rule, and the pod would never be known to anybody else.
@@ -125,6 +131,7 @@ pub(crate) fn remove(engine: &Engine, pod: &PodName, deadline: Instant) -> Resul
     match found.iter().find(|holding| holding.origin == Origin::Weft) {
         Some(holding) => {
             let removed = engine.remove(&held, &holding.attachment, deadline);
+            ip_netns::remove(&namespace_name(pod));
             weft_kernel::remove_namespace(Path::new(NETNS_DIR), &namespace_name(pod))
                 .map_err(|e| e.envelope())?;
             removed.map(drop)

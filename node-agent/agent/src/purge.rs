@@ -10,7 +10,7 @@ use weft_model::{
 use weft_nft::{Difference, Elements, Table, TableFamily, TableRef};
 use weft_plan::Ruleset;
 
-use crate::{conflist, lock::Lock, paths::Paths, settings};
+use crate::{conflist, ip_netns, lock::Lock, paths::Paths, settings};
 
 /// What was removed, and what couldn't be.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ pub(crate) fn purge(paths: &Paths) -> Result<Purged, Error> {
     let Purged { done, errors } = &mut purged;
     // First what lets runtimes and packets in, then what they used.
     conflist::remove(&paths.conflist(), done, errors);
+    ip_netns::purge(done);
     remove_namespaces(Path::new(run::NETNS_DIR), done, errors);
     let (lines, failures) = weft_kernel::purge();
     done.extend(lines);

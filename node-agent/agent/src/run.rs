@@ -6,7 +6,10 @@ use tokio::sync::mpsc;
 use weft_errors::{Coded, Error};
 use weft_kernel::{LinkExecutor, RouteExecutor};
 use weft_mesh::{Mesh, MeshOptions};
-use weft_model::{Family, ownership::run::PODS_DIR};
+use weft_model::{
+    Family,
+    ownership::run::{PODS_DIR, SETUP_DIR},
+};
 use weft_plan::{Facts, Link, Route};
 use weft_process::Tasks;
 use weft_rpc::{Channel, Limits, Services, SharedIdentity};
@@ -30,6 +33,7 @@ use crate::{
     ports, publisher, pulse, readiness,
     reconcile::{GuardLoop, MeshLoop, ServiceLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
+    setup::Setups,
     states::Subsystem,
     view_file,
 };
@@ -39,7 +43,7 @@ pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
     let started = start(&paths, &config)?;
     let tasks = Tasks::new();
     let Started { node, file, identity, membership, mesh, _lock } = started;
-    let engine = Arc::new(Engine::new(Arc::clone(&node), Notes::new(PODS_DIR)));
+    let engine = Arc::new(Engine::new(Arc::clone(&node), Notes::new(PODS_DIR), Setups::new(SETUP_DIR)));
     start_journal(&tasks, &node, file)?;
     start_loops(&tasks, &node, &engine, &config, mesh)?;
     let channel = start_clients(&tasks, &engine, &paths, &config, &identity, membership)?;

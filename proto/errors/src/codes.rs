@@ -301,6 +301,26 @@ codes! {
         "A node can't give services all that they ask for"
         "The maps of the kernel would grow beyond their limit, or too many time-outs of client affinity are in use"
         "give fewer services more than a few endpoints, or let services share their affinity time-outs";
+    DNS_UNREACHABLE = 5201 "DnsUnreachable" Unreachable true
+        "A node's DNS doesn't answer its agent"
+        "weft-agent dns isn't running on the node, or has just been started"
+        "start it: systemctl start weft-dns; systemctl status weft-dns says why it stopped";
+    DNS_UPSTREAM_LOOP = 5202 "DnsUpstreamLoop" Refused false
+        "An upstream of the DNS is the DNS itself"
+        "The node's resolv.conf, or spec.dns of the fabric, names one of the fabric's own DNS addresses or a stub on loopback"
+        "name the servers of your network: spec.dns.upstreams of the fabric, or the node's resolv.conf";
+    DNS_UPSTREAM_UNREACHABLE = 5203 "DnsUpstreamUnreachable" Refused true
+        "A server that foreign names are asked of doesn't answer"
+        "It is down, a firewall is in the way, or spec.dns.upstreams names a wrong address"
+        "try it from the node: dig @SERVER example.com; weft get fabric -o yaml shows what is configured";
+    DNS_DOMAIN_CLASH = 5204 "DnsDomainClash" Refused false
+        "The fabric's domain means something else on this node too"
+        "The node's own resolv.conf searches in the fabric's domain, or in one above it"
+        "take that search domain out of the node's resolv.conf, or found the fabric with another domain: weft init --domain";
+    DNS_BYPASSED = 5205 "DnsBypassed" Refused false
+        "A pod asks other servers for names than its node's DNS"
+        "Its dnsPolicy or dnsConfig says so, so it can't see the names of services"
+        "use dnsPolicy ClusterFirst, and spec.dns.upstreams or spec.dns.stubDomains of the fabric for names elsewhere";
 
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"

@@ -76,16 +76,25 @@ pub const WIREGUARD_OVERHEAD: u32 = 32;
 /// Largest MTU of the mesh device and pod links; the kernel's own limit for WireGuard paths is not our business.
 pub const DEFAULT_UNDERLAY_MTU: u32 = 1500;
 
+/// Where `ip netns` finds namespaces; pods made by `weft pod add` have a link there to [`run::NETNS_DIR`].
+pub const IP_NETNS_DIR: &str = "/run/netns";
+/// What `ip netns exec` binds over `/etc`: pods made by `weft pod add` have their resolv.conf there.
+pub const IP_NETNS_ETC: &str = "/etc/netns";
+
 /// Paths under `/run/weft`.
 pub mod run {
     /// The agent's gRPC socket (service Local).
     pub const AGENT_SOCKET: &str = "/run/weft/agent.sock";
     /// The CNI socket.
     pub const CNI_SOCKET: &str = "/run/weft/cni.sock";
+    /// Where the agent feeds the DNS process of its node.
+    pub const DNS_SOCKET: &str = "/run/weft/dns.sock";
     /// Configuration of the tunnel process, by device: `/run/weft/tunnel/weft0.conf`.
     pub const TUNNEL_DIR: &str = "/run/weft/tunnel";
     /// Namespace mounts of pods made by `weft pod add`.
     pub const NETNS_DIR: &str = "/run/weft/netns";
+    /// What pods were given when they were made, by container: files `resolv.conf` and `environment`.
+    pub const SETUP_DIR: &str = "/run/weft/setup";
     /// The agent's notes on attached pods, by uid: like what the kernel knows of them, they end with the boot.
     pub const PODS_DIR: &str = "/run/weft/pods";
 }
@@ -94,4 +103,6 @@ pub mod run {
 pub mod state {
     /// Agent: identity, View, journal.
     pub const AGENT_DIR: &str = "/var/lib/weft/agent";
+    /// DNS process: its last tables.
+    pub const DNS_DIR: &str = "/var/lib/weft/dns";
 }

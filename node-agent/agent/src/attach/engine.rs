@@ -19,6 +19,7 @@ use crate::{
     locks::Held,
     node::{Node, local_pod, published},
     notes::Notes,
+    setup::{Setup, Setups, node_resolv_conf},
 };
 
 /// Names that are tried for the node's end before giving up.
@@ -52,12 +53,18 @@ pub(crate) struct NewPod {
 pub(crate) struct Engine {
     node: Arc<Node>,
     notes: Notes,
+    setups: Setups,
 }
 
 impl Engine {
     /// For one node.
-    pub(crate) const fn new(node: Arc<Node>, notes: Notes) -> Self {
-        Self { node, notes }
+    pub(crate) const fn new(node: Arc<Node>, notes: Notes, setups: Setups) -> Self {
+        Self { node, notes, setups }
+    }
+
+    /// What pods were given when they were made.
+    pub(crate) const fn setups(&self) -> &Setups {
+        &self.setups
     }
 
     /// The node.
@@ -100,6 +107,7 @@ impl Engine {
         self.take_away(&holding, deadline);
         self.notes.remove(holding.uid);
         let ticket = self.release(attachment);
+        self.forget_setup(&attachment.container);
         // In this order: a complete publication in between still names the pod, and this takes it back.
         self.node.publications.remove(holding.uid);
         self.node.addresses.wait(ticket, deadline)?;
@@ -238,6 +246,7 @@ impl Engine {
         })?;
         self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline)?;
         let made = Holding { attached: true, ..holding };
+        self.set_up(&made);
         // The runtime hears of it only when the next start would know it too.
         let (_, ticket) = self.node.addresses.change(Durability::Written, |ledger| {
             ((), ledger.confirm(&made.attachment).into_iter().collect())
@@ -251,8 +260,32 @@ impl Engine {
     fn undo(&self, holding: &Holding, deadline: Instant) {
         self.take_away(holding, deadline);
         let ticket = self.release(&holding.attachment);
+        self.forget_setup(&holding.attachment.container);
         if let Err(error) = self.node.addresses.wait(ticket, deadline) {
             tracing::warn!(%error, pod = %holding.pod, "the address of a failed attachment isn't free yet");
+        }
+    }
+
+    /// Writes down what the pod gets from what is known now. A second attachment of a container changes nothing.
+    fn set_up(&self, holding: &Holding) {
+        let container = &holding.attachment.container;
+        let is_other = |other: &Holding| other.attachment.container == *container && other.uid != holding.uid;
+        let has_other = self.node.addresses.read(|ledger| ledger.holdings().any(is_other));
+        if has_other && self.setups.read(container).is_some() {
+            return;
+        }
+        let setup = Setup::of(&self.node.view(), &holding.pod, &node_resolv_conf());
+        if let Err(error) = self.setups.put(container, &setup) {
+            tracing::warn!(%error, pod = %holding.pod, "what a pod is given can't be written down");
+        }
+    }
+
+    /// Forgets what a container was given, unless it has another attachment.
+    fn forget_setup(&self, container: &str) {
+        let stays =
+            |ledger: &weft_ipam::Ledger| ledger.holdings().any(|h| h.attachment.container == container);
+        if !self.node.addresses.read(stays) {
+            self.setups.remove(container);
         }
     }
 

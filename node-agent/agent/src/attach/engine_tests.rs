@@ -10,7 +10,8 @@ use crate::fixture::node;
 
 /// An engine whose journal nobody writes and whose loops don't run.
 fn engine(directory: &tempfile::TempDir) -> Engine {
-    Engine::new(Arc::new(node(directory)), Notes::new(directory.path().join("pods")))
+    let folder = |name| directory.path().join(name);
+    Engine::new(Arc::new(node(directory)), Notes::new(folder("pods")), Setups::new(folder("setup")))
 }
 
 fn new_pod() -> NewPod {

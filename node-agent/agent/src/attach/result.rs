@@ -8,6 +8,8 @@ use weft_model::{
     ownership::{GATEWAY_V4, GATEWAY_V6},
 };
 
+use weft_plan::ResolvConf;
+
 use super::version::Version;
 
 /// What was made for a pod.
@@ -25,6 +27,10 @@ pub(crate) struct Made<'a> {
     pub(crate) netns: &'a str,
     /// Addresses, primary family first: containerd takes the first as the pod's.
     pub(crate) addresses: &'a [IpAddr],
+    /// The pod's resolv.conf.
+    pub(crate) dns: &'a ResolvConf,
+    /// Domain of the fabric.
+    pub(crate) domain: &'a str,
 }
 
 impl Made<'_> {
@@ -39,10 +45,33 @@ impl Made<'_> {
         }
         let ips: Vec<_> = self.addresses.iter().map(|address| ip(*address, version)).collect();
         let routes: Vec<_> = self.addresses.iter().map(|address| route(Family::of(*address))).collect();
-        let body = json!({
+        let mut body = json!({
             "cniVersion": version.as_str(), "interfaces": [near, far], "ips": ips, "routes": routes,
         });
+        if let Some(dns) = self.dns() {
+            body["dns"] = dns;
+        }
         format!("{body}\n").into_bytes()
+    }
+}
+
+impl Made<'_> {
+    /// `dns` of the result; nothing when there is nothing to say. The domain is said where the pod looks for names in it.
+    fn dns(&self) -> Option<Value> {
+        let conf = self.dns;
+        let mut dns = serde_json::Map::new();
+        let mut list = |key: &str, list: Vec<String>| {
+            if !list.is_empty() {
+                dns.insert(key.to_owned(), json!(list));
+            }
+        };
+        list("nameservers", conf.nameservers.iter().map(ToString::to_string).collect());
+        list("search", conf.searches.clone());
+        list("options", conf.options.iter().map(ToString::to_string).collect());
+        if conf.searches.iter().any(|search| search == self.domain) {
+            dns.insert("domain".to_owned(), json!(self.domain));
+        }
+        (!dns.is_empty()).then(|| dns.into())
     }
 }
 
@@ -83,7 +112,7 @@ fn mac_text(mac: [u8; 6]) -> String {
 mod tests {
     use super::*;
 
-    fn made(version: Version) -> Value {
+    fn made(version: Version, dns: &str) -> Value {
         let addresses = ["fd00::7".parse().unwrap(), "10.1.0.7".parse().unwrap()];
         let made = Made {
             link: "wv01020304",
@@ -92,6 +121,8 @@ mod tests {
             mtu: 1440,
             netns: "/run/netns/x",
             addresses: &addresses,
+            dns: &ResolvConf::parse(dns),
+            domain: "cluster.local",
         };
         serde_json::from_slice(&made.text(version)).unwrap()
     }
@@ -104,7 +135,7 @@ mod tests {
             (Version::V1_0_0, None, None),
             (Version::V1_1_0, None, Some(1440)),
         ] {
-            let result = made(version);
+            let result = made(version, "");
             assert_eq!(result["cniVersion"], version.as_str());
             assert_eq!(result["ips"][0]["version"].as_str(), family, "{version:?}");
             assert_eq!(result["interfaces"][1]["mtu"].as_u64(), mtu, "{version:?}");
@@ -113,7 +144,7 @@ mod tests {
 
     #[test]
     fn addresses_point_at_the_pods_interface_primary_first() {
-        let result = made(Version::V1_0_0);
+        let result = made(Version::V1_0_0, "");
         let ip = json!({"address": "fd00::7/128", "gateway": "fe80::1", "interface": 1});
         assert_eq!(result["ips"][0], ip);
         assert_eq!(result["ips"][1]["address"], "10.1.0.7/32");
@@ -121,5 +152,22 @@ mod tests {
         assert_eq!(result["interfaces"], json!([{"name": "wv01020304"}, far]));
         assert_eq!(result["routes"][1], json!({"dst": "0.0.0.0/0", "gw": "169.254.1.1"}));
         assert!(result.get("dns").is_none());
+    }
+
+    #[test]
+    fn the_result_tells_how_the_pod_asks_for_names() {
+        let conf =
+            "nameserver 10.112.0.10\nsearch shop.svc.cluster.local cluster.local\noptions ndots:5 edns0\n";
+        let expected = json!({
+            "nameservers": ["10.112.0.10"],
+            "domain": "cluster.local",
+            "search": ["shop.svc.cluster.local", "cluster.local"],
+            "options": ["ndots:5", "edns0"],
+        });
+        assert_eq!(made(Version::V0_3_1, conf)["dns"], expected);
+        assert_eq!(
+            made(Version::V1_1_0, "nameserver 192.0.2.1\n")["dns"],
+            json!({"nameservers": ["192.0.2.1"]})
+        );
     }
 }

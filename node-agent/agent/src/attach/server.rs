@@ -187,6 +187,8 @@ pub(crate) fn perform(
             }
             let held = engine.lock(&attachment.id.container, deadline).map_err(later)?;
             let holding = engine.add(&held, new_pod(attachment), deadline).map_err(failed)?;
+            let given = engine.setups().read(&holding.attachment.container).unwrap_or_default();
+            let view = engine.node().view();
             let made = Made {
                 link: &holding.link,
                 interface: &holding.attachment.interface,
@@ -194,6 +196,8 @@ pub(crate) fn perform(
                 mtu: holding.mtu,
                 netns: &holding.netns,
                 addresses: &holding.addresses,
+                dns: &given.resolv_conf,
+                domain: view.fabric().map_or("", |fabric| &fabric.domain),
             };
             let text = made.text(version.unwrap_or(Version::V1_1_0));
             Ok(Done { text, added: Some(holding.attachment.clone()) })

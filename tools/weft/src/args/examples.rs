@@ -129,6 +129,15 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft trace web-0 10.128.7.4:443 -o json",
         ],
     ),
+    (
+        "dns",
+        [
+            "weft dns cart.shop --from shop/web-0",
+            "weft dns example.com --from web-0 --type AAAA",
+            "weft dns 10.112.4.20 --node n1 -o json",
+        ],
+    ),
+    ("env", ["weft env shop/web-0", "weft env web-0 --export", "weft env web-0 --resolv-conf"]),
     ("context", ["weft context", "weft context use prod", "weft context show"]),
     ("context list", ["weft context list", "weft context list -o json", "weft contexts"]),
     ("context use", ["weft context use prod", "weft context use lab-default", "weft context use prod -q"]),

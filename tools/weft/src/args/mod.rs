@@ -2,6 +2,7 @@
 
 mod cluster;
 mod examples;
+mod names;
 mod node;
 mod object;
 mod probe;
@@ -12,6 +13,7 @@ mod value;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ContextCommand, Init, Token};
+pub(crate) use names::{Dns, Env};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
 pub(crate) use service::{Create, NewService, Service};
@@ -169,6 +171,10 @@ pub(crate) enum Command {
     Ping(Ping),
     /// The way of a pod's packet: service, backends, source, route; with --probe a real one
     Trace(Trace),
+    /// What a pod, or a node, gets for a name, and from where
+    Dns(Dns),
+    /// What a pod was given when it was made: services as environment variables, resolv.conf
+    Env(Env),
     /// Contexts of this user
     #[command(visible_alias = "contexts")]
     Context {

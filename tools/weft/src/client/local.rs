@@ -48,6 +48,22 @@ impl LocalAgent {
         answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
     }
 
+    /// What a pod of this node was given when it was made.
+    pub(crate) async fn setup(&mut self, pod: &PodName, timeout: Duration) -> Outcome<v1::SetupResult> {
+        let answer = self.0.setup(with_deadline(v1::Setup { pod: pod.to_string() }, timeout)).await;
+        answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
+    }
+
+    /// What a pod of this node, or the node itself, gets for a name.
+    pub(crate) async fn lookup(
+        &mut self,
+        lookup: v1::Lookup,
+        timeout: Duration,
+    ) -> Outcome<v1::LookupResult> {
+        let answer = self.0.lookup(with_deadline(lookup, timeout)).await;
+        answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
+    }
+
     /// Whether a pod is attached here.
     pub(crate) async fn has_pod(&mut self, name: &PodName, timeout: Duration) -> Outcome<bool> {
         let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();

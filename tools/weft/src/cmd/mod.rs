@@ -8,7 +8,9 @@ mod context;
 mod create;
 mod delete;
 mod describe;
+mod dns;
 mod endpoints;
+mod env;
 mod events;
 mod explain;
 mod get;
@@ -83,6 +85,8 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Ipam { command } => ipam::run(command.unwrap_or(Ipam::Show), &run).await,
         Command::Ping(args) => ping::run(&args, &run).await,
         Command::Trace(args) => trace::run(&args, &run).await,
+        Command::Dns(args) => dns::run(&args, &run).await,
+        Command::Env(args) => env::run(&args, &run).await,
         Command::Context { command } => context::run(command.unwrap_or(ContextCommand::List), &run).await,
         Command::Explain(args) => explain::run(&args, &run),
         Command::Completion { shell } => {

@@ -152,12 +152,12 @@ fn gone(name: &PodName, grace_ms: u32) -> v1::PodRemove {
 }
 
 /// On a node no context is needed; where there is one, its namespace counts as everywhere else.
-fn local_namespace(run: &Run) -> String {
+pub(super) fn local_namespace(run: &Run) -> String {
     let of_context = || run.session().ok().map(|session| session.namespace().to_owned());
     run.global.namespace.clone().or_else(of_context).unwrap_or_else(|| "default".to_owned())
 }
 
-fn named(name: &str, namespace: &str) -> Outcome<PodName> {
+pub(super) fn named(name: &str, namespace: &str) -> Outcome<PodName> {
     pod_name(name, namespace).map_err(|e| wrong("NAME", e.to_string()))
 }
 

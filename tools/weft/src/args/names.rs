@@ -1,0 +1,55 @@
+//! Arguments of `weft env` and `weft dns`.
+
+use clap::Args;
+
+/// `weft env`.
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    /// Pod, NAMESPACE/NAME
+    pub(crate) pod: String,
+    /// As a shell reads it: export NAME='VALUE'
+    #[arg(long, conflicts_with = "resolv_conf")]
+    pub(crate) export: bool,
+    /// The pod's resolv.conf instead
+    #[arg(long)]
+    pub(crate) resolv_conf: bool,
+}
+
+/// Types that can be asked for.
+const TYPES: [&str; 10] = ["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT", "ANY"];
+
+/// `weft dns`.
+#[derive(Debug, Args)]
+pub(crate) struct Dns {
+    /// Name as a program would say it, with a dot at its end if it is whole; an address asks for the name behind it
+    pub(crate) name: String,
+    /// Pod that asks, NAMESPACE/NAME; default: the node that this command runs on
+    #[arg(long, value_name = "POD", conflicts_with = "node")]
+    pub(crate) from: Option<String>,
+    /// Node that asks for itself
+    #[arg(long)]
+    pub(crate) node: Option<String>,
+    /// Type of the records, several with commas; default: A and AAAA, of an address PTR
+    #[arg(short = 't', long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = record_type)]
+    pub(crate) types: Vec<String>,
+}
+
+fn record_type(text: &str) -> Result<String, String> {
+    let upper = text.to_ascii_uppercase();
+    if TYPES.contains(&upper.as_str()) {
+        return Ok(upper);
+    }
+    Err(format!("{text:?} is none of {}", TYPES.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_typed_in_any_case() {
+        assert_eq!(record_type("srv"), Ok("SRV".to_owned()));
+        assert_eq!(record_type("AAAA"), Ok("AAAA".to_owned()));
+        assert!(record_type("A6").unwrap_err().contains("AAAA"));
+    }
+}
