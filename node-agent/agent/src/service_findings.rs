@@ -31,15 +31,15 @@ impl ServiceFindings {
         if let (Some(Comparison { at, differences }), Some(last)) = (compared, found.last_mut()) {
             let seen = match differences {
                 0 => "as wanted".to_owned(),
-                1 => "1 entry was repaired".to_owned(),
-                many => format!("{many} entries were repaired"),
+                1 => "1 difference was repaired".to_owned(),
+                many => format!("{many} differences were repaired"),
             };
             last.detail = format!("{}; {seen} when compared {} s ago", last.detail, at.elapsed().as_secs());
         }
         found
     }
 
-    /// The kernel's maps were read: so many entries were not as this process had left them.
+    /// The kernel's maps and rules were read: in so many places they were not as this process had left them.
     pub(crate) fn compared(&self, differences: usize) {
         let comparison = Comparison { at: Instant::now(), differences };
         *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use weft_errors::{Coded, Error};
-use weft_kernel::{Conntrack, NftSocket};
+use weft_kernel::{Conntrack, NftError, NftSocket};
 use weft_model::Revision;
 use weft_plan::{Scope, Services, Sweep};
 use weft_view::View;
@@ -136,28 +136,50 @@ impl ServiceLoop {
         }
     }
 
-    fn converge(&mut self, sweep: Sweep) -> Result<(), weft_kernel::NftError> {
-        let now = Instant::now();
-        if !self.known || now >= self.observe_at {
-            let observed = self.socket.observe(&self.services.tables())?;
-            // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
-            let (expected, was_known) = (self.services.differences(), self.known);
-            self.services.observed(&observed);
-            let surprises = self.services.differences().saturating_sub(expected);
-            self.node.service_findings.compared(if was_known { surprises } else { 0 });
-            if was_known && surprises > 0 {
-                tracing::warn!(entries = surprises, "entries of service maps were not as they had been left");
-            }
-            let took = now.elapsed();
-            self.known = true;
-            self.observe_at = Instant::now() + limits::OBSERVE_EVERY.max(took * LOOK_SHARE);
-            self.rested_at = Instant::now() + limits::OBSERVE_REST.max(took * NOTICE_SHARE);
+    fn converge(&mut self, sweep: Sweep) -> Result<(), NftError> {
+        if !self.known || Instant::now() >= self.observe_at {
+            self.look()?;
         }
         while let Some(transaction) = self.services.next(sweep) {
-            let generation = self.socket.commit(&transaction.batch)?;
-            tracing::debug!(what = "services", generation, bytes = transaction.batch.size(), "execute");
-            self.services.committed(transaction);
+            match self.socket.commit(&transaction.batch) {
+                Ok(generation) => {
+                    tracing::debug!(
+                        what = "services",
+                        generation,
+                        bytes = transaction.batch.size(),
+                        "execute"
+                    );
+                    self.services.committed(transaction);
+                }
+                Err(error @ NftError::Refused { .. }) if self.services.refused() => {
+                    tracing::warn!(%error, "tables of services can't be mended: they are made anew");
+                    self.look()?;
+                }
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
+    }
+
+    /// Reads the whole maps.
+    fn look(&mut self) -> Result<(), NftError> {
+        let now = Instant::now();
+        let observed = self.socket.observe(&self.services.tables())?;
+        // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
+        let (expected, was_known) = (self.services.differences(), self.known);
+        self.services.observed(&observed);
+        let surprises = self.services.differences().saturating_sub(expected);
+        self.node.service_findings.compared(if was_known { surprises } else { 0 });
+        if was_known && surprises > 0 {
+            tracing::warn!(
+                entries = surprises,
+                "entries or rules of services were not as they had been left"
+            );
+        }
+        let took = now.elapsed();
+        self.known = true;
+        self.observe_at = Instant::now() + limits::OBSERVE_EVERY.max(took * LOOK_SHARE);
+        self.rested_at = Instant::now() + limits::OBSERVE_REST.max(took * NOTICE_SHARE);
         Ok(())
     }
 

@@ -212,3 +212,40 @@ fn flows_of_an_endpoint_that_goes_are_removed_and_others_stay() {
         assert_eq!(flows(), (0, 0), "a service that is gone keeps no flow");
     });
 }
+
+/// What `weft check` tells of the maps.
+fn told(node: &Node) -> String {
+    node.service_findings.all().pop().map(|finding| finding.detail).unwrap_or_default()
+}
+
+#[test]
+fn what_somebody_changed_is_repaired_and_told() {
+    in_namespace(|node| {
+        let mut services = start(node);
+        show(node, 2, vec![Item::Peer(own_peer()), Item::Service(service(&["10.1.1.2"]))], vec![]);
+        sync(node);
+        pass(&mut services);
+        let mut compare = |script: &[&str]| {
+            script.iter().for_each(|command| nft(command));
+            node.inboxes.services.poke(Wish { compare: true, ..Wish::default() });
+            pass(&mut services);
+            let told = told(node);
+            told.split("; ").last().and_then(|end| end.split(" when").next()).unwrap_or_default().to_owned()
+        };
+        assert_eq!(compare(&[]), "as wanted");
+        let whole = tables();
+        let lost = "delete element ip weft services { 10.112.0.10 . udp . 53 }";
+        let stray = "add element ip weft backends { 0x00000100 . 0x00000000 : 10.9.9.9 . 9 }";
+        let wrong = "delete element ip weft pingable { 10.112.0.10 }";
+        assert_eq!(compare(&[lost]), "1 difference was repaired");
+        assert_eq!(compare(&[stray, wrong]), "2 differences were repaired");
+        assert_eq!(
+            compare(&["flush chain ip weft unserved", "add chain ip weft odd"]),
+            "2 differences were repaired"
+        );
+        // All at once: the rules are mended, and what was wrong in the maps too.
+        assert_eq!(compare(&[lost, stray, "flush chain ip weft refused"]), "3 differences were repaired");
+        assert_eq!(compare(&[]), "as wanted");
+        assert_eq!(tables(), whole);
+    });
+}
