@@ -119,6 +119,7 @@ fn first_facts(name: &weft_model::NodeName, addresses: &Addresses) -> Facts {
     facts.pods = addresses.read(|ledger| {
         ledger.holdings().filter(|h| h.attached).map(|h| (h.uid, local_pod(h))).collect::<BTreeMap<_, _>>()
     });
+    facts.pods_read = true;
     facts
 }
 
