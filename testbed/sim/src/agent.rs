@@ -6,8 +6,9 @@ use weft_core::Outcome;
 use weft_errors::{BLOCKS_EXHAUSTED, Coded, LEASE_STALE, RANGE_IN_USE};
 use weft_ipam::{BlockState, Entry, Leasing, Ledger, Origin, Request, Settings, Shown, Step, Uptime};
 use weft_model::{
-    Action, Answer, AttachmentId, Block, Epoch, Families, Family, Labels, LogIndex, Name, NamespaceName,
-    NodeFacts, NodeName, NodeUid, Pod, PodName, PodPhase, PodReport, PodUid, Revision, WallTime,
+    Action, Answer, AttachmentId, Block, Epoch, Families, Family, Item, Labels, LogIndex, Name,
+    NamespaceName, NodeFacts, NodeName, NodeUid, Pod, PodName, PodPhase, PodReport, PodUid, Revision,
+    WallTime,
 };
 use weft_view::{Update, View};
 
@@ -41,6 +42,8 @@ pub(crate) struct Agent {
     pub(crate) uid: NodeUid,
     pub(crate) token: Option<[u8; 32]>,
     pub(crate) joined: bool,
+    /// Without power before this time.
+    pub(crate) dark_until: u64,
     pub(crate) view: View,
     pub(crate) watch: Option<Watch>,
     pub(crate) ledger: Ledger,
@@ -73,6 +76,7 @@ impl Agent {
             uid: NodeUid(uid),
             token: None,
             joined: false,
+            dark_until: 0,
             view: View::default(),
             watch: None,
             ledger: Ledger::new(SETTINGS),
@@ -100,6 +104,11 @@ impl Agent {
         self.feed.clear();
         self.complete = true;
         self.stale_leases = true;
+    }
+
+    /// Whether it has no power.
+    pub(crate) const fn is_dark(&self, now: u64) -> bool {
+        now < self.dark_until
     }
 
     fn is_dirty(&self) -> bool {
@@ -339,7 +348,9 @@ impl Agent {
         if self.client.pending.is_some() || self.is_dirty() || !self.joined || !self.feed.is_empty() {
             return complain("it still has something to do");
         }
-        if self.view.items().collect::<Vec<_>>() != state.items() {
+        let by_key =
+            |items: Vec<Item>| items.into_iter().map(|item| (item.key(), item)).collect::<BTreeMap<_, _>>();
+        if by_key(self.view.items().collect()) != by_key(state.items()) {
             return complain("its View differs from the items of the control plane");
         }
         let leases: BTreeMap<_, _> =

@@ -179,17 +179,17 @@ impl MemDisk {
         }
     }
 
-    /// Synced entries are gone although the disk had said they were safe. Whether there were so many.
+    /// Entries are gone, so many of the youngest. Whether the disk had said of one of them that it is safe: those that a crash
+    /// left there half written are no loss.
     pub(crate) fn lose(&mut self, count: usize) -> bool {
         let kept = self.log.entries.len().saturating_sub(count);
-        let lost = self.log.entries.len() >= count;
         let commit = self.log.hard_state.commit;
         self.log.entries.truncate(kept);
         self.log.hard_state.commit = commit.min(self.log.last());
         if self.flushed.head.as_ref().is_some_and(|head| head.index > self.log.last()) {
             self.flushed = States::default();
         }
-        lost
+        self.log.last() < self.log.acknowledged
     }
 
     /// What a start finds.

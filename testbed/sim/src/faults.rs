@@ -21,6 +21,8 @@ pub struct Faults {
     pub pause: u64,
     /// An agent restarts.
     pub agent_restart: u64,
+    /// A node loses power for a while.
+    pub dark_node: u64,
     /// One message in so many is lost; others are late or repeated.
     pub loss: u64,
     /// Units that a message takes at most.
@@ -39,6 +41,7 @@ impl Faults {
         transfer: 0,
         pause: 0,
         agent_restart: 0,
+        dark_node: 0,
         loss: 0,
         delay: 3,
     };
@@ -55,6 +58,7 @@ impl Faults {
             transfer: 900,
             pause: 1_200,
             agent_restart: 300,
+            dark_node: 250,
             loss: 60,
             delay: 3,
         }

@@ -59,6 +59,10 @@ pub struct Report {
     pub grants: u64,
     /// Blocks given back.
     pub returns: u64,
+    /// Nodes found silent.
+    pub silences: u64,
+    /// Nodes heard again.
+    pub returns_of_nodes: u64,
     /// Highest applied index.
     pub entries: u64,
     /// Hash over everything that happened.
@@ -81,6 +85,8 @@ impl Report {
         self.attached += other.attached;
         self.grants += other.grants;
         self.returns += other.returns;
+        self.silences += other.silences;
+        self.returns_of_nodes += other.returns_of_nodes;
         self.entries += other.entries;
         self.trace ^= other.trace;
     }

@@ -16,7 +16,9 @@ mod net;
 mod operator;
 mod rest;
 mod shop;
+mod silence;
 mod sim;
+mod stream;
 mod trouble;
 mod world;
 

@@ -3,7 +3,7 @@
 use weft_model::{ClusterId, Command, ReplicaId, WallTime};
 use weft_raft::{Codec, Error, Input, Replica, ReplicaConfig, Ticket, Timing};
 
-use crate::{Mutant, disk::MemDisk, world::Waiting};
+use crate::{Mutant, disk::MemDisk, silence::Ear, world::Waiting};
 
 /// The cluster of every simulation.
 pub(crate) const CLUSTER: ClusterId = ClusterId(*b"weft-sim-cluster");
@@ -38,6 +38,7 @@ pub(crate) struct Machine {
     pub(crate) boot: u64,
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) slow: bool,
+    pub(crate) ear: Ear,
     known: Vec<ReplicaId>,
     next_ticket: u64,
     mutant: Option<Mutant>,
@@ -59,6 +60,7 @@ impl Machine {
             boot: 0,
             waiting: Vec::new(),
             slow: false,
+            ear: Ear::default(),
             known,
             next_ticket: 0,
             mutant,
@@ -80,13 +82,19 @@ impl Machine {
             ..ReplicaConfig::new(self.id, CLUSTER, seed, TIMING)
         };
         self.boot += 1;
+        self.ear = Ear::default();
         self.replica = Some(Replica::new(config, self.disk.restored(), codec)?);
         Ok(())
     }
 
-    pub(crate) fn ticket(&mut self, client: usize, serial: u64) -> Ticket {
+    /// A ticket for whose answer nobody waits.
+    pub(crate) fn nobodys_ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
+        Ticket(self.next_ticket)
+    }
+
+    pub(crate) fn ticket(&mut self, client: usize, serial: u64) -> Ticket {
+        let ticket = self.nobodys_ticket();
         self.waiting.push(Waiting { ticket, client, serial });
         ticket
     }

@@ -25,11 +25,13 @@ pub enum Mutant {
     LoseDelta,
     /// One replica reads commands differently.
     ReadDifferently,
+    /// A leader listens with the clocks of an earlier leadership.
+    OldClocks,
 }
 
 impl Mutant {
     /// Every bug.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AckBeforeDurable,
         Self::LoseSynced,
         Self::ForgetVote,
@@ -41,5 +43,6 @@ impl Mutant {
         Self::StaleRead,
         Self::LoseDelta,
         Self::ReadDifferently,
+        Self::OldClocks,
     ];
 }

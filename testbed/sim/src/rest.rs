@@ -12,6 +12,10 @@ use crate::{
 impl Sim {
     /// Whether everything is well and agrees; else what isn't.
     pub(crate) fn agreement(&self) -> Step {
+        let now = self.world.now;
+        if let Some(agent) = self.agents.iter().find(|agent| agent.is_dark(now)) {
+            return Err(format!("node {} has no power and nobody finds it silent", agent.name));
+        }
         if !self.operator.is_idle() {
             return Err("the operator is busy".to_owned());
         }
@@ -33,6 +37,9 @@ impl Sim {
             }
         }
         let state = up.first().map(|replica| replica.state());
+        if let Some(silent) = state.and_then(|state| state.silent_nodes().first()) {
+            return Err(format!("node {silent} is well, and silent in the log"));
+        }
         state.map_or(Ok(()), |state| self.agents.iter().try_for_each(|agent| agent.agrees(state)))
     }
 

@@ -1,13 +1,11 @@
 //! The simulation: moves time, carries effects out, makes faults, checks.
 
-use weft_core::ItemChange;
 use weft_model::{LogIndex, ReplicaId};
-use weft_raft::{Effects, Error, Input, MessageKind, Published, ReadReply, Reply, StateRole};
-use weft_view::Update;
+use weft_raft::{Effects, Error, Input, MessageKind, ReadReply, Reply, StateRole};
 
 use crate::{
     Faults, Mutant, Report, Violation,
-    agent::{Agent, Watch},
+    agent::Agent,
     client::{Acked, Ask, Client},
     disk::MemDisk,
     founding::first_snapshot,
@@ -93,6 +91,7 @@ impl Sim {
         self.faults = Faults::NONE;
         self.net = Net::new(&Faults::NONE);
         self.quiet = true;
+        self.darken_one();
         for machine in 0..self.machines.len() {
             self.machines[machine].slow = false;
             if !self.machines[machine].is_up() && self.machines[machine].condition == Condition::Usable {
@@ -105,6 +104,7 @@ impl Sim {
             if !self.world.now.is_multiple_of(16) {
                 continue;
             }
+            self.light_the_silent();
             match self.agreement() {
                 Ok(()) => return self.checks_at_rest().map_err(|what| self.violation(what)),
                 Err(what) => why = what,
@@ -138,6 +138,8 @@ impl Sim {
             }
         }
         self.agents_live()?;
+        self.nodes_speak();
+        self.leaders_listen()?;
         self.operator_lives();
         self.clients_ask();
         self.make_faults()
@@ -164,7 +166,12 @@ impl Sim {
                 }
                 self.give(machine, Input::Persisted(number))
             }
-            Event::SnapshotSent { .. } | Event::Synced { .. } => Ok(()),
+            Event::Present { machine, boot, via, nodes } if self.machines[machine].boot == boot => {
+                let ear = &mut self.machines[machine].ear;
+                nodes.iter().for_each(|(node, given)| ear.hear(node, *given, via));
+                Ok(())
+            }
+            Event::SnapshotSent { .. } | Event::Synced { .. } | Event::Present { .. } => Ok(()),
             Event::Asked { machine, client, serial, ask } => self.asked(machine, client, serial, *ask),
             Event::Replied { client, serial, reply } => self.replied(client, serial, *reply),
             Event::Restart { machine } => self.restart(machine),
@@ -205,6 +212,7 @@ impl Sim {
             && role.role == StateRole::Leader
         {
             self.checks.leads(role.term, id)?;
+            self.machines[machine].ear.led_since = self.world.now;
         }
         let mut early = Vec::new();
         for draft in effects.persist {
@@ -281,23 +289,6 @@ impl Sim {
         }
     }
 
-    fn publish(&mut self, machine: usize, reset: bool, items: Vec<Published>) {
-        let watch = Watch { machine, boot: self.machines[machine].boot };
-        for agent in self.agents.iter_mut().filter(|agent| agent.watch == Some(watch)) {
-            if reset {
-                agent.watch = None;
-                continue;
-            }
-            for published in &items {
-                if self.mutant == Some(Mutant::LoseDelta) && self.world.one_in(40) {
-                    continue;
-                }
-                let at = self.world.now + self.world.between(1, 12);
-                agent.feed(at, delta(published));
-            }
-        }
-    }
-
     fn answer(&mut self, machine: usize, ticket: weft_raft::Ticket, reply: Answered) {
         let Some(waiting) = self.machines[machine].answered(ticket) else { return };
         if self.world.one_in(self.faults.loss) {
@@ -333,7 +324,8 @@ impl Sim {
 
     fn replied(&mut self, client: usize, serial: u64, reply: Answered) -> Step {
         let now = self.world.now;
-        if !self.client(client).waits_for(serial) {
+        let is_dark = self.agents.get(client).is_some_and(|agent| agent.is_dark(now));
+        if is_dark || !self.client(client).waits_for(serial) {
             return Ok(());
         }
         match reply {
@@ -395,6 +387,9 @@ impl Sim {
 
     fn agents_live(&mut self) -> Step {
         for number in 0..self.agents.len() {
+            if self.agents[number].is_dark(self.world.now) {
+                continue;
+            }
             self.keep_watching(number);
             let agent = &mut self.agents[number];
             agent.step(&mut self.world, &mut self.checks, self.mutant, self.quiet)?;
@@ -403,38 +398,6 @@ impl Sim {
             }
         }
         Ok(())
-    }
-
-    /// An agent whose stream has ended tries another replica; all are told from time to time how far they are.
-    fn keep_watching(&mut self, number: usize) {
-        let now = self.world.now;
-        let live = self.agents[number].watch.filter(|watch| {
-            let machine = &self.machines[watch.machine];
-            machine.is_up() && machine.boot == watch.boot
-        });
-        if let Some(watch) = live {
-            if (now + number as u64).is_multiple_of(25)
-                && let Some(replica) = &self.machines[watch.machine].replica
-            {
-                let revision = replica.state().meta().revision;
-                self.agents[number].feed(now + 1, Update::InSync { revision });
-            }
-            return;
-        }
-        if !self.world.one_in(6) {
-            return;
-        }
-        let machine = usize::try_from(self.world.between(0, self.machines.len() as u64 - 1)).unwrap_or(0);
-        let Some(replica) = &self.machines[machine].replica else { return };
-        let state = replica.state();
-        let revision = state.meta().revision;
-        if state.fabric().is_none() || revision < self.agents[number].view.revision() {
-            return;
-        }
-        let items = state.items();
-        let part = Update::SnapshotPart { revision, first: true, last: true, items };
-        let watch = Watch { machine, boot: self.machines[machine].boot };
-        self.agents[number].follow(watch, now, [part, Update::InSync { revision }]);
     }
 
     fn operator_lives(&mut self) {
@@ -455,6 +418,9 @@ impl Sim {
     fn clients_ask(&mut self) {
         let (now, mutant) = (self.world.now, self.mutant);
         for number in 0..=self.agents.len() {
+            if self.agents.get(number).is_some_and(|agent| agent.is_dark(now)) {
+                continue;
+            }
             let Some((serial, ask)) = self.client(number).due(now, mutant) else { continue };
             let leader = self.client(number).leader.take();
             let Some(machine) = self.somebody(leader) else { continue };
@@ -476,15 +442,4 @@ impl Sim {
         let any = self.world.between(0, (all.len() as u64).max(1) - 1);
         all.get(usize::try_from(any).unwrap_or(0)).copied()
     }
-}
-
-fn delta(published: &Published) -> Update {
-    let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
-    for change in &published.changes {
-        match change {
-            ItemChange::Upsert(item) => upserts.push(item.clone()),
-            ItemChange::Delete(key) => deletes.push(key.clone()),
-        }
-    }
-    Update::Delta { revision: published.revision, upserts, deletes }
 }

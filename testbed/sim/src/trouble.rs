@@ -35,6 +35,12 @@ impl Sim {
         if self.world.one_in(faults.transfer) {
             self.give(any, Input::Transfer(ReplicaId(0)))?;
         }
+        if self.world.one_in(faults.dark_node) {
+            let node = usize::try_from(self.world.between(0, self.agents.len() as u64 - 1)).unwrap_or(0);
+            let units = self.world.between(100, 500);
+            self.agents[node].dark_until = self.world.now + units;
+            self.agents[node].restart();
+        }
         if self.world.one_in(faults.pause) {
             self.give(any, Input::Paused)?;
         }

@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Asked { machine: usize, client: usize, serial: u64, ask: Box<Ask> },
     /// An answer reaches a client.
     Replied { client: usize, serial: u64, reply: Box<Answered> },
+    /// A replica passes on when it heard nodes.
+    Present { machine: usize, boot: u64, via: weft_model::ReplicaId, nodes: Vec<(weft_model::NodeName, u64)> },
     /// A machine starts again.
     Restart { machine: usize },
     /// The network is whole again.

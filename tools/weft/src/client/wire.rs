@@ -64,6 +64,7 @@ pub(crate) fn node_status_value(report: &v1::NodeReport) -> Value {
         "node": report.node,
         "connected": report.connected,
         "lastReport": time(report.last_report_ms),
+        "silentSince": time(report.silent_since_ms),
         "status": report.status.as_ref().map(status_value),
     })
 }

@@ -41,11 +41,21 @@ pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
         let reached = node.connected.then_some(reached);
         applied.push(json!({"node": node.node, "connected": node.connected, "applied": reached}));
     }
-    let told = if kind == Kind::Service {
-        let (namespace, name) = split_name(kind, &args.name, session.namespace());
-        events::list(&session, namespace, name).await?
-    } else {
-        json!({"items": []})
+    let told = match kind {
+        Kind::Service => {
+            let (namespace, name) = split_name(kind, &args.name, session.namespace());
+            events::list(&session, Some(kind), namespace, name).await?
+        }
+        Kind::Node => events::list(&session, Some(kind), "", &args.name).await?,
+        Kind::Fabric
+        | Kind::Pod
+        | Kind::Lease
+        | Kind::Member
+        | Kind::Namespace
+        | Kind::Slice
+        | Kind::PodSpec
+        | Kind::Pool
+        | Kind::Owner => json!({"items": []}),
     };
     let lines = events::lines(&told);
     if !lines.is_empty() {

@@ -1,9 +1,14 @@
 //! Endpoints of services as nodes hold them: values, cells, and why a backend is out.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use weft_model::{EndpointItem, Protocol, ServiceItem};
 
-use crate::table::{at, joined};
+use crate::{
+    output::items,
+    table::{at, joined},
+};
 
 /// Addresses that a table shows of one service.
 const SHOWN: usize = 3;
@@ -78,6 +83,34 @@ fn state(service: &ServiceItem, endpoint: &EndpointItem) -> String {
         ("", false) => format!("ready, without port {}", lacking.join(" and ")),
         (out, true) => out.to_owned(),
         (out, false) => format!("{out}, without port {}", lacking.join(" and ")),
+    }
+}
+
+/// Names of the silent ones among a list of nodes.
+pub(crate) fn silent_nodes(nodes: &Value) -> BTreeSet<String> {
+    let silent = items(nodes).iter().filter(|node| at(node, "/status/state") == "Silent");
+    silent.map(|node| at(node, "/metadata/name")).collect()
+}
+
+/// Says of endpoints on silent nodes that this is why they are out, or that they stay because nobody else is there.
+pub(crate) fn heed_silence(value: &mut Value, silent: &BTreeSet<String>) {
+    let Some(Value::Array(list)) = value.get_mut("endpoints") else { return };
+    for endpoint in list.iter_mut().filter(|endpoint| silent.contains(&at(endpoint, "/node"))) {
+        // What people wrote as an endpoint is believed.
+        if at(endpoint, "/pod").is_empty() {
+            continue;
+        }
+        let (node, state) = (at(endpoint, "/node"), at(endpoint, "/state"));
+        let state = match state.strip_prefix("not ready") {
+            Some(rest) => format!("not ready: node {node} is silent{rest}"),
+            None if endpoint["ready"] == json!(true) => {
+                format!("{state}, though node {node} is silent: nobody else is")
+            }
+            None => format!("{state}; node {node} is silent"),
+        };
+        if let Value::Object(map) = endpoint {
+            map.insert("state".to_owned(), json!(state));
+        }
     }
 }
 
@@ -197,6 +230,13 @@ mod tests {
                 "ending: serves only where nobody else is ready"
             ]
         );
+        let mut value = value.clone();
+        value["endpoints"][2]["node"] = json!("n2");
+        heed_silence(&mut value, &["n2".to_owned()].into());
+        let states: Vec<String> = list(&value).iter().map(|endpoint| at(endpoint, "/state")).collect();
+        assert_eq!((states[0].as_str(), states[2].as_str()), ("ready", "not ready: node n2 is silent"));
+        heed_silence(&mut value, &["n1".to_owned()].into());
+        assert_eq!(at(&value, "/endpoints/0/state"), "ready, though node n1 is silent: nobody else is");
         let words: Vec<String> = (0..5).map(|n| n.to_string()).collect();
         assert_eq!(shortened(&words), "0,1,2 + 2 more");
     }

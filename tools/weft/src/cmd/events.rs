@@ -12,9 +12,15 @@ use crate::{
     table::{Column, at, column},
 };
 
-/// Events of services of a namespace and a name, in order of time; empty words don't narrow.
-pub(super) async fn list(session: &Session, namespace: &str, name: &str) -> Outcome<Value> {
-    let request = v1::EventsRequest { kind: 0, namespace: namespace.to_owned(), name: name.to_owned() };
+/// Events of objects of a kind, a namespace and a name, in order of time; empty words don't narrow.
+pub(super) async fn list(
+    session: &Session,
+    kind: Option<Kind>,
+    namespace: &str,
+    name: &str,
+) -> Outcome<Value> {
+    let kind = kind.map_or(v1::Kind::Unspecified, v1::Kind::from).into();
+    let request = v1::EventsRequest { kind, namespace: namespace.to_owned(), name: name.to_owned() };
     let answer =
         session.call(request, |mut admin, request| async move { admin.events(request).await }).await?;
     let values: Vec<Value> = answer.events.iter().map(value).collect();
@@ -29,12 +35,18 @@ pub(super) async fn list(session: &Session, namespace: &str, name: &str) -> Outc
 /// Events are asked for by what they are about.
 pub(super) fn nameless(name: &str) -> Failure {
     let error = Error::new(&USAGE, "events have no names").field("NAME");
-    error.try_this("those of a service are shown with it", format!("weft describe svc {name}")).into()
+    error
+        .try_this("those of a service or a node are shown with it", format!("weft describe svc {name}"))
+        .into()
 }
 
 fn value(event: &v1::Event) -> Value {
-    let is_of_service = event.kind() == v1::Kind::Service;
-    let kind = if is_of_service { Kind::Service.to_string() } else { String::new() };
+    let kind = match event.kind() {
+        v1::Kind::Service => Kind::Service.to_string(),
+        v1::Kind::Node => Kind::Node.to_string(),
+        // Of a later release.
+        _ => String::new(),
+    };
     json!({
         "kind": "Event",
         "firstTimestamp": time(event.first_ms),
@@ -61,7 +73,8 @@ pub(super) fn columns() -> Vec<Column> {
 
 fn object(event: &Value) -> String {
     let of = |key: &str| at(event, &format!("/involvedObject/{key}"));
-    format!("{}/{}/{}", of("kind"), of("namespace"), of("name"))
+    let words = [of("kind"), of("namespace"), of("name")];
+    words.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join("/")
 }
 
 fn message(event: &Value) -> String {
@@ -110,6 +123,13 @@ mod tests {
             text,
             "2023-11-14T22:14:20Z  Warning  NobodyReady  service/shop/cart  0 of 2 backends ready (x3)\n"
         );
+        let of_node = v1::Event {
+            kind: v1::Kind::Node.into(),
+            namespace: String::new(),
+            name: "n1".to_owned(),
+            ..event.clone()
+        };
+        assert_eq!(object(&value(&of_node)), "node/n1");
         let whole = weft_yaml::list_value(vec![value(&event)], 0);
         assert_eq!(
             lines(&whole),

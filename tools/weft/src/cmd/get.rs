@@ -50,7 +50,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
         }
         Shown::Events => {
             let namespace = if args.all_namespaces { "" } else { session.namespace() };
-            events::list(&session, namespace, "").await?
+            events::list(&session, None, namespace, "").await?
         }
         Shown::Endpoints | Shown::Peers | Shown::Routes => {
             let namespace = if args.all_namespaces { "" } else { session.namespace() };
@@ -192,7 +192,11 @@ async fn derived(session: &Session, shown: Shown, namespace: &str, name: &str) -
         Shown::Routes | Shown::Events | Shown::Object(_) => (v1::ItemKind::Route, ""),
     };
     let (items, revision) = items(session, kind, namespace, name).await?;
-    let values = items.iter().filter_map(|item| item_value(shown, item)).collect();
+    let mut values: Vec<Value> = items.iter().filter_map(|item| item_value(shown, item)).collect();
+    if shown == Shown::Endpoints && !values.is_empty() {
+        let silent = endpoints::silent_nodes(&objects(session, Kind::Node, "", "").await?);
+        values.iter_mut().for_each(|value| endpoints::heed_silence(value, &silent));
+    }
     Ok(weft_yaml::list_value(values, revision))
 }
 

@@ -41,6 +41,8 @@ pub(crate) fn status(local: v1::LocalNodeResponse, run: &Run) -> Outcome {
         connected: true,
         last_report_ms: crate::client::now_ms(),
         status: local.status,
+        // What the control plane thinks of this node is known there alone.
+        silent_since_ms: 0,
     };
     let value = node_status_value(&report);
     let mut problems = troubles(&value, false);

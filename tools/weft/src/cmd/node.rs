@@ -82,6 +82,10 @@ fn screen(name: &str, value: &Value) -> String {
     let since = age(report, "/lastReport");
     let state = match (at(value, "/node/status/state").as_str(), report["connected"].as_bool()) {
         ("Removed", _) => "Removed".to_owned(),
+        ("Silent", _) => format!(
+            "Silent (nothing heard for {}: its pods take no new connections where others serve)",
+            age(value, "/node/status/silentSince")
+        ),
         (_, Some(true)) => "Ready".to_owned(),
         (_, _) if since.is_empty() => "Unknown (no replica in reach has a report of it)".to_owned(),
         (_, _) => format!("Unknown (last report {since} ago)"),

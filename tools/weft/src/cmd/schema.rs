@@ -120,6 +120,11 @@ pub(crate) const KINDS: &[KindHelp] = &[
             ),
             field("spec.nodePortRange", "FIRST-LAST", "ports that services get on nodes"),
             field(
+                "spec.nodeGraceSeconds",
+                "5 to 600",
+                "how long nothing may be heard of a node until its pods take no new connections; 20 by default",
+            ),
+            field(
                 "spec.externalIPRanges",
                 "list of ranges",
                 "what services may name in externalIPs; empty: nothing, since whoever may write a service could take \

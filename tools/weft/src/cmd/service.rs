@@ -49,6 +49,8 @@ pub(crate) async fn account(session: &Session, word: &str, node: Option<&str>) -
     let item =
         found.into_iter().find_map(|item| if let Item::Service(item) = item { Some(item) } else { None });
     let mut backends = item.as_ref().map(endpoints::value).unwrap_or_default();
+    let silent = endpoints::silent_nodes(&objects(session, Kind::Node, "", "").await?);
+    endpoints::heed_silence(&mut backends, &silent);
     explain(session, namespace, &mut backends).await?;
     let uses = match (node, &item) {
         (Some(node), Some(item)) => uses(session, item, node).await?,
@@ -71,7 +73,11 @@ pub(crate) async fn account(session: &Session, word: &str, node: Option<&str>) -
 /// Tells a pod whose own object says that it isn't ready from one whose node says so.
 async fn explain(session: &Session, namespace: &str, backends: &mut Value) -> Outcome {
     let Some(Value::Array(list)) = backends.get_mut("endpoints") else { return Ok(()) };
-    let waiting = |endpoint: &Value| at(endpoint, "/state").starts_with("not ready");
+    // With a reason already: its node is silent.
+    let waiting = |endpoint: &Value| {
+        let state = at(endpoint, "/state");
+        state.starts_with("not ready") && !state.starts_with("not ready:")
+    };
     if !list.iter().any(waiting) {
         return Ok(());
     }

@@ -31,9 +31,10 @@ pub(crate) async fn run(run: &Run) -> Outcome {
 fn value(status: &v1::StatusResponse, session: &Session) -> Value {
     let nodes: Vec<Value> = status.nodes.iter().map(node_status_value).collect();
     let replicas: Vec<Value> = status.replicas.iter().map(replica_value).collect();
-    let mut problems = problems(&replicas, &nodes);
-    problems.extend(status.service_troubles.iter().map(service_problem));
     let fabric = status.fabric.as_ref().and_then(|wire| weft_model::Fabric::try_from(wire.clone()).ok());
+    let grace = fabric.as_ref().map_or(weft_model::DEFAULT_NODE_GRACE, |fabric| fabric.node_grace);
+    let mut problems = problems(&replicas, &nodes, grace.into());
+    problems.extend(status.service_troubles.iter().map(service_problem));
     json!({
         "kind": "Status",
         "verdict": if problems.is_empty() { "HEALTHY" } else { "DEGRADED" },
@@ -69,7 +70,8 @@ fn replica_value(replica: &v1::ReplicaStatus) -> Value {
 }
 
 /// One line per thing that is wrong, with the command that tells more; the same trouble on several nodes is one line.
-fn problems(replicas: &[Value], nodes: &[Value]) -> Vec<Value> {
+/// `grace`: seconds after which the control plane takes a node for silent.
+fn problems(replicas: &[Value], nodes: &[Value], grace: u64) -> Vec<Value> {
     let mut problems = Vec::new();
     let mut problem = |severe: bool, object: String, text: String, command: String| {
         problems.push(json!({"severe": severe, "object": object, "problem": text, "command": command}));
@@ -91,7 +93,8 @@ fn problems(replicas: &[Value], nodes: &[Value]) -> Vec<Value> {
     for node in nodes {
         let name = at(node, "/node");
         if node["connected"] != json!(true) {
-            problem(true, format!("node {name}"), unreachable(node), format!("weft node show {name}"));
+            let text = unreachable(node, (!leaderless).then_some(grace));
+            problem(true, format!("node {name}"), text, format!("weft node show {name}"));
             continue;
         }
         for text in troubles(node, leaderless) {
@@ -122,13 +125,18 @@ fn service_problem(trouble: &v1::ServiceTrouble) -> Value {
     })
 }
 
-/// `unreachable for 2m (last report 10:11:52 UTC): its 41 pods are Unknown`.
-fn unreachable(node: &Value) -> String {
-    let since = match weft_yaml::parse_time(&at(node, "/lastReport")) {
-        Some(ms) => {
+/// A leader counts from its own beginning, and writes what it finds: seconds until its word is missed.
+const LATE_S: u64 = 10;
+
+/// `unreachable for 2m (last report 10:11:52 UTC): its 41 pods are Unknown, and out of their services`. `grace`: seconds after which a
+/// leader takes it for silent, if there is a leader.
+fn unreachable(node: &Value, grace: Option<u64>) -> String {
+    let age = weft_yaml::parse_time(&at(node, "/lastReport")).map(|ms| now_ms().saturating_sub(ms) / 1000);
+    let since = match age {
+        Some(age) => {
             let time = at(node, "/lastReport");
             let clock = time.get(11..19).unwrap_or_default();
-            format!(" for {} (last report {clock} UTC)", span(now_ms().saturating_sub(ms) / 1000))
+            format!(" for {} (last report {clock} UTC)", span(age))
         }
         // Reports are kept by the replica that a node follows, in memory.
         None => " (the replicas that answer have no report of it)".to_owned(),
@@ -139,7 +147,13 @@ fn unreachable(node: &Value) -> String {
         Some(n) => format!(": its {n} pods are Unknown"),
         None => ": its pods are Unknown".to_owned(),
     };
-    format!("unreachable{since}{pods}")
+    let held = || age.zip(grace).is_some_and(|(age, grace)| age >= grace + LATE_S);
+    let fate = match node["silentSince"].is_string() {
+        true => ", and out of services that others serve",
+        false if held() => ", and still in services: too many nodes fell silent at once to believe it",
+        false => "",
+    };
+    format!("unreachable{since}{pods}{fate}")
 }
 
 /// Subsystems that don't work and checks that failed. Without a leader no node can publish: that is said once already.
@@ -255,7 +269,7 @@ mod tests {
     }
 
     fn lines(replicas: &[Value], nodes: &[Value]) -> Vec<String> {
-        problems(replicas, nodes)
+        problems(replicas, nodes, 20)
             .iter()
             .map(|p| format!("{}: {}", at(p, "/object"), at(p, "/problem")))
             .collect()
@@ -279,6 +293,31 @@ mod tests {
             away,
             ["node n3: unreachable (the replicas that answer have no report of it): its 2 pods are Unknown"]
         );
+    }
+
+    #[test]
+    fn what_becomes_of_a_silent_nodes_pods_is_told() {
+        let check = |silent: bool, age_s: u64, grace: Option<u64>, expected: &str| {
+            let mut node = node("n1", false, json!({"pods": 1}));
+            let ago = |s: u64| json!(weft_yaml::format_time(now_ms() - s * 1000));
+            node["lastReport"] = ago(age_s);
+            if silent {
+                node["silentSince"] = ago(age_s);
+            }
+            let text = unreachable(&node, grace);
+            let rest = text.split_once("its pod is Unknown").map(|(_, rest)| rest);
+            assert_eq!(rest, Some(expected), "{text}");
+        };
+        check(false, 10, Some(20), "");
+        check(true, 25, Some(20), ", and out of services that others serve");
+        check(false, 25, Some(20), "");
+        check(
+            false,
+            40,
+            Some(20),
+            ", and still in services: too many nodes fell silent at once to believe it",
+        );
+        check(false, 400, None, "");
     }
 
     #[test]
