@@ -128,3 +128,12 @@ pub(crate) const ECHO_WAIT_LEAST: Duration = Duration::from_millis(40);
 pub(crate) const GONE_EVERY: Duration = Duration::from_secs(30);
 /// One that is still gone after this is forgotten.
 pub(crate) const GONE_AGAIN: Duration = Duration::from_secs(1);
+
+/// DNS processes at a time: the one that serves, and the one that takes over.
+pub(crate) const DNS_LINKS: usize = 4;
+/// At start a DNS process of before may bring its sockets within this; then new ones are made.
+pub(crate) const DNS_OFFER: Duration = Duration::from_millis(500);
+/// The DNS process is looked at this often.
+pub(crate) const DNS_LOOK: Duration = Duration::from_secs(1);
+/// A node without a DNS process is said to be degraded after this.
+pub(crate) const DNS_GRACE: Duration = Duration::from_secs(5);

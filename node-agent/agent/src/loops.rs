@@ -19,6 +19,8 @@ pub(crate) struct Inboxes {
     pub(crate) nft: Inbox,
     /// Services.
     pub(crate) services: Inbox,
+    /// Names: the DNS process.
+    pub(crate) dns: Inbox,
     /// Flows of pods that are gone.
     pub(crate) flows: Inbox,
     /// Load-balancer addresses.
@@ -72,9 +74,9 @@ impl Inboxes {
         }
     }
 
-    /// The loops of subjects (weft-plan): whatever changes in View or facts may concern them.
-    fn subjects(&self) -> [&Inbox; 5] {
-        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services]
+    /// The loops of subjects (weft-plan), and names: whatever changes in View or facts may concern them.
+    fn subjects(&self) -> [&Inbox; 6] {
+        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services, &self.dns]
     }
 
     /// Ends every loop.

@@ -1,4 +1,4 @@
-//! The node agent: `join`, `run`, `tunnel`, `purge`.
+//! The node agent: `join`, `run`, `tunnel`, `dns`, `purge`.
 //!
 //! In: the command line. Not here: what the commands do (a file each).
 
@@ -29,6 +29,7 @@ mod lock;
 mod locks;
 mod lookup;
 mod loops;
+mod names;
 mod node;
 mod notes;
 mod path_mtu;
@@ -93,6 +94,8 @@ enum Verb {
     Run,
     /// Run the userspace WireGuard tunnel of a device.
     Tunnel(Tunnel),
+    /// Answer this node's pods' questions about names.
+    Dns,
     /// Remove every trace of Weft from this machine, by its marks, and list what was removed.
     Purge,
 }
@@ -158,7 +161,7 @@ fn begin(cli: Cli) -> Result<(), Error> {
         return show_config(&cli, &origin);
     }
     let Some(command) = cli.command else {
-        return Err(Error::new(&USAGE, "a command is missing: join, run, tunnel or purge"));
+        return Err(Error::new(&USAGE, "a command is missing: join, run, tunnel, dns or purge"));
     };
     weft_process::init_logs("weft-agent", cli.log_format).map_err(|e| e.envelope())?;
     let paths = Paths::default();
@@ -175,6 +178,7 @@ fn begin(cli: Cli) -> Result<(), Error> {
             runtime(2)?.block_on(run::run(paths, config))
         }
         Verb::Tunnel(tunnel) => run_tunnel(&tunnel.device),
+        Verb::Dns => weft_dns::run(&weft_dns::Options::default()),
         Verb::Purge => print_purged(purge::purge(&paths)?),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     desk::Desk,
     locks::Locks,
     loops::{Inboxes, Wakes},
+    names::Post,
     ports::PortFindings,
     publish::Publications,
     readiness,
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) service_findings: ServiceFindings,
     /// What is to be said of this node's own ports.
     pub(crate) ports: PortFindings,
+    /// How names are served.
+    pub(crate) names: Post,
     /// Questions to the DNS process.
     pub(crate) desk: Desk,
     /// Pods to be published.
@@ -101,6 +104,7 @@ impl Node {
             wakes: Wakes::default(),
             service_findings: ServiceFindings::default(),
             ports: PortFindings::default(),
+            names: Post::default(),
             desk: Desk::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),

@@ -70,6 +70,11 @@ impl Paths {
         Path::new(run::AGENT_SOCKET)
     }
 
+    /// The socket of the DNS process.
+    pub(crate) fn dns_socket(&self) -> &'static Path {
+        Path::new(run::DNS_SOCKET)
+    }
+
     /// The CNI socket.
     pub(crate) fn cni_socket(&self) -> &'static Path {
         Path::new(run::CNI_SOCKET)

@@ -26,6 +26,7 @@ use crate::{
     join, lease, limits,
     local::LocalService,
     lock::Lock,
+    names,
     node::{Node, Parts, local_pod},
     notes::Notes,
     path_mtu,
@@ -167,6 +168,8 @@ fn start_loops(
     tasks.spawn_thread("host", move || host::follow_host(&hosted, &choice))?;
     let probed = shared();
     tasks.spawn_thread("path-mtu", move || path_mtu::run(&probed))?;
+    let fed = names::Feed::new(Arc::clone(engine));
+    tasks.spawn_thread("dns", move || fed.run())?;
     let reaped = Arc::clone(engine);
     tasks.spawn_thread("reap", move || reaped.reap_all())?;
     let collected = Arc::clone(engine);
@@ -233,6 +236,7 @@ fn start_servers(tasks: &Tasks, engine: &Arc<Engine>, paths: &Paths, channel: Ch
     tasks.spawn_vital("local", async move {
         weft_rpc::serve_local(&socket, services, Limits::default(), stop).await.map_err(|e| e.envelope())
     });
+    names::serve(tasks, engine.node(), paths.dns_socket())?;
     let (engine, tasks_of_cni, paths) = (Arc::clone(engine), tasks.clone(), paths.clone());
     // Kept DELs and unfinished attachments first, then new calls.
     tasks.spawn_thread("attach", move || serve_cni(&tasks_of_cni, &engine, &paths))

@@ -22,6 +22,8 @@ pub(crate) enum Subsystem {
     Nft,
     /// Services: their maps in nf_tables, and connection tracking.
     Services,
+    /// Names: the DNS process.
+    Dns,
     /// The CNI server and the journal.
     Cni,
     /// Publication of pods.
@@ -45,6 +47,7 @@ impl Subsystem {
             Self::Routes => "routes",
             Self::Nft => "nft",
             Self::Services => "services",
+            Self::Dns => "dns",
             Self::Cni => "cni",
             Self::Publish => "publish",
             Self::Facts => "facts",
@@ -86,11 +89,14 @@ impl States {
         self.set(subsystem, Some(error), None, now);
     }
 
-    /// Lowest revision over the subsystems that change the kernel.
+    /// Lowest revision over the subsystems that change the kernel, and names.
     pub(crate) fn applied(&self) -> Revision {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let revision = |s: &Subsystem| all.get(s).and_then(|state| state.applied).unwrap_or_default();
-        Subsystem::KERNEL.iter().map(revision).min().unwrap_or_default()
+        // Names count while they are served: nobody waits for a process that doesn't run.
+        let names = all.get(&Subsystem::Dns).filter(|state| state.error.is_none());
+        let names = names.and_then(|state| state.applied);
+        Subsystem::KERNEL.iter().map(revision).chain(names).min().unwrap_or_default()
     }
 
     /// A copy.
@@ -146,6 +152,10 @@ mod tests {
         states.well(Subsystem::Nft, Revision(9), WallTime(1));
         states.well(Subsystem::Publish, Revision(1), WallTime(1));
         assert_eq!(states.applied(), Revision(7));
+        states.well(Subsystem::Dns, Revision(6), WallTime(1));
+        assert_eq!(states.applied(), Revision(6), "names are behind");
+        states.failed(Subsystem::Dns, Error::new(&NFT_FAILED, "x"), WallTime(1));
+        assert_eq!(states.applied(), Revision(7), "nobody waits for names that aren't served");
         states.failed(Subsystem::Mesh, Error::new(&NFT_FAILED, "x"), WallTime(5));
         assert_eq!(states.applied(), Revision(7), "a failure takes nothing back");
         changes.mark_unchanged();

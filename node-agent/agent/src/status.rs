@@ -112,7 +112,13 @@ fn reach(replicas: &[SocketAddr]) -> Vec<(SocketAddr, Result<Duration, String>)>
 /// What `weft check` says of this node.
 fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
     let found = weft_plan::findings(view, facts, &node.surroundings());
-    found.into_iter().chain(node.service_findings.all()).chain(node.ports.all()).map(to_wire).collect()
+    found
+        .into_iter()
+        .chain(node.service_findings.all())
+        .chain(node.ports.all())
+        .chain(node.names.findings())
+        .map(to_wire)
+        .collect()
 }
 
 fn to_wire(weft_plan::Finding { name, detail, ok, error }: weft_plan::Finding) -> v1::Finding {

@@ -1,4 +1,5 @@
-//! Frames between the agent and the DNS process: a length of 4 bytes (big endian), one message, and descriptors that go along.
+//! Frames between the agent and the DNS process: a length of 4 bytes (big endian), how many descriptors go along (1 byte), one
+//! message.
 //!
 //! In: a connected Unix socket, in blocking mode. Not here: what frames mean (`link.rs` here, `names/` in the agent).
 
@@ -26,14 +27,18 @@ use crate::limits;
 
 /// Descriptors of one frame at most.
 const DESCRIPTORS: usize = limits::SOCKETS;
+/// Length and number of descriptors.
+const HEAD: usize = 5;
 /// Bytes read at once.
 const READ: usize = 64 << 10;
 
 /// Sends a frame with its descriptors. Gives up when the other side doesn't take it within a few seconds.
 pub fn send(stream: &UnixStream, message: &impl Message, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let length = u32::try_from(message.encoded_len()).map_err(|_| invalid("a frame is too long"))?;
-    let mut bytes = Vec::with_capacity(message.encoded_len() + 4);
+    let along = u8::try_from(descriptors.len()).map_err(|_| invalid("a frame has too many descriptors"))?;
+    let mut bytes = Vec::with_capacity(message.encoded_len() + HEAD);
     bytes.extend(length.to_be_bytes());
+    bytes.push(along);
     message.encode(&mut bytes).map_err(io::Error::other)?;
     stream.set_write_timeout(Some(limits::FRAME_TIME))?;
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -87,8 +92,8 @@ impl Frames {
     pub fn receive<M: Message + Default>(&mut self, wait: Duration) -> io::Result<Received<M>> {
         let until = Instant::now() + wait;
         loop {
-            if let Some(message) = self.take()? {
-                return Ok(Received::Frame(message, self.descriptors.drain(..).collect()));
+            if let Some((message, descriptors)) = self.take()? {
+                return Ok(Received::Frame(message, descriptors));
             }
             if self.begun.is_some_and(|begun| begun.elapsed() > limits::FRAME_TIME) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "a frame came in part only"));
@@ -107,17 +112,22 @@ impl Frames {
         }
     }
 
-    fn take<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
-        let Some(head) = self.bytes.first_chunk::<4>() else { return Ok(None) };
-        let length = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
+    fn take<M: Message + Default>(&mut self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let Some([a, b, c, d, along]) = self.bytes.first_chunk::<HEAD>().copied() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         if length > limits::FRAME {
             return Err(invalid("a frame is too long"));
         }
-        let Some(body) = self.bytes.get(4..4 + length) else { return Ok(None) };
+        let Some(body) = self.bytes.get(HEAD..HEAD + length) else { return Ok(None) };
+        // They came with the frame's first bytes; those of the next one may be there too.
+        let along = usize::from(along);
+        if along > self.descriptors.len() {
+            return Err(invalid("descriptors are missing"));
+        }
         let message = M::decode(body).map_err(|error| invalid(&error.to_string()))?;
-        self.bytes.drain(..4 + length);
+        self.bytes.drain(..HEAD + length);
         self.begun = (!self.bytes.is_empty()).then(Instant::now);
-        Ok(Some(message))
+        Ok(Some((message, self.descriptors.drain(..along).collect())))
     }
 
     fn read(&mut self) -> io::Result<usize> {
@@ -138,7 +148,7 @@ impl Frames {
                 self.descriptors.extend(descriptors);
             }
         }
-        if self.descriptors.len() > DESCRIPTORS {
+        if self.descriptors.len() > 2 * DESCRIPTORS {
             return Err(invalid("more descriptors than a frame may have"));
         }
         if count > 0 {
@@ -198,8 +208,12 @@ mod tests {
     fn what_is_no_frame_is_refused_and_an_end_is_told() {
         let (mut here, there) = UnixStream::pair().unwrap();
         let mut frames = Frames::new(there);
-        here.write_all(&u32::MAX.to_be_bytes()).unwrap();
+        here.write_all(&[0xff; HEAD]).unwrap();
         assert!(frames.receive::<v1::NamesHello>(SOON).is_err());
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(&[0, 0, 0, 0, 1]).unwrap();
+        let missing = Frames::new(there).receive::<v1::NamesHello>(SOON).unwrap_err();
+        assert_eq!(missing.to_string(), "descriptors are missing");
         let (here, there) = UnixStream::pair().unwrap();
         let mut frames = Frames::new(there);
         drop(here);

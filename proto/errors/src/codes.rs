@@ -321,6 +321,10 @@ codes! {
         "A pod asks other servers for names than its node's DNS"
         "Its dnsPolicy or dnsConfig says so, so it can't see the names of services"
         "use dnsPolicy ClusterFirst, and spec.dns.upstreams or spec.dns.stubDomains of the fabric for names elsewhere";
+    DNS_PORT_TAKEN = 5206 "DnsPortTaken" Refused true
+        "Pods of a node can't ask for names at one of the fabric's addresses"
+        "Another program of the node listens on port 53 of every address"
+        "bind that program to its own addresses, or stop it: ss -lnp sport = :53";
 
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"

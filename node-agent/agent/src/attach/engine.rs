@@ -247,6 +247,7 @@ impl Engine {
         self.node.inboxes.nft.wait_for_pod(ticket, holding.uid, deadline)?;
         let made = Holding { attached: true, ..holding };
         self.set_up(&made);
+        self.node.inboxes.dns.poke(Wish::pod(made.uid));
         // The runtime hears of it only when the next start would know it too.
         let (_, ticket) = self.node.addresses.change(Durability::Written, |ledger| {
             ((), ledger.confirm(&made.attachment).into_iter().collect())
@@ -297,6 +298,7 @@ impl Engine {
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         self.node.inboxes.services.poke(Wish::pod(holding.uid));
+        self.node.inboxes.dns.poke(Wish::pod(holding.uid));
         if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
             tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
         }

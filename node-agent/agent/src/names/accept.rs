@@ -49,7 +49,10 @@ pub(crate) fn serve(tasks: &Tasks, node: &Arc<Node>, path: &Path) -> Result<(), 
 fn check(stream: &UnixStream, open: &AtomicUsize) -> io::Result<()> {
     let peer = socket_peercred(stream.as_fd())?;
     if peer.uid != rustix::process::geteuid() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {} may not", peer.uid.as_raw())));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("user {} may not", peer.uid.as_raw()),
+        ));
     }
     if open.load(Ordering::Acquire) >= limits::DNS_LINKS {
         return Err(io::Error::other("too many are there already"));
@@ -101,7 +104,13 @@ fn hear(node: &Node, link: u64, stream: UnixStream, stop: &CancellationToken) ->
                 greeted = true;
                 let offered = weft_dns::from_wire(hello.sockets.unwrap_or_default(), descriptors)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                tracing::info!(link, pid = hello.pid, version = hello.version, sockets = offered.len(), "a DNS process has come");
+                tracing::info!(
+                    link,
+                    pid = hello.pid,
+                    version = hello.version,
+                    sockets = offered.len(),
+                    "a DNS process has come"
+                );
                 tell(node, Arrival::Hello { link, pid: hello.pid, line: line.clone(), offered });
             }
             Word::State(state) if greeted => tell(node, Arrival::State { link, state }),

@@ -2,13 +2,7 @@
 //!
 //! Usually there is one process. When a second one comes it gets everything too, and once it serves the first is told to leave.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    os::fd::AsFd,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, io, os::fd::AsFd, sync::Arc, time::Instant};
 
 use weft_errors::{DNS_UNREACHABLE, Error};
 use weft_model::{Item, ItemKey, Revision, resolver_addresses};
@@ -107,7 +101,8 @@ impl Feed {
         match arrival {
             Arrival::Hello { link, pid, line, offered } => {
                 self.sockets.offer(offered);
-                let new = Link { id: link, pid, line, told: None, in_sync: false, state: None, leaving: false };
+                let new =
+                    Link { id: link, pid, line, told: None, in_sync: false, state: None, leaving: false };
                 self.links.push(new);
             }
             Arrival::State { link, state } => {
@@ -160,7 +155,8 @@ impl Feed {
                 let known = self.askers.get(&address).filter(|known| {
                     known.pod == pod && known.container == container && !known.search.is_empty()
                 });
-                let search = known.map_or_else(|| self.search(view, &container), |known| known.search.clone());
+                let search =
+                    known.map_or_else(|| self.search(view, &container), |known| known.search.clone());
                 askers.insert(address, Asker { pod: pod.clone(), container: container.clone(), search });
             }
         }
@@ -191,9 +187,11 @@ impl Feed {
 
     fn report(&mut self, view: &View, trouble: Option<Error>) {
         let has_sockets = !self.sockets.held().is_empty();
-        let serving = self.links.iter().rev().find(|link| {
-            link.state.as_ref().is_some_and(|state| state.serving || !has_sockets)
-        });
+        let serving = self
+            .links
+            .iter()
+            .rev()
+            .find(|link| link.state.as_ref().is_some_and(|state| state.serving || !has_sockets));
         let enabled = view.fabric().is_some_and(|fabric| fabric.dns.enabled);
         let trouble = match (serving, trouble) {
             (_, Some(error)) => Some(error),
@@ -213,7 +211,9 @@ impl Feed {
         if asked != self.asked {
             self.asked = asked;
             match serving.map(|link| link.line.clone()) {
-                Some(line) => self.node.desk.open(Arc::new(move |asked| line.send(Order::Question(asked), &[]))),
+                Some(line) => {
+                    self.node.desk.open(Arc::new(move |asked| line.send(Order::Question(asked), &[])))
+                }
                 None => self.node.desk.close(),
             }
         }
@@ -272,4 +272,3 @@ const fn is_of_names(key: &ItemKey) -> bool {
         ItemKey::Route(_) | ItemKey::Probe(_) | ItemKey::Owner(_) | ItemKey::Setup(_) => false,
     }
 }
-

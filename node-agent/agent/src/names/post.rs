@@ -57,11 +57,6 @@ struct Shared {
 }
 
 impl Post {
-    /// What the process that serves last said of itself; `None` while there is none.
-    pub(crate) fn state(&self) -> Option<v1::NamesState> {
-        self.lock().state.clone()
-    }
-
     /// What `weft check` says.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let shared = self.lock();
@@ -72,7 +67,8 @@ impl Post {
             let error = Error::new(&DNS_UPSTREAM_LOOP, problem.clone());
             finding("dns settings", false, problem, Some(error))
         });
-        trouble.chain(problems).chain(state.upstreams.iter().filter_map(upstream)).collect()
+        let numbers = finding("dns answers", true, &numbers(state), None);
+        trouble.chain([numbers]).chain(problems).chain(state.upstreams.iter().filter_map(upstream)).collect()
     }
 
     pub(super) fn arrive(&self, arrival: Arrival) {
@@ -91,6 +87,24 @@ impl Post {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many there were, and how fast 99 of 100 of them.
+fn numbers(state: &v1::NamesState) -> String {
+    let answers: u64 = state.latencies.iter().sum();
+    if answers == 0 {
+        return format!("none yet, at revision {}", state.revision);
+    }
+    let mut left = answers - answers / 100;
+    let class = state.latencies.iter().position(|count| {
+        left = left.saturating_sub(*count);
+        left == 0
+    });
+    let micros = 1_u64 << class.unwrap_or(0).min(63);
+    format!(
+        "{answers} so far, 99 of 100 within {micros} µs; {} names cached, at revision {}",
+        state.cached, state.revision
+    )
 }
 
 fn finding(name: &str, ok: bool, detail: &str, error: Option<Error>) -> Finding {
@@ -132,8 +146,14 @@ mod tests {
         post.note(Some(state), None);
         let found: Vec<_> = post.findings().into_iter().map(|finding| (finding.name, finding.ok)).collect();
         let server = "dns upstream 192.0.2.1:53";
-        let expected = [("dns settings", false), (server, false), (server, true)];
+        let expected = [("dns answers", true), ("dns settings", false), (server, false), (server, true)];
         assert_eq!(found, expected.map(|(name, ok)| (name.to_owned(), ok)));
+        let mut state = v1::NamesState { revision: 7, ..v1::NamesState::default() };
+        assert_eq!(numbers(&state), "none yet, at revision 7");
+        state.latencies = vec![0, 0, 90, 8, 0, 2];
+        assert_eq!(numbers(&state), "100 so far, 99 of 100 within 32 µs; 0 names cached, at revision 7");
+        state.latencies = vec![0, 0, 150, 48, 0, 2];
+        assert!(numbers(&state).contains("within 8 µs"), "{}", numbers(&state));
         post.note(None, Some(Error::new(&DNS_UPSTREAM_LOOP, "x")));
         assert_eq!(post.findings().len(), 1, "nothing is known of upstreams without a process");
     }

@@ -58,7 +58,8 @@ impl Sockets {
                     changed = true;
                 }
                 Err(error) => {
-                    let message = format!("nobody can ask for names at {address}: port 53 can't be had there");
+                    let message =
+                        format!("nobody can ask for names at {address}: port 53 can't be had there");
                     trouble.get_or_insert(Error::new(&DNS_PORT_TAKEN, message).because(error));
                 }
             }
