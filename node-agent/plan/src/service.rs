@@ -29,6 +29,7 @@ pub use base::node_port_addresses;
 pub use choose::{Chosen, Here, choose};
 pub use cleanup::{Cleanup, Flow};
 pub use forecast::{Backend, Fate, Forecast, FrontKind, Met, Packet, forecast};
+pub use local::Local;
 pub use problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem};
 pub use round::{Transaction, remove_service_tables};
 pub use serve::{HealthPort, health_ports, owned_addresses};

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, setns};
 
-use crate::namespace::{Namespaces, enter_net};
+use crate::namespace::{Namespaces, enter_net, resolve_as};
 use crate::protocol::{Description, Place};
 use crate::record::Record;
 use crate::{Refusal, Result};
@@ -50,7 +50,10 @@ pub fn enter(record: &Record, description: &Description, place: &Place, depth: D
         Depth::Links => inside.enter_net()?,
     }
     match place {
-        Place::Pod(_, netns) => enter_net(&Path::new("/run/netns").join(netns)),
+        Place::Pod(_, netns) => {
+            enter_net(&Path::new("/run/netns").join(netns))?;
+            if depth == Depth::Whole { resolve_as(netns) } else { Ok(()) }
+        }
         Place::Switch | Place::Machine(_) => Ok(()),
     }
 }

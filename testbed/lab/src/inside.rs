@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use weft_model::ownership::IP_NETNS_ETC;
 
 use crate::layout::Layout;
 use crate::record::Record;
@@ -56,7 +57,12 @@ pub enum Role {
         /// Where.
         path: PathBuf,
     },
-    /// Unmounts a network namespace.
+    /// Takes the resolv.conf of a pod from standard input.
+    ResolvConf {
+        /// File name of the pod's network namespace below `/run/netns`.
+        netns: String,
+    },
+    /// Unmounts a network namespace, and forgets its resolv.conf.
     NetnsRemove {
         /// Where.
         path: PathBuf,
@@ -77,7 +83,17 @@ pub fn play(role: &Role) -> Result {
             unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
             mounts::mount_netns(path)
         }
+        Role::ResolvConf { netns } => {
+            let text = std::io::read_to_string(std::io::stdin()).context("read the resolv.conf")?;
+            let folder = Path::new(IP_NETNS_ETC).join(netns);
+            std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+            std::fs::write(folder.join("resolv.conf"), text).context("write the resolv.conf")
+        }
         Role::NetnsRemove { path } => {
+            if let Some(name) = path.file_name() {
+                // A pod that was never attached has none.
+                let _ = std::fs::remove_dir_all(Path::new(IP_NETNS_ETC).join(name));
+            }
             umount2(path, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", path.display()))?;
             std::fs::remove_file(path).with_context(|| format!("remove {}", path.display()))
         }

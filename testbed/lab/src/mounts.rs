@@ -8,7 +8,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Context;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use weft_model::ownership::{IP_NETNS_DIR, IP_NETNS_ETC, run::NETNS_DIR};
 
 use crate::Result;
 
@@ -24,7 +26,7 @@ pub fn prepare_lab() -> Result {
     fs::create_dir("/var/lib").context("make /var/lib")?;
     link_all("/var/.host/lib", "/var/lib", &["weft"])?;
     symlink("/run", "/var/run").context("link /var/run")?;
-    for folder in ["/etc/weft", "/etc/cni", "/var/lib/weft"] {
+    for folder in ["/etc/weft", "/etc/cni", IP_NETNS_ETC, "/var/lib/weft"] {
         let _ = fs::remove_file(folder);
         fs::create_dir_all(folder).with_context(|| format!("make {folder}"))?;
     }
@@ -40,9 +42,12 @@ pub fn prepare_machine(disk: &Path) -> Result {
     }
     // Shows the machine's own links. Some sandboxes forbid it; nothing of ours reads /sys.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE);
-    for (name, target) in
-        [("var-lib-weft", "/var/lib/weft"), ("etc-weft", "/etc/weft"), ("etc-cni", "/etc/cni")]
-    {
+    for (name, target) in [
+        ("var-lib-weft", "/var/lib/weft"),
+        ("etc-weft", "/etc/weft"),
+        ("etc-cni", "/etc/cni"),
+        ("etc-netns", IP_NETNS_ETC),
+    ] {
         let source = disk.join(name);
         fs::create_dir_all(&source).with_context(|| format!("make {}", source.display()))?;
         bind(&source, target)?;
@@ -55,6 +60,21 @@ pub fn mount_netns(path: &Path) -> Result {
     fs::File::create_new(path).with_context(|| format!("make {}", path.display()))?;
     mount(Some("/proc/self/ns/net"), path, NONE, MsFlags::MS_BIND, NONE)
         .with_context(|| format!("mount the namespace at {}", path.display()))
+}
+
+/// Puts a file over another one, for the calling thread and what it starts. Namespaces of other pods that are mounted are let go:
+/// they shall not live longer because of it.
+pub fn put_over(file: &Path, over: &Path) -> Result {
+    unshare(CloneFlags::CLONE_NEWNS).context("leave the shared mounts")?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).context("make mounts private")?;
+    for folder in [IP_NETNS_DIR, NETNS_DIR] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            // What is no mount, or none any more, isn't held.
+            let _ = umount2(&entry.path(), MntFlags::MNT_DETACH);
+        }
+    }
+    mount(Some(file), over, NONE, MsFlags::MS_BIND, NONE)
+        .with_context(|| format!("mount {} at {}", file.display(), over.display()))
 }
 
 /// Replaces the folder by an empty one with links to everything in it but `except`; the old one is seen at `.host`.

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use nix::sched::{CloneFlags, setns, unshare};
+use weft_model::ownership::IP_NETNS_ETC;
 
-use crate::Result;
+use crate::{Result, mounts};
 
 /// Open handles of the namespaces of one machine. While a handle lives, so does the namespace.
 #[derive(Debug)]
@@ -60,6 +61,13 @@ impl Namespaces {
 pub fn enter_net(path: &Path) -> Result {
     let file = File::open(path).with_context(|| format!("open the namespace {}", path.display()))?;
     setns(&file, CloneFlags::CLONE_NEWNET).with_context(|| format!("enter the namespace {}", path.display()))
+}
+
+/// Gives the calling thread, and what it starts, the resolv.conf of a pod, by the name of the pod's network namespace: as `ip netns
+/// exec` does.
+pub fn resolve_as(netns: &str) -> Result {
+    let own = Path::new(IP_NETNS_ETC).join(netns).join("resolv.conf");
+    if own.exists() { mounts::put_over(&own, Path::new("/etc/resolv.conf")) } else { Ok(()) }
 }
 
 /// Runs `work` in a thread of its own and waits for it.

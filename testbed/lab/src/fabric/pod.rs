@@ -78,6 +78,9 @@ impl Fabric {
         if record.addresses.is_empty() {
             bail!("weft-cni ADD gave no address: {result}");
         }
+        let conf = resolv_conf(&result["dns"]);
+        self.told(&record.node, &["resolv-conf", &record.netns], conf)?
+            .success("write the pod's resolv.conf")?;
         self.client.call(&Request::PodAdded(record.clone()))?;
         let pod = Pod { record };
         if !wanted.serve.is_empty() {
@@ -182,10 +185,28 @@ impl Fabric {
     }
 
     fn inside(&self, machine: &str, role: &[&str]) -> Result<Output> {
+        self.told(machine, role, String::new())
+    }
+
+    fn told(&self, machine: &str, role: &[&str], input: String) -> Result<Output> {
         let program = own_program()?.to_string_lossy().into_owned();
         let argv: Vec<&str> = [program.as_str(), "inside"].into_iter().chain(role.iter().copied()).collect();
-        self.client.run(on(machine), &argv, COMMAND)
+        self.client.run_with(on(machine), &argv, &[], Some(input), COMMAND)
     }
+}
+
+/// The file that a runtime makes of `dns` of a result of CNI.
+fn resolv_conf(dns: &Value) -> String {
+    let words = |key: &str| -> Vec<&str> {
+        dns[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let line = |name: &str, words: Vec<&str>| match words.as_slice() {
+        [] => String::new(),
+        words => format!("{name} {}\n", words.join(" ")),
+    };
+    let servers: String =
+        words("nameservers").iter().map(|server| format!("nameserver {server}\n")).collect();
+    servers + &line("search", words("search")) + &line("options", words("options"))
 }
 
 fn netns_path(record: &PodRecord) -> String {

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::machine::{Body, raw};
 use super::{Place, Supervisor, no_machine, status_byte};
+use crate::namespace::resolve_as;
 use crate::vm::{Remote, Start};
 use crate::{Result, notify, priority};
 
@@ -99,6 +100,11 @@ impl Supervisor {
     fn start_here(&self, place: &Place, start: &Start) -> Result<Running> {
         let mut command = start.command()?;
         self.within(place, || {
+            if let Place::Pod(_, netns) = place
+                && start.resolves()
+            {
+                resolve_as(netns)?;
+            }
             if start.notify.is_some() {
                 // A service of the product: this thread is there for it alone.
                 priority::first();

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::guest::say;
 use super::order::{Begin, Order, Start, Word};
-use crate::namespace::{enter_net, in_thread};
+use crate::namespace::{enter_net, in_thread, resolve_as};
 use crate::supervisor::{raw, status_byte};
 use crate::{Result, ip, mounts, notify};
 
@@ -101,6 +101,9 @@ fn spawn(start: &Start) -> Result<(Child, Option<UnixDatagram>)> {
     let child = in_thread(|| {
         if let Some(netns) = &start.netns {
             enter_net(&Path::new("/run/netns").join(netns))?;
+            if start.resolves() {
+                resolve_as(netns)?;
+            }
         }
         start.spawn(&mut command)
     })?;

@@ -84,6 +84,13 @@ impl Start {
         Ok(command)
     }
 
+    /// Whether it is a program that may look up names: in a pod it gets the pod's resolv.conf. Our own asks servers by their
+    /// addresses, and is started often.
+    pub(crate) fn resolves(&self) -> bool {
+        let program = self.argv.first().map(Path::new);
+        program.and_then(Path::file_name).is_some_and(|name| name != env!("CARGO_PKG_NAME"))
+    }
+
     /// The socket for its notifications, bound where the caller stands, and told to the process.
     pub(crate) fn listen(&self, command: &mut Command) -> Result<Option<UnixDatagram>> {
         let notifications = self.notify.as_deref().map(notify::bind).transpose()?;

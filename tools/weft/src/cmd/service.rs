@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weft_errors::{Error, NOT_FOUND};
 use weft_model::{EndpointItem, Item, Kind, NodeName, ServiceItem};
-use weft_plan::{Here, choose};
+use weft_plan::{Here, Local, choose};
 use weft_proto::v1;
 
 use super::{
@@ -116,7 +116,9 @@ async fn uses(session: &Session, item: &ServiceItem, node: &str) -> Outcome<Valu
     let mut rows = Vec::new();
     for (index, port) in item.ports.iter().enumerate() {
         for family in [weft_model::Family::V4, weft_model::Family::V6] {
-            let place = Here { node: &here, zone: &peer.zone };
+            // Which of its own pods are gone already only the node knows.
+            let local = Local::default();
+            let place = Here { node: &here, zone: &peer.zone, local: &local };
             let chosen = choose(&item.endpoints, index, family, place);
             if chosen.cluster.is_empty() && chosen.local.is_empty() {
                 continue;
