@@ -27,6 +27,7 @@ fn request(n: u32) -> Request {
         created: WallTime(1),
         families: Families::V4,
         wanted: Vec::new(),
+        avoid: Default::default(),
     }
 }
 

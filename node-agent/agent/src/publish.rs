@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Mutex, PoisonError},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct Batch {
     pub(crate) upserts: Vec<Pod>,
     /// Pods that went.
     pub(crate) deletes: Vec<PodUid>,
+    /// Addresses of which it says that their pods went, with those pods.
+    pub(crate) frees: Vec<(IpAddr, PodUid)>,
 }
 
 impl Batch {
@@ -36,12 +39,22 @@ struct Pending {
     complete: bool,
     upserts: BTreeMap<PodUid, Pod>,
     deletes: BTreeSet<PodUid>,
+    /// Addresses whose pods went, as no replica has heard yet: others may still send to them.
+    untold: BTreeMap<IpAddr, PodUid>,
+    /// Everything was said once in this life of the process: until then replicas may take any free address for a pod's.
+    begun: bool,
 }
 
 impl Default for Pending {
     /// At first everything is to be said.
     fn default() -> Self {
-        Self { complete: true, upserts: BTreeMap::new(), deletes: BTreeSet::new() }
+        Self {
+            complete: true,
+            upserts: BTreeMap::new(),
+            deletes: BTreeSet::new(),
+            untold: BTreeMap::new(),
+            begun: false,
+        }
     }
 }
 
@@ -54,7 +67,8 @@ impl Pending {
         }
     }
 
-    fn remove(&mut self, uid: PodUid) {
+    fn remove(&mut self, uid: PodUid, addresses: &[IpAddr]) {
+        self.untold.extend(addresses.iter().map(|address| (*address, uid)));
         if !self.complete {
             self.upserts.remove(&uid);
             self.deletes.insert(uid);
@@ -63,7 +77,19 @@ impl Pending {
     }
 
     fn everything(&mut self) {
-        *self = Self::default();
+        self.complete = true;
+        self.upserts.clear();
+        self.deletes.clear();
+    }
+
+    /// A replica has taken a publication.
+    fn told(&mut self, batch: &Batch) {
+        self.begun |= batch.complete;
+        for (address, uid) in &batch.frees {
+            if self.untold.get(address) == Some(uid) {
+                self.untold.remove(address);
+            }
+        }
     }
 
     /// Too many single changes are said as "everything".
@@ -76,8 +102,10 @@ impl Pending {
     /// The next publication; `all` gives every pod of the node.
     fn take(&mut self, all: impl FnOnce() -> Vec<Pod>) -> Option<Batch> {
         if self.complete {
-            *self = Self { complete: false, upserts: BTreeMap::new(), deletes: BTreeSet::new() };
-            return Some(Batch { complete: true, upserts: all(), deletes: Vec::new() });
+            self.complete = false;
+            // Each was released before it came here, so it isn't among all.
+            let frees = self.untold.iter().map(|(address, uid)| (*address, *uid)).collect();
+            return Some(Batch { complete: true, upserts: all(), deletes: Vec::new(), frees });
         }
         let mut batch = Batch::default();
         while batch.deletes.len() < limits::PUBLISH_BATCH
@@ -90,6 +118,9 @@ impl Pending {
         {
             batch.upserts.push(pod);
         }
+        let is_said = |(_, uid): &(&IpAddr, &PodUid)| batch.deletes.contains(*uid);
+        let frees = self.untold.iter().filter(is_said).map(|(address, uid)| (*address, *uid)).collect();
+        batch.frees = frees;
         let empty = batch.upserts.is_empty() && batch.deletes.is_empty();
         (!empty).then_some(batch)
     }
@@ -108,9 +139,20 @@ impl Publications {
         self.change(|pending| pending.put(pod));
     }
 
-    /// A pod went.
-    pub(crate) fn remove(&self, uid: PodUid) {
-        self.change(|pending| pending.remove(uid));
+    /// A pod went, and its addresses are free.
+    pub(crate) fn remove(&self, uid: PodUid, addresses: &[IpAddr]) {
+        self.change(|pending| pending.remove(uid, addresses));
+    }
+
+    /// A replica has taken a publication.
+    pub(crate) fn told(&self, batch: &Batch) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).told(batch);
+    }
+
+    /// Free addresses that others may still take for those of pods that went; `resting` gives all that were released.
+    pub(crate) fn untold(&self, resting: impl FnOnce() -> BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.begun { pending.untold.keys().copied().collect() } else { resting() }
     }
 
     /// The other side may know anything: all is said again.
@@ -177,8 +219,8 @@ pub(crate) mod tests {
         assert_eq!(take(&mut pending, &[1, 9]), None);
         pending.put(pod(2));
         pending.put(pod(3));
-        pending.remove(uid(3));
-        pending.remove(uid(1));
+        pending.remove(uid(3), &[]);
+        pending.remove(uid(1), &[]);
         pending.put(pod(1));
         assert_eq!(take(&mut pending, &[]), Some((false, vec![1, 2], vec![3])));
         pending.put(pod(4));
@@ -194,7 +236,39 @@ pub(crate) mod tests {
         let sizes: Vec<_> =
             std::iter::from_fn(|| take(&mut pending, &[])).map(|(_, upserts, _)| upserts.len()).collect();
         assert_eq!(sizes, [256, 44]);
-        (0..=4096).for_each(|n| pending.remove(uid(n)));
+        (0..=4096).for_each(|n| pending.remove(uid(n), &[]));
         assert_eq!(take(&mut pending, &[7]), Some((true, vec![7], vec![])));
+    }
+
+    #[test]
+    fn an_address_is_untold_until_a_replica_has_taken_what_says_that_its_pod_went() {
+        let address = |n: u8| IpAddr::from([10, 1, 0, n]);
+        let publications = Publications::default();
+        let untold = || -> Vec<u8> {
+            let of = |address: IpAddr| address.to_string().rsplit('.').next().unwrap().parse().unwrap();
+            publications.untold(|| [address(8), address(9)].into()).into_iter().map(of).collect()
+        };
+        let take = || publications.take(|| vec![pod(7)]).unwrap();
+        assert_eq!(untold(), [8, 9], "at first all that rest");
+        publications.remove(uid(1), &[address(1)]);
+        let everything = take();
+        publications.remove(uid(2), &[address(2)]);
+        publications.told(&everything);
+        assert_eq!(untold(), [2], "it went after everything was said");
+        let change = take();
+        assert_eq!(change.deletes, [uid(2)]);
+        // It didn't get through: all is said again.
+        publications.everything();
+        assert_eq!(untold(), [2]);
+        publications.told(&take());
+        assert_eq!(untold(), [] as [u8; 0]);
+        // Another pod had the address meanwhile, and went too.
+        publications.remove(uid(3), &[address(3)]);
+        let first = take();
+        publications.remove(uid(4), &[address(3)]);
+        publications.told(&first);
+        assert_eq!(untold(), [3]);
+        publications.told(&take());
+        assert_eq!(untold(), [] as [u8; 0]);
     }
 }

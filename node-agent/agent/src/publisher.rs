@@ -42,6 +42,7 @@ pub(crate) async fn publish_pods(
         match publish(&batch, |batch| send_pods(&channel, &mutations, batch)).await {
             Ok(Published { revision, refused: now_refused }) => {
                 backoff.reset();
+                node.publications.told(&batch);
                 tracing::debug!(
                     revision,
                     complete = batch.complete,
@@ -284,13 +285,13 @@ mod tests {
     async fn a_refused_pod_hides_no_other_and_is_named() {
         let pods = |range: std::ops::Range<u16>| range.map(pod).collect::<Vec<_>>();
         let uids = |list: &[u16]| list.iter().map(|n| uid(*n)).collect::<BTreeSet<_>>();
-        let all = Batch { complete: true, upserts: pods(0..100), deletes: Vec::new() };
+        let all = Batch { complete: true, upserts: pods(0..100), ..Batch::default() };
         let (state, refused, calls) = check(all.clone(), &[17, 80], &[17, 500]).await;
         let good: Vec<u16> = (0..100).filter(|n| ![17, 80].contains(n)).collect();
         assert_eq!((state, refused), (uids(&good), vec![uid(17), uid(80)]));
         assert!(calls < 40, "{calls} calls");
         assert_eq!(check(all, &[], &[500]).await.2, 1);
-        let some = Batch { complete: false, upserts: pods(3..6), deletes: vec![uid(9)] };
+        let some = Batch { upserts: pods(3..6), deletes: vec![uid(9)], ..Batch::default() };
         let (state, refused, _) = check(some, &[4], &[9, 10]).await;
         assert_eq!((state, refused), (uids(&[3, 5, 10]), vec![uid(4)]));
     }
@@ -298,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn what_isnt_about_a_pod_is_told_at_once() {
         for code in [&UNREACHABLE, &NODE_REMOVED, &DISK_FULL] {
-            let batch = Batch { complete: true, upserts: vec![pod(1), pod(2)], deletes: Vec::new() };
+            let batch = Batch { complete: true, upserts: vec![pod(1), pod(2)], ..Batch::default() };
             let mut calls = 0;
             let outcome = publish(&batch, |_| {
                 calls += 1;

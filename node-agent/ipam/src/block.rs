@@ -68,14 +68,22 @@ impl Book {
         self.resting.iter().filter_map(|(index, since)| Some((self.block.nth(*index)?, *since)))
     }
 
-    /// The address to give out next: fresh ones first, then the longest rested; `None` when nothing has rested enough.
-    pub(crate) fn candidate(&self, settings: &Settings, now: Uptime, under_pressure: bool) -> Option<IpAddr> {
+    /// The address to give out next: fresh ones first, then the longest rested that isn't to be avoided; `None` when nothing has rested
+    /// for so many milliseconds.
+    pub(crate) fn candidate(
+        &self,
+        settings: &Settings,
+        now: Uptime,
+        rest: u64,
+        avoid: &BTreeSet<IpAddr>,
+    ) -> Option<IpAddr> {
         if self.state != BlockState::Open {
             return None;
         }
         let fresh = (self.fresh < self.end()).then_some(self.fresh);
-        let rest = if under_pressure { settings.least_rest_ms } else { settings.quarantine_ms };
-        let rested = self.resting.front().filter(|(_, since)| now.since(*since) >= rest).map(|(i, _)| *i);
+        let long_enough = self.resting.iter().take_while(|(_, since)| now.since(*since) >= rest);
+        let may_be = |index: &u128| self.block.nth(*index).is_some_and(|address| !avoid.contains(&address));
+        let rested = long_enough.map(|(index, _)| *index).find(may_be);
         let index = if self.fresh < settings.fresh_first { fresh.or(rested) } else { rested.or(fresh) };
         self.block.nth(index?)
     }

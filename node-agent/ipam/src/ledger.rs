@@ -1,6 +1,9 @@
 //! The ledger: decides, and applies what was decided, now or in a replay.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use weft_model::{
     AttachmentId, Block, Epoch, Families, Family, Labels, PodName, PodUid, Probes, Revision, WallTime,
@@ -37,6 +40,8 @@ pub struct Request {
     pub families: Families,
     /// Addresses that must be used, at most one per family; may be empty.
     pub wanted: Vec<IpAddr>,
+    /// Addresses that are given only when nothing else is left: others may still take them for those of the pods that had them.
+    pub avoid: BTreeSet<IpAddr>,
 }
 
 /// Use of one block.
@@ -172,6 +177,7 @@ impl Ledger {
             created,
             families,
             wanted,
+            avoid,
         } = request;
         if self.holdings.contains_key(&attachment) {
             return Err(Error::AttachmentExists { attachment });
@@ -181,7 +187,7 @@ impl Ledger {
         for family in families.list() {
             addresses.push(match wanted.iter().find(|address| Family::of(**address) == *family) {
                 Some(address) => self.requested(*address, now)?,
-                None => self.next(*family, now)?,
+                None => self.next(*family, now, &avoid)?,
             });
         }
         let attached = false;
@@ -297,7 +303,7 @@ impl Ledger {
 
     /// Whether an attachment would get an address of the family now; fails with what it would fail with.
     pub fn has_free(&self, family: Family, now: Uptime) -> Result<(), Error> {
-        self.next(family, now).map(|_| ())
+        self.next(family, now, &BTreeSet::new()).map(|_| ())
     }
 
     /// Whether another block of the family is wanted: none is open, or the open ones are nearly full of addresses that
@@ -373,12 +379,15 @@ impl Ledger {
         }
     }
 
-    /// The next address of a family: the oldest block that has one; under pressure those that rested less.
-    fn next(&self, family: Family, now: Uptime) -> Result<IpAddr, Error> {
+    /// The next address of a family: the oldest block that has one; under pressure those that rested less; those to avoid at the very
+    /// last.
+    fn next(&self, family: Family, now: Uptime, avoid: &BTreeSet<IpAddr>) -> Result<IpAddr, Error> {
         let mut books: Vec<_> = self.open_books(family).collect();
         books.sort_by_key(|book| book.epoch);
-        for under_pressure in [false, true] {
-            let found = books.iter().find_map(|book| book.candidate(&self.settings, now, under_pressure));
+        let (none, quarantine, least) =
+            (BTreeSet::new(), self.settings.quarantine_ms, self.settings.least_rest_ms);
+        for (rest, avoid) in [(quarantine, avoid), (least, avoid), (quarantine, &none), (least, &none)] {
+            let found = books.iter().find_map(|book| book.candidate(&self.settings, now, rest, avoid));
             if let Some(address) = found {
                 return Ok(address);
             }

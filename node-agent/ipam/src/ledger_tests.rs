@@ -29,6 +29,7 @@ fn request(n: u32, families: Families, wanted: &[&str]) -> Request {
         created: WallTime(1),
         families,
         wanted: wanted.iter().map(|text| text.parse().unwrap()).collect(),
+        avoid: BTreeSet::new(),
     }
 }
 
@@ -87,6 +88,29 @@ fn fresh_addresses_come_before_rested_ones() {
     add(&mut ledger, 1, Families::V4, &[], 0);
     ledger.release(&id(1), Uptime(0)).unwrap();
     assert_eq!(add(&mut ledger, 2, Families::V4, &[], 10 * REST), "10.1.0.2");
+}
+
+#[test]
+fn what_is_to_be_avoided_is_given_only_when_nothing_else_is_left() {
+    let mut ledger = ledger(&[("10.1.0.0/29", 1), ("10.1.1.0/29", 2)]);
+    // Both blocks are full; then all but two pods end, one after the other.
+    (1..=12).for_each(|n| drop(add(&mut ledger, n, Families::V4, &[], 0)));
+    for n in 1..=4 {
+        ledger.release(&id(n), Uptime(u64::from(n))).unwrap();
+    }
+    ledger.release(&id(12), Uptime(40_000)).unwrap();
+    let avoid: BTreeSet<IpAddr> = ["10.1.0.1", "10.1.0.3"].iter().map(|a| a.parse().unwrap()).collect();
+    let mut next = |n, now| {
+        let request = Request { avoid: avoid.clone(), ..request(n, Families::V4, &[]) };
+        let given = ledger.allocate(request, Uptime(now));
+        given.map_or_else(|error| error.to_string(), |(holding, _)| holding.addresses[0].to_string())
+    };
+    assert_eq!(next(21, REST + 10), "10.1.0.2", "longest rested of the others");
+    assert_eq!(next(22, REST + 10), "10.1.0.4");
+    assert_eq!(next(23, REST + 10), "10.1.1.6", "even one of another block that rested less");
+    assert_eq!(next(24, REST + 10), "10.1.0.1", "nothing else is left");
+    assert_eq!(next(25, REST + 10), "10.1.0.3");
+    assert!(next(26, REST + 10).starts_with("no IPv4 address is free"));
 }
 
 #[test]
@@ -344,7 +368,25 @@ proptest! {
                     let wanted = wanted.map(|w| format!("10.1.0.{w}"));
                     let wanted: Vec<_> = wanted.iter().map(String::as_str).collect();
                     let families = if n.is_multiple_of(3) { Families::Dual6 } else { Families::V4 };
-                    ledger.allocate(request(n, families, &wanted), at).map(|(_, entry)| vec![entry]).unwrap_or_default()
+                    // Every second address is one that others may not have heard of.
+                    let odd = |address: &IpAddr| n % 2 == 1 && matches!(address, IpAddr::V4(a) if a.octets()[3] % 2 == 1);
+                    let avoid: BTreeSet<IpAddr> = ledger.resting().map(|(a, _)| a).filter(odd).collect();
+                    let least = Settings::default().least_rest_ms;
+                    let others = |ledger: &Ledger| {
+                        let rested = |(a, since): &(IpAddr, Uptime)| a.is_ipv4() && at.since(*since) >= least;
+                        let is_open = |a: &IpAddr| ledger.book_of(*a).is_some_and(|b| b.state == BlockState::Open);
+                        let mut resting = ledger.resting().filter(rested).map(|(a, _)| a).filter(is_open);
+                        let fresh = ledger.open_books(Family::V4).any(|b| b.fresh() <= b.capacity());
+                        fresh || resting.any(|a| !avoid.contains(&a))
+                    };
+                    let (had_others, is_asked) = (others(&ledger), !wanted.is_empty());
+                    let request = Request { avoid: avoid.clone(), ..request(n, families, &wanted) };
+                    let given = ledger.allocate(request, at);
+                    if let (Ok((holding, _)), false) = (&given, is_asked) {
+                        let avoided = holding.addresses.iter().any(|a| avoid.contains(a));
+                        prop_assert!(!(avoided && had_others), "{:?} of {:?}", holding.addresses, avoid);
+                    }
+                    given.map(|(_, entry)| vec![entry]).unwrap_or_default()
                 }
                 Op::Confirm(n) => ledger.confirm(&id(n)).into_iter().collect(),
                 Op::Release(n) => ledger.release(&id(n), at).map(|(_, entry)| entry).into_iter().collect(),

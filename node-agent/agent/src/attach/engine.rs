@@ -109,7 +109,7 @@ impl Engine {
         let ticket = self.release(attachment);
         self.forget_setup(&attachment.container);
         // In this order: a complete publication in between still names the pod, and this takes it back.
-        self.node.publications.remove(holding.uid);
+        self.node.publications.remove(holding.uid, &holding.addresses);
         self.node.addresses.wait(ticket, deadline)?;
         Ok(Some(holding))
     }
@@ -170,6 +170,8 @@ impl Engine {
         let uid = PodUid(clock::random()?);
         let mtu = self.node.facts().pod_mtu(fabric);
         let NewPod { attachment, pod, labels, netns, origin, wanted, unique, probes, .. } = new;
+        let resting =
+            || self.node.addresses.read(|ledger| ledger.resting().map(|(address, _)| address).collect());
         let request = Request {
             attachment,
             uid,
@@ -183,6 +185,7 @@ impl Engine {
             created: clock::wall(),
             families: fabric.families,
             wanted,
+            avoid: self.node.publications.untold(resting),
         };
         let (result, ticket) = self.node.addresses.change(Durability::Durable, |ledger| {
             if unique && ledger.holdings().any(|holding| holding.pod == request.pod) {

@@ -62,6 +62,7 @@ fn a_complete_publication_beside_a_removal_ends_without_the_pod() {
             created: clock::wall(),
             families: Families::V4,
             wanted: Vec::new(),
+            avoid: Default::default(),
         };
         let (holding, entry) = ledger.allocate(request, Uptime::default()).unwrap();
         node.put_pod(local_pod(&holding));
