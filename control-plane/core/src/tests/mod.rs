@@ -10,6 +10,7 @@ mod drafts;
 mod endpoints;
 mod fabrics;
 mod leases;
+mod names;
 mod nodes;
 mod owners;
 mod pods;

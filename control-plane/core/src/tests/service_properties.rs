@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
 use weft_model::{
-    Action, AddressType, ClusterAddresses, Command, Conditions, EndpointSlice, Families, Family,
+    Action, AddressType, ClusterAddresses, Command, Conditions, DnsPolicy, EndpointSlice, Families, Family,
     FamilyPolicy, Hints, Key, Labels, LogIndex, Namespace, NodeName, NodeSilence, Object, ObjectUid, PodDns,
     PodSpec, PodUid, Protocol, Revision, SERVICE_NAME_LABEL, Service, ServiceType, SliceEndpoint, SlicePort,
     TargetPort, Term, TrafficDistribution, TrafficPolicy, WallTime, ZONE_LABEL,
@@ -299,10 +299,13 @@ impl Run {
             terminating: ready == 2 && labels == 2,
             readiness: None,
             startup: None,
-            hostname: String::new(),
-            subdomain: String::new(),
-            dns: PodDns::default(),
-            service_links: true,
+            hostname: if labels == 1 { format!("h{ready}") } else { String::new() },
+            subdomain: if labels == 1 { "s0".to_owned() } else { String::new() },
+            dns: PodDns {
+                policy: if ready == 1 { DnsPolicy::Default } else { DnsPolicy::ClusterFirst },
+                ..PodDns::default()
+            },
+            service_links: labels != 2,
             annotations: Labels::new(),
             generation: 0,
             revision: Revision(0),
