@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use weft_errors::{Coded, Error, FILE_UNREADABLE};
 use weft_model::Item;
 use weft_proto::{
-    convert::{Frame, snapshot_frames},
+    convert::{Frame, snapshot_part},
     v1::WatchResponse,
 };
 use weft_view::{Update, View};
@@ -40,14 +40,21 @@ pub(crate) fn load(path: &Path) -> Result<View, Error> {
     }
 }
 
+/// Part by part: a copy of the whole View would need several times the memory of the file.
 fn encode(view: &View) -> Vec<u8> {
-    let items: Vec<Item> = view.items().collect();
-    let mut body = Vec::new();
-    for frame in snapshot_frames(view.revision(), &items, limits::VIEW_ITEMS_PER_FRAME) {
-        body.extend(frame.encode_length_delimited_to_vec());
+    let (mut bytes, mut items) = (vec![0; HASH], view.items().peekable());
+    let mut first = true;
+    loop {
+        let part: Vec<Item> = items.by_ref().take(limits::VIEW_ITEMS_PER_FRAME).collect();
+        let last = items.peek().is_none();
+        bytes.extend(snapshot_part(view.revision(), first, last, &part).encode_length_delimited_to_vec());
+        if last {
+            break;
+        }
+        first = false;
     }
-    let mut bytes = Sha256::digest(&body).to_vec();
-    bytes.extend(body);
+    let hash = Sha256::digest(&bytes[HASH..]);
+    bytes[..HASH].copy_from_slice(&hash);
     bytes
 }
 

@@ -7,6 +7,7 @@
 
 mod error;
 mod pods;
+mod share;
 mod touched;
 mod update;
 mod view;

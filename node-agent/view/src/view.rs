@@ -11,7 +11,7 @@ use weft_model::{
     Revision, RouteItem, ServiceItem, ServiceName, SetupItem,
 };
 
-use crate::{Error, Pods, Touched, Update};
+use crate::{Error, Pods, Touched, Update, share};
 
 /// Everything the fabric told this node, at one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -264,6 +264,7 @@ impl View {
                 self.routes.insert(route.block, route);
             }
             Item::Service(service) => {
+                let service = share::service(service, &self.peers);
                 self.services.insert(service.name.clone(), Arc::new(service));
             }
             Item::Probe(probe) => {

@@ -42,12 +42,12 @@ fn pod_name(index: u8) -> PodName {
 fn service(index: u8, port: u16) -> Item {
     let endpoint = EndpointItem {
         address: IpAddr::V4(Ipv4Addr::new(10, 1, 1, index)),
-        ports: vec![port],
+        ports: vec![port].into(),
         conditions: weft_model::Conditions::default(),
         node: Some(node(1)),
-        zone: String::new(),
-        hints: weft_model::Hints::default(),
-        hostname: String::new(),
+        zone: Default::default(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: None,
     };
     Item::Service(ServiceItem {
@@ -126,6 +126,26 @@ fn a_snapshot_replaces_the_view_only_when_it_is_complete() {
         "peer/n1 is unchanged"
     );
     assert_eq!((view.revision(), view.peers().len(), view.routes().len()), (Revision(9), 2, 0));
+}
+
+#[test]
+fn what_endpoints_have_alike_is_kept_once() {
+    let Item::Service(mut item) = service(1, 80) else { panic!("a service") };
+    let first = item.endpoints[0].clone();
+    let mut second = first.clone();
+    second.ports = [80].into();
+    second.node = Some(node(1));
+    item.endpoints.push(second);
+    let mut other = first;
+    other.ports = [81].into();
+    item.endpoints.push(other);
+    let view = View::restored(Revision(5), [peer(1, 1), Item::Service(item.clone())]);
+    let kept = view.service(&item.name).unwrap();
+    assert_eq!(*kept, item, "the same service");
+    let [a, b, c] = kept.endpoints.as_slice() else { panic!("three endpoints") };
+    assert!(Arc::ptr_eq(&a.ports, &b.ports) && Arc::ptr_eq(&a.hints, &c.hints) && a.ports != c.ports);
+    let of = |e: &EndpointItem| e.node.as_ref().map(|node| node.as_str().as_ptr());
+    assert_eq!(of(b), view.peers().keys().next().map(|node| node.as_str().as_ptr()), "the peer's name");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use crate::{
@@ -81,23 +82,23 @@ pub struct ServicePortItem {
     pub node_port: u16,
 }
 
-/// One endpoint of a service, of one family.
+/// One endpoint of a service, of one family. A cluster may have a hundred thousand: what many have alike can be shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointItem {
     /// Its address; each address stands in a service once.
     pub address: IpAddr,
     /// Numbers, one per port of the service in its order; 0 where the endpoint doesn't have that port.
-    pub ports: Vec<u16>,
+    pub ports: Arc<[u16]>,
     /// Its state, with `publishNotReadyAddresses` already applied.
     pub conditions: Conditions,
     /// Node it is on, if it is on one.
     pub node: Option<NodeName>,
     /// Zone it is in; may be empty.
-    pub zone: String,
+    pub zone: Arc<str>,
     /// For whom it is meant; derived from the service's distribution, or written.
-    pub hints: Hints,
+    pub hints: Arc<Hints>,
     /// Name within the service, for DNS; may be empty.
-    pub hostname: String,
+    pub hostname: Arc<str>,
     /// The pod behind it, in the service's namespace.
     pub pod: Option<Name>,
 }

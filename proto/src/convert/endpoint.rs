@@ -155,12 +155,12 @@ impl TryFrom<v1::EndpointItem> for EndpointItem {
     fn try_from(wire: v1::EndpointItem) -> Result<Self, ShapeError> {
         Ok(Self {
             address: address_from_wire(&wire.address).within("address")?,
-            ports: list_by("ports", wire.ports, |port| port_or_none("", port))?,
+            ports: list_by("ports", wire.ports, |port| port_or_none("", port))?.into(),
             conditions: conditions_from_wire(wire.conditions),
             node: node_or_none("node", wire.node)?,
-            zone: wire.zone,
-            hints: hints_from_wire("hints", wire.hints)?,
-            hostname: wire.hostname,
+            zone: wire.zone.into(),
+            hints: hints_from_wire("hints", wire.hints)?.into(),
+            hostname: wire.hostname.into(),
             pod: name_or_none("pod", wire.pod)?,
         })
     }
@@ -173,9 +173,9 @@ impl From<&EndpointItem> for v1::EndpointItem {
             ports: item.ports.iter().copied().map(u32::from).collect(),
             conditions: conditions_to_wire(item.conditions),
             node: text_or_empty(item.node.as_ref()),
-            zone: item.zone.clone(),
+            zone: item.zone.to_string(),
             hints: hints_to_wire(&item.hints),
-            hostname: item.hostname.clone(),
+            hostname: item.hostname.to_string(),
             pod: text_or_empty(item.pod.as_ref()),
         }
     }

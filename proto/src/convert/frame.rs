@@ -62,17 +62,15 @@ pub fn snapshot_frames(revision: Revision, items: &[Item], items_per_part: usize
     let parts: Vec<&[Item]> =
         if items.is_empty() { vec![&[]] } else { items.chunks(items_per_part.max(1)).collect() };
     let last = parts.len() - 1;
-    let part = |(index, items): (usize, &[Item])| v1::SnapshotPart {
-        revision: revision.0,
-        first: index == 0,
-        last: index == last,
-        items: items.iter().map(Into::into).collect(),
-    };
-    parts
-        .into_iter()
-        .enumerate()
-        .map(|indexed| v1::WatchResponse { frame: Some(Wire::Snapshot(part(indexed))) })
-        .collect()
+    let part = |(index, items)| snapshot_part(revision, index == 0, index == last, items);
+    parts.into_iter().enumerate().map(part).collect()
+}
+
+/// One part of a snapshot.
+pub fn snapshot_part(revision: Revision, first: bool, last: bool, items: &[Item]) -> v1::WatchResponse {
+    let part =
+        v1::SnapshotPart { revision: revision.0, first, last, items: items.iter().map(Into::into).collect() };
+    v1::WatchResponse { frame: Some(Wire::Snapshot(part)) }
 }
 
 /// "Everything up to here has been sent."

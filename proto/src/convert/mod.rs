@@ -35,7 +35,7 @@ pub use address::{
 pub use answer::{AnswerResult, change_to_wire};
 pub(crate) use answer::{answer_from_wire, answer_to_wire};
 pub use fabric::{families_from_wire, family_from_wire, overlay_from_wire};
-pub use frame::{Frame, delta_frame, in_sync_frame, snapshot_frames};
+pub use frame::{Frame, delta_frame, in_sync_frame, snapshot_frames, snapshot_part};
 pub use object::{kind_from_wire, objects_from_wire};
 pub(crate) use record::records_from_wire;
 pub use role::role_from_wire;

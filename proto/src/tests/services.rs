@@ -299,12 +299,12 @@ fn endpoint_item() -> impl Strategy<Value = EndpointItem> {
     )
         .prop_map(|((address, ports, conditions, node), (zone, hints, hostname, pod))| EndpointItem {
             address,
-            ports,
+            ports: ports.into(),
             conditions,
             node,
-            zone,
-            hints,
-            hostname,
+            zone: zone.into(),
+            hints: hints.into(),
+            hostname: hostname.into(),
             pod,
         })
 }

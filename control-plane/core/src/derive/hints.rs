@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use weft_model::{EndpointItem, Family, Hints, Service, TrafficDistribution};
@@ -25,19 +26,19 @@ pub(crate) fn give(state: &State, service: &Service, endpoints: &mut BTreeMap<Ip
     }
     let Some(distribution) = service.spec.distribution else { return };
     for endpoint in endpoints.values_mut().filter(|endpoint| endpoint.conditions.is_ready()) {
-        let zones = (!endpoint.zone.is_empty()).then(|| endpoint.zone.clone()).into_iter().collect();
+        let zones = (!endpoint.zone.is_empty()).then(|| endpoint.zone.to_string()).into_iter().collect();
         let nodes = match distribution {
             TrafficDistribution::PreferSameZone => Vec::new(),
             TrafficDistribution::PreferSameNode => endpoint.node.clone().into_iter().collect(),
         };
-        endpoint.hints = Hints { zones, nodes };
+        endpoint.hints = Arc::new(Hints { zones, nodes });
     }
 }
 
 /// Shares the ready endpoints of one family out to the zones by their numbers of nodes.
 fn by_size(zones: &BTreeMap<String, u32>, ready: Vec<&mut EndpointItem>) {
     let total: u32 = zones.values().sum();
-    let known = ready.iter().all(|endpoint| zones.contains_key(&endpoint.zone));
+    let known = ready.iter().all(|endpoint| zones.contains_key(&*endpoint.zone));
     if zones.len() < 2 || !known {
         return;
     }
@@ -46,17 +47,17 @@ fn by_size(zones: &BTreeMap<String, u32>, ready: Vec<&mut EndpointItem>) {
     // First whoever may stay in the own zone, then the rest, each in order of addresses.
     let mut rest = Vec::new();
     for endpoint in ready {
-        match wanted.get_mut(endpoint.zone.as_str()).filter(|left| **left > 0) {
+        match wanted.get_mut(&*endpoint.zone).filter(|left| **left > 0) {
             Some(left) => {
                 *left -= 1;
-                endpoint.hints.zones = vec![endpoint.zone.clone()];
+                Arc::make_mut(&mut endpoint.hints).zones = vec![endpoint.zone.to_string()];
             }
             None => rest.push(endpoint),
         }
     }
     let open = wanted.iter().flat_map(|(zone, left)| std::iter::repeat_n(*zone, *left as usize));
     for (endpoint, zone) in rest.into_iter().zip(open) {
-        endpoint.hints.zones = vec![zone.to_owned()];
+        Arc::make_mut(&mut endpoint.hints).zones = vec![zone.to_owned()];
     }
 }
 

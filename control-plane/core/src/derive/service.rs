@@ -6,10 +6,11 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::IpAddr,
+    sync::Arc,
 };
 
 use weft_model::{
-    AddressType, Conditions, EndpointItem, EndpointSlice, Family, Hints, Service, ServiceItem, ServiceName,
+    AddressType, Conditions, EndpointItem, EndpointSlice, Family, Service, ServiceItem, ServiceName,
     ServicePort, ServicePortItem, ServiceType, SliceEndpoint, TargetPort, ZONE_LABEL,
 };
 
@@ -80,9 +81,9 @@ fn of_pod(state: &State, service: &Service, pod: EffectivePod<'_>, endpoints: &m
             ports: service.spec.ports.iter().map(|port| port_of_pod(port, pod)).collect(),
             conditions,
             node: Some(pod.pod.node.clone()),
-            zone: zone.cloned().unwrap_or_default(),
-            hints: Hints::default(),
-            hostname: if in_subdomain { pod.hostname().to_owned() } else { String::new() },
+            zone: zone.map(|zone| zone.as_str().into()).unwrap_or_default(),
+            hints: Arc::default(),
+            hostname: if in_subdomain { pod.hostname().into() } else { Arc::default() },
             pod: Some(pod.pod.name.name.clone()),
         };
         add(endpoints, endpoint);
@@ -110,18 +111,18 @@ fn of_slice(state: &State, service: &Service, slice: &EndpointSlice, endpoints: 
     if !service.spec.families.contains(&family) {
         return;
     }
-    let ports: Vec<_> = service.spec.ports.iter().map(|port| port_of_slice(port, slice)).collect();
+    let ports: Arc<[u16]> = service.spec.ports.iter().map(|port| port_of_slice(port, slice)).collect();
     let is_foreign = |address: &&IpAddr| {
         state.pod_at(**address).is_some_and(|pod| pod.name.namespace != slice.name.namespace)
     };
     for endpoint in &slice.endpoints {
         if let Some(address) = endpoint.addresses.first().filter(|address| !is_foreign(address)) {
-            add(endpoints, written(*address, ports.clone(), endpoint));
+            add(endpoints, written(*address, Arc::clone(&ports), endpoint));
         }
     }
 }
 
-fn written(address: IpAddr, ports: Vec<u16>, endpoint: &SliceEndpoint) -> EndpointItem {
+fn written(address: IpAddr, ports: Arc<[u16]>, endpoint: &SliceEndpoint) -> EndpointItem {
     let conditions = Conditions {
         ready: Some(endpoint.conditions.is_ready()),
         serving: Some(endpoint.conditions.is_serving()),
@@ -132,9 +133,9 @@ fn written(address: IpAddr, ports: Vec<u16>, endpoint: &SliceEndpoint) -> Endpoi
         ports,
         conditions,
         node: endpoint.node.clone(),
-        zone: endpoint.zone.clone(),
-        hints: endpoint.hints.clone(),
-        hostname: endpoint.hostname.clone(),
+        zone: endpoint.zone.as_str().into(),
+        hints: Arc::new(endpoint.hints.clone()),
+        hostname: endpoint.hostname.as_str().into(),
         pod: endpoint.pod.clone(),
     }
 }
@@ -152,9 +153,9 @@ fn add(endpoints: &mut Endpoints, endpoint: EndpointItem) {
         }
         Entry::Occupied(mut known) => {
             let known = known.get_mut();
-            for (port, other) in known.ports.iter_mut().zip(endpoint.ports) {
+            for (port, other) in Arc::make_mut(&mut known.ports).iter_mut().zip(&*endpoint.ports) {
                 if *port == 0 {
-                    *port = other;
+                    *port = *other;
                 }
             }
         }

@@ -125,12 +125,12 @@ fn endpoints_are_the_selected_pods_as_they_are() {
     assert_eq!(shown(&it), ["10.0.0.3 yyn", "10.0.0.4 nnn", "10.0.1.6 nyy"]);
     let first = EndpointItem {
         address: ready.addresses[0],
-        ports: vec![8080],
+        ports: vec![8080].into(),
         conditions: Conditions { ready: Some(true), serving: Some(true), terminating: Some(false) },
         node: Some(name("n1")),
-        zone: "a".to_owned(),
-        hints: Hints::default(),
-        hostname: String::new(),
+        zone: "a".into(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: Some("p3".parse().unwrap()),
     };
     assert_eq!(it.endpoints[0], first);
@@ -160,7 +160,7 @@ fn what_people_say_of_a_pod_is_joined_with_the_pod() {
     assert_eq!(shown(&item(&world, "default/web")), ["10.0.0.3 nny"], "both must say so");
     (said.hostname, said.subdomain) = ("db-0".to_owned(), "web".to_owned());
     world.put(Object::PodSpec(said));
-    assert_eq!(item(&world, "default/web").endpoints[0].hostname, "db-0");
+    assert_eq!(item(&world, "default/web").endpoints[0].hostname.to_string(), "db-0");
     world.delete(Key::PodSpec("default/p3".parse().unwrap()));
     assert!(item(&world, "default/web").endpoints.is_empty());
 }
@@ -180,7 +180,7 @@ fn named_target_ports_are_looked_up_on_each_pod() {
         s.spec.ports[0].target = TargetPort::Name("http".to_owned());
     }));
     let numbers = |world: &World| -> Vec<_> {
-        item(world, "default/web").endpoints.into_iter().map(|e| e.ports).collect()
+        item(world, "default/web").endpoints.iter().map(|e| e.ports.to_vec()).collect()
     };
     assert_eq!(numbers(&world), [[8000, 8080], [9000, 8080], [0, 8080]]);
     let mut said = spec("default/p5");

@@ -19,12 +19,12 @@ use crate::{clock, fixture, states::Subsystem};
 fn endpoint(address: &str, node: &str, ready: bool, terminating: bool) -> EndpointItem {
     EndpointItem {
         address: address.parse().unwrap(),
-        ports: vec![80],
+        ports: vec![80].into(),
         conditions: Conditions { ready: Some(ready), serving: Some(true), terminating: Some(terminating) },
         node: Some(NodeName::new(node).unwrap()),
-        zone: String::new(),
-        hints: weft_model::Hints::default(),
-        hostname: String::new(),
+        zone: Default::default(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: None,
     }
 }

@@ -36,12 +36,12 @@ fn in_namespace(test: impl FnOnce(&Arc<Node>) + Send) {
 fn service(endpoints: &[&str]) -> ServiceItem {
     let endpoint = |address: &&str| EndpointItem {
         address: address.parse().unwrap(),
-        ports: vec![5300],
+        ports: vec![5300].into(),
         conditions: Conditions::default(),
         node: None,
-        zone: String::new(),
-        hints: weft_model::Hints::default(),
-        hostname: String::new(),
+        zone: Default::default(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: None,
     };
     ServiceItem {

@@ -8,7 +8,7 @@ use std::{
 
 use weft_kernel::NftSocket;
 use weft_model::{
-    ClientAffinity, Conditions, EndpointItem, FabricItem, Families, Family, Hints, IpMode, Item, ItemKey,
+    ClientAffinity, Conditions, EndpointItem, FabricItem, Families, Family, IpMode, Item, ItemKey,
     LoadBalancerAddress, ObjectUid, Overlay, Protocol, Revision, ServiceItem, ServicePortItem, ServiceType,
     TrafficPolicy,
 };
@@ -28,12 +28,12 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 pub(crate) fn endpoint(address: &str, at: u8, ports: &[u16]) -> EndpointItem {
     EndpointItem {
         address: ip(address),
-        ports: ports.to_vec(),
+        ports: ports.into(),
         conditions: Conditions::default(),
         node: (at != 0).then(|| node(at)),
-        zone: String::new(),
-        hints: Hints::default(),
-        hostname: String::new(),
+        zone: Default::default(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: None,
     }
 }

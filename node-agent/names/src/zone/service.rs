@@ -59,13 +59,13 @@ fn hosts(service: &ServiceItem) -> BTreeMap<Vec<u8>, Host> {
     let mut hosts = BTreeMap::<Vec<u8>, Host>::new();
     for endpoint in ready(service) {
         let dashed = dashed(endpoint.address);
-        let canonical = if is_label(&endpoint.hostname) { endpoint.hostname.as_str() } else { &dashed };
+        let canonical = if is_label(&endpoint.hostname) { &*endpoint.hostname } else { &dashed };
         let pod = endpoint.pod.as_ref().map(weft_model::Name::as_str).filter(|name| is_label(name));
         for label in [Some(canonical), Some(dashed.as_str()), pod].into_iter().flatten() {
             let host = hosts.entry(label.to_ascii_lowercase().into_bytes()).or_default();
             host.canonical |= label == canonical;
             host.addresses.insert(endpoint.address);
-            host.sets.insert(endpoint.ports.clone());
+            host.sets.insert(endpoint.ports.to_vec());
         }
     }
     hosts

@@ -63,7 +63,7 @@ fn near<'a>(ready: Vec<&'a EndpointItem>, here: Here<'_>) -> Vec<&'a EndpointIte
 
 #[cfg(test)]
 mod tests {
-    use weft_model::Hints;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -73,12 +73,12 @@ mod tests {
             let mut words = line.split_whitespace();
             let mut endpoint = EndpointItem {
                 address: words.next().unwrap().parse().unwrap(),
-                ports: vec![80],
+                ports: vec![80].into(),
                 conditions: Conditions::default(),
                 node: None,
-                zone: String::new(),
-                hints: Hints::default(),
-                hostname: String::new(),
+                zone: Default::default(),
+                hints: Default::default(),
+                hostname: Default::default(),
                 pod: None,
             };
             for word in words {
@@ -92,12 +92,15 @@ mod tests {
                     "unready" => endpoint.conditions = conditions(false, false, false),
                     "ending" => endpoint.conditions = conditions(false, true, true),
                     "dying" => endpoint.conditions = conditions(false, false, true),
-                    "noport" => endpoint.ports = vec![0],
+                    "noport" => endpoint.ports = [0].into(),
                     _ if word.starts_with('@') => endpoint.node = Some(word[1..].parse().unwrap()),
                     _ if word.starts_with("nodes=") => {
-                        endpoint.hints.nodes = list(&word[6..]).iter().map(|n| n.parse().unwrap()).collect();
+                        Arc::make_mut(&mut endpoint.hints).nodes =
+                            list(&word[6..]).iter().map(|n| n.parse().unwrap()).collect();
                     }
-                    _ if word.starts_with("zones=") => endpoint.hints.zones = list(&word[6..]),
+                    _ if word.starts_with("zones=") => {
+                        Arc::make_mut(&mut endpoint.hints).zones = list(&word[6..])
+                    }
                     _ => panic!("{word}"),
                 }
             }

@@ -1,8 +1,7 @@
 //! Services for the tests of this module.
 
 use weft_model::{
-    Conditions, EndpointItem, Hints, ObjectUid, Protocol, ServiceItem, ServicePortItem, ServiceType,
-    TrafficPolicy,
+    Conditions, EndpointItem, ObjectUid, Protocol, ServiceItem, ServicePortItem, ServiceType, TrafficPolicy,
 };
 
 use crate::world::node;
@@ -11,12 +10,12 @@ use crate::world::node;
 pub(super) fn endpoint(n: u8) -> EndpointItem {
     EndpointItem {
         address: format!("10.1.1.{n}").parse().unwrap(),
-        ports: vec![8080, 5353],
+        ports: vec![8080, 5353].into(),
         conditions: Conditions::default(),
         node: Some(node(1 + n % 2)),
-        zone: String::new(),
-        hints: Hints::default(),
-        hostname: String::new(),
+        zone: Default::default(),
+        hints: Default::default(),
+        hostname: Default::default(),
         pod: Some(format!("pod-{n}").parse().unwrap()),
     }
 }

@@ -316,8 +316,8 @@ fn an_address_behind_a_proxy_is_nobodys_short_cut() {
 fn topology_and_headless_services_are_as_the_item_says() {
     let mut view = world::view(Families::V4, Overlay::Wireguard);
     let mut near = service(1, &[1, 2]);
-    near.endpoints[0].hints.nodes = vec![world::node(2)];
-    near.endpoints[1].hints.nodes = vec![world::node(1)];
+    Arc::make_mut(&mut near.endpoints[0].hints).nodes = vec![world::node(2)];
+    Arc::make_mut(&mut near.endpoints[1].hints).nodes = vec![world::node(1)];
     let mut headless = service(2, &[1]);
     headless.addresses.clear();
     view.fold(world::delta(2, vec![Item::Service(near), Item::Service(headless)], Vec::new())).unwrap();
@@ -407,7 +407,7 @@ fn a_hundred_services_of_a_thousand_endpoints_each_are_all_served() {
         item.ports.truncate(1);
         let each = |i: u32| weft_model::EndpointItem {
             address: IpAddr::V4((0x0a02_0000 + u32::from(n) * ENDPOINTS + i).into()),
-            ports: vec![8080],
+            ports: [8080].into(),
             pod: None,
             ..endpoint(1)
         };

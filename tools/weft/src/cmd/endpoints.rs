@@ -39,15 +39,15 @@ pub(crate) fn value(service: &ServiceItem) -> Value {
 fn endpoint_value(service: &ServiceItem, endpoint: &EndpointItem) -> Value {
     json!({
         "address": endpoint.address.to_string(),
-        "ports": endpoint.ports,
+        "ports": &*endpoint.ports,
         "ready": endpoint.conditions.is_ready(),
         "serving": endpoint.conditions.is_serving(),
         "terminating": endpoint.conditions.is_terminating(),
         "node": endpoint.node.as_ref().map(ToString::to_string),
-        "zone": endpoint.zone,
+        "zone": &*endpoint.zone,
         "forZones": endpoint.hints.zones,
         "forNodes": endpoint.hints.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "hostname": endpoint.hostname,
+        "hostname": &*endpoint.hostname,
         "pod": endpoint.pod.as_ref().map(ToString::to_string),
         "state": state(service, endpoint),
     })
@@ -74,7 +74,7 @@ fn state(service: &ServiceItem, endpoint: &EndpointItem) -> String {
     let lacking: Vec<String> = service
         .ports
         .iter()
-        .zip(&endpoint.ports)
+        .zip(&*endpoint.ports)
         .filter(|(_, number)| **number == 0)
         .map(|(port, _)| if port.name.is_empty() { port.port.to_string() } else { port.name.clone() })
         .collect();
@@ -165,21 +165,19 @@ pub(crate) fn states(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weft_model::{
-        ClientAffinity, Conditions, Hints, ObjectUid, ServicePortItem, ServiceType, TrafficPolicy,
-    };
+    use weft_model::{ClientAffinity, Conditions, ObjectUid, ServicePortItem, ServiceType, TrafficPolicy};
 
     use super::*;
 
     fn endpoint(address: &str, port: u16, conditions: Conditions) -> EndpointItem {
         EndpointItem {
             address: address.parse().unwrap(),
-            ports: vec![port],
+            ports: vec![port].into(),
             conditions,
             node: Some("n1".parse().unwrap()),
-            zone: String::new(),
-            hints: Hints::default(),
-            hostname: String::new(),
+            zone: Default::default(),
+            hints: Default::default(),
+            hostname: Default::default(),
             pod: Some("web-0".parse().unwrap()),
         }
     }

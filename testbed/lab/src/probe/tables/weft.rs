@@ -3,8 +3,8 @@
 use anyhow::Context;
 use weft_kernel::NftSocket;
 use weft_model::{
-    ClusterId, Conditions, Dual, EndpointItem, FabricItem, FabricRanges, Families, Hints, Item, ItemKey,
-    Name, NamespaceName, NodeName, ObjectName, ObjectUid, Overlay, PeerItem, Protocol, Revision, ServiceItem,
+    ClusterId, Conditions, Dual, EndpointItem, FabricItem, FabricRanges, Families, Item, ItemKey, Name,
+    NamespaceName, NodeName, ObjectName, ObjectUid, Overlay, PeerItem, Protocol, Revision, ServiceItem,
     ServicePortItem, ServiceType, TrafficPolicy,
 };
 use weft_plan::{Facts, Scope, Services, Sweep, remove_service_tables};
@@ -40,12 +40,12 @@ impl<'a> Weft<'a> {
         };
         let endpoints = (self.endpoints)(number).into_iter().map(|endpoint| EndpointItem {
             address: endpoint.ip(),
-            ports: vec![endpoint.port(), endpoint.port()],
+            ports: vec![endpoint.port(), endpoint.port()].into(),
             conditions: Conditions { ready: Some(true), serving: Some(true), terminating: Some(false) },
             node: None,
-            zone: String::new(),
-            hints: Hints::default(),
-            hostname: String::new(),
+            zone: Default::default(),
+            hints: Default::default(),
+            hostname: Default::default(),
             pod: None,
         });
         Ok(ServiceItem {
