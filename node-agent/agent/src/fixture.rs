@@ -21,7 +21,11 @@ pub(crate) fn node(directory: &TempDir) -> Node {
     let fabric = FabricItem {
         cluster: ClusterId([1; 16]),
         families: Families::V4,
-        ranges: FabricRanges { pods: vec!["10.1.0.0/16".parse().unwrap()], ..FabricRanges::default() },
+        ranges: FabricRanges {
+            pods: vec!["10.1.0.0/16".parse().unwrap()],
+            services: vec!["10.112.0.0/16".parse().unwrap()],
+            ..FabricRanges::default()
+        },
         overlay: Overlay::Wireguard,
         domain: "cluster.local".to_owned(),
         dns: weft_model::DnsSettings::default(),

@@ -11,7 +11,7 @@ use std::{
 use weft_errors::{Coded, Error};
 use weft_ipam::Uptime;
 use weft_kernel::{ConnFilter, Connection, Conntrack, number_of};
-use weft_model::{Family, Protocol};
+use weft_model::{Family, Protocol, ownership::CT_MARK};
 use weft_plan::{Cleanup, Flow};
 
 use crate::{clock, inbox::Work, limits, node::Node};
@@ -33,7 +33,9 @@ pub(crate) fn remove(conntrack: &mut Conntrack, cleanup: &Cleanup) -> Result<usi
 /// What to ask for: single destinations, or all of a protocol.
 fn filters(cleanup: &Cleanup) -> Vec<ConnFilter> {
     let targets: Vec<_> = cleanup.targets().collect();
-    let exact = targets.len() <= FEW && targets.iter().all(|(_, address, _)| address.is_some());
+    let exact = !cleanup.is_whole()
+        && targets.len() <= FEW
+        && targets.iter().all(|(_, address, _)| address.is_some());
     if exact {
         let one = |(protocol, address, port): &(Protocol, Option<IpAddr>, u16)| {
             let address = (*address)?;
@@ -42,7 +44,10 @@ fn filters(cleanup: &Cleanup) -> Vec<ConnFilter> {
         };
         return targets.iter().filter_map(one).collect();
     }
-    let protocols: BTreeSet<Protocol> = targets.iter().map(|(protocol, ..)| *protocol).collect();
+    let mut protocols: BTreeSet<Protocol> = targets.iter().map(|(protocol, ..)| *protocol).collect();
+    if cleanup.is_whole() {
+        protocols.extend([Protocol::Udp, Protocol::Sctp]);
+    }
     let both = [Family::V4, Family::V6];
     protocols
         .into_iter()
@@ -53,11 +58,12 @@ fn filters(cleanup: &Cleanup) -> Vec<ConnFilter> {
 fn flow_of(connection: &Connection) -> Option<Flow> {
     let known = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
     let protocol = known.into_iter().find(|protocol| number_of(*protocol) == connection.protocol)?;
-    let Connection { original, reply, .. } = connection;
+    let Connection { original, reply, mark, .. } = connection;
     Some(Flow {
         protocol,
         destination: SocketAddr::new(original.destination, original.destination_port),
         reply_source: SocketAddr::new(reply.source, reply.source_port),
+        is_ours: mark & CT_MARK != 0,
     })
 }
 

@@ -198,8 +198,8 @@ impl ServiceLoop {
         // Until this has succeeded nothing is known of any flow.
         self.all_flows = true;
         let mut removed = flows::remove(conntrack, &changed)?;
-        if whole {
-            removed += flows::remove(conntrack, &self.services.whole_cleanup())?;
+        if let Some(fabric) = view.fabric().filter(|_| whole) {
+            removed += flows::remove(conntrack, &self.services.whole_cleanup(fabric))?;
         }
         self.all_flows = !whole && !view.is_in_sync();
         if removed > 0 {

@@ -213,6 +213,56 @@ fn flows_of_an_endpoint_that_goes_are_removed_and_others_stay() {
     });
 }
 
+#[test]
+fn flows_of_services_that_went_while_the_agent_was_down_are_removed_and_others_stay() {
+    in_namespace(|node| {
+        for address in ["10.1.1.2", "10.111.0.1", "192.168.1.11"] {
+            ip(&format!("addr add {address}/32 dev lo"));
+        }
+        ip("route add 10.112.0.0/16 dev lo src 10.111.0.1");
+        let mut kept = service(&["10.1.1.2"]);
+        (kept.name, kept.addresses) = ("shop/kept".parse().unwrap(), vec!["10.112.0.11".parse().unwrap()]);
+        let mut gone = service(&["10.1.1.2"]);
+        (gone.kind, gone.ports[0].node_port) = (ServiceType::NodePort, 30_053);
+        show(node, 2, vec![Item::Peer(own_peer()), Item::Service(gone), Item::Service(kept.clone())], vec![]);
+        sync(node);
+        pass(&mut start(node));
+        // Somebody else's translation at a node's address, without our mark.
+        nft("add table ip other");
+        nft("add chain ip other sent { type nat hook output priority -150; }");
+        nft("add rule ip other sent udp dport 30054 dnat to 10.1.1.2:5300");
+        let to =
+            ["10.112.0.10:53", "10.112.0.11:53", "192.168.1.11:30053", "192.168.1.11:30054", "10.1.1.2:5300"];
+        let socket = UdpSocket::bind("10.111.0.1:0").unwrap();
+        for to in to {
+            // Nobody listens: what comes back of that is of no interest.
+            let _ = socket.send_to(b"x", to);
+        }
+        let flows = || -> Vec<bool> {
+            let all = ConnFilter::of_protocol(Family::V4, Protocol::Udp);
+            let found = Conntrack::open().unwrap().list(&all).unwrap();
+            let is_there = |to: &&str| {
+                let to: std::net::SocketAddr = to.parse().unwrap();
+                found
+                    .iter()
+                    .any(|c| (c.original.destination, c.original.destination_port) == (to.ip(), to.port()))
+            };
+            to.iter().map(is_there).collect()
+        };
+        assert_eq!(flows(), [true; 5]);
+        // The agent is down meanwhile: the next one knows nothing of the service.
+        let directory = tempfile::tempdir().unwrap();
+        let other = Arc::new(fixture::node(&directory));
+        show(&other, 3, vec![Item::Peer(own_peer()), Item::Service(kept)], vec![]);
+        let mut young = start(&other);
+        pass(&mut young);
+        assert_eq!(flows(), [true; 5], "a View that isn't whole may lack what is there");
+        sync(&other);
+        pass(&mut young);
+        assert_eq!(flows(), [false, true, false, true, true]);
+    });
+}
+
 /// What `weft check` tells of the maps.
 fn told(node: &Node) -> String {
     node.service_findings.all().pop().map(|finding| finding.detail).unwrap_or_default()

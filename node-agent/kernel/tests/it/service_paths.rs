@@ -390,7 +390,7 @@ fn flows_to_an_endpoint_that_went_move_to_another_and_others_stay() {
                 let protocol = if c.protocol == 17 { UDP } else { TCP };
                 let destination = SocketAddr::new(c.original.destination, c.original.destination_port);
                 let reply_source = SocketAddr::new(c.reply.source, c.reply.source_port);
-                cleanup.condemns(&Flow { protocol, destination, reply_source })
+                cleanup.condemns(&Flow { protocol, destination, reply_source, is_ours: true })
             };
             Conntrack::open().unwrap().remove_where(&ConnFilter::all(Family::V4), condemned).unwrap()
         };

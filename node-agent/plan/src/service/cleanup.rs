@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use weft_model::{IpMode, Protocol, ServiceItem, ServiceName};
+use weft_model::{AddressRange, FabricItem, IpMode, Protocol, ServiceItem, ServiceName};
 
 use super::local::Local;
 
@@ -21,6 +21,8 @@ pub struct Flow {
     pub destination: SocketAddr,
     /// Who answers (source of the reply direction).
     pub reply_source: SocketAddr,
+    /// It bears our mark of connections: rules of ours have seen it.
+    pub is_ours: bool,
 }
 
 /// Protocol, address (`None`: a node port) and port that packets were sent to.
@@ -40,12 +42,36 @@ struct Left {
 pub struct Cleanup {
     targets: BTreeMap<Target, Left>,
     node_addresses: BTreeSet<IpAddr>,
+    /// Where there are services alone: what flows to none that is known goes.
+    whole: Option<Places>,
+}
+
+/// Addresses and node ports that are for services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) ranges: Vec<AddressRange>,
+    /// First and last.
+    pub(super) node_ports: (u16, u16),
+}
+
+impl Places {
+    /// Those of a fabric. Addresses of other load-balancer pools and of `externalIPs` may be anybody's: nodes don't know them but from
+    /// the services that have them.
+    pub(super) fn of(fabric: &FabricItem) -> Self {
+        let ranges = fabric.ranges.services.iter().chain(&fabric.ranges.load_balancers).copied().collect();
+        Self { ranges, node_ports: fabric.node_port_range }
+    }
 }
 
 impl Cleanup {
     /// Whether there is nothing to look for.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.targets.is_empty() && self.whole.is_none()
+    }
+
+    /// Whether flows are looked for that were sent to nothing that is known.
+    pub const fn is_whole(&self) -> bool {
+        self.whole.is_some()
     }
 
     /// What the flows were sent to: protocol, address (`None`: any address of a node), port.
@@ -59,10 +85,18 @@ impl Cleanup {
         let is_node = || self.node_addresses.contains(&address);
         let exact = self.targets.get(&(flow.protocol, Some(address), port));
         let left = exact.or_else(|| self.targets.get(&(flow.protocol, None, port)).filter(|_| is_node()));
-        left.is_some_and(|left| {
-            let untouched = flow.reply_source == flow.destination;
-            !(left.serving.contains(&flow.reply_source) || left.is_gone && untouched)
-        })
+        let untouched = flow.reply_source == flow.destination;
+        if let Some(left) = left {
+            return !(left.serving.contains(&flow.reply_source) || left.is_gone && untouched);
+        }
+        // Of a service that went while nobody looked. Somebody else's translation doesn't bear our mark.
+        let is_place = |places: &Places| {
+            let (first, last) = places.node_ports;
+            let is_port = || is_node() && (first..=last).contains(&port);
+            places.ranges.iter().any(|range| range.contains(address)) || is_port()
+        };
+        let ends = flow.protocol != Protocol::Tcp && flow.is_ours && !untouched;
+        ends && self.whole.as_ref().is_some_and(is_place)
     }
 }
 
@@ -126,7 +160,7 @@ impl Targets {
             return Cleanup::default();
         }
         let targets = due.into_iter().map(|target| (target, self.left(&target))).collect();
-        Cleanup { targets, node_addresses }
+        Cleanup { targets, node_addresses, whole: None }
     }
 
     fn left(&self, target: &Target) -> Left {
@@ -136,10 +170,10 @@ impl Targets {
         Left { serving: serving.copied().collect(), is_gone: holders.is_none() }
     }
 
-    /// Everything that services have now.
-    pub(super) fn all(&self, node_addresses: BTreeSet<IpAddr>) -> Cleanup {
+    /// Everything that services have now, and what they may have had.
+    pub(super) fn all(&self, node_addresses: BTreeSet<IpAddr>, places: Places) -> Cleanup {
         let targets = self.holders.keys().map(|target| (*target, self.left(target))).collect();
-        Cleanup { targets, node_addresses }
+        Cleanup { targets, node_addresses, whole: Some(places) }
     }
 }
 

@@ -11,7 +11,8 @@ fn flow(text: &str) -> Flow {
     let mut words = text.split(" <- ");
     let protocol = if text.starts_with("tcp") { Protocol::Tcp } else { Protocol::Udp };
     let destination = words.next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-    Flow { protocol, destination, reply_source: words.next().unwrap().parse().unwrap() }
+    let reply_source = words.next().unwrap().split(' ').next().unwrap().parse().unwrap();
+    Flow { protocol, destination, reply_source, is_ours: !text.ends_with(" foreign") }
 }
 
 fn nodes() -> BTreeSet<IpAddr> {
@@ -83,8 +84,25 @@ fn an_endpoint_that_ends_but_serves_keeps_its_flows() {
 fn after_a_start_only_what_is_wrong_goes() {
     let mut targets = Targets::default();
     targets.take(&"shop/s1".parse().unwrap(), Some(&service(&[1])), &Local::default());
-    let all = targets.all(nodes());
+    let places = Places { ranges: vec!["10.112.0.0/16".parse().unwrap()], node_ports: (30_000, 32_767) };
+    let all = targets.all(nodes(), places);
     assert_eq!(all.targets().count(), 2);
     let condemned: Vec<usize> = (0..FLOWS.len()).filter(|i| all.condemns(&flow(FLOWS[*i]))).collect();
-    assert_eq!(condemned, [1, 2, 3, 7]);
+    assert_eq!(condemned, [1, 2, 3, 5, 7], "the sixth is to a service that nobody has");
+    // Of services that went while nobody looked.
+    for (text, goes) in [
+        ("udp 10.112.0.7:53 <- 10.1.1.2:5353", true),
+        ("udp 10.112.0.7:53 <- 10.112.0.7:53", false),
+        ("udp 10.112.0.7:53 <- 10.1.1.2:5353 foreign", false),
+        ("udp 10.113.0.7:53 <- 10.1.1.2:5353", false),
+        ("tcp 10.112.0.7:80 <- 10.1.1.2:8080", false),
+        ("udp 192.168.1.12:30054 <- 10.1.1.2:5353", true),
+        ("udp 192.168.1.12:30054 <- 10.1.1.2:5353 foreign", false),
+        ("udp 192.168.1.12:8053 <- 10.1.1.2:5353", false),
+        ("udp 192.168.1.99:30054 <- 10.1.1.2:5353", false),
+    ] {
+        assert_eq!(all.condemns(&flow(text)), goes, "{text}");
+    }
+    let changed = targets.changed(nodes());
+    assert!(!changed.condemns(&flow("udp 10.112.0.7:53 <- 10.1.1.2:5353")), "only of a whole one");
 }

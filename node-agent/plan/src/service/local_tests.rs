@@ -100,6 +100,7 @@ fn flows_to_a_pod_that_went_go_at_once() {
         protocol: Protocol::Udp,
         destination: socket("10.112.0.1:53"),
         reply_source: socket(from),
+        is_ours: true,
     };
     assert!(cleanup.condemns(&flow("10.1.1.1:5353")) && !cleanup.condemns(&flow("10.1.1.2:5353")));
 }

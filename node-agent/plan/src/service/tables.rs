@@ -12,14 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use weft_model::{Family, ItemKey, ServiceName};
+use weft_model::{FabricItem, Family, ItemKey, ServiceName};
 use weft_nft::{Data, Elements, Mend, SetRef, Verdict, table_text};
 use weft_view::View;
 
 use super::{
     base::{self, NODE_ADDRESSES},
     choose::Here,
-    cleanup::{Cleanup, Targets},
+    cleanup::{Cleanup, Places, Targets},
     compile::{Compiler, Entries, Key, Value, ports},
     element,
     ids::{Ids, PortName},
@@ -215,9 +215,9 @@ impl Services {
         self.targets.changed(self.node_addresses.clone())
     }
 
-    /// The same for all services: once after a start, when the tables are in place and the View is in sync.
-    pub fn whole_cleanup(&self) -> Cleanup {
-        self.targets.all(self.node_addresses.clone())
+    /// The same for all services, also those that are no more: once after a start, when the tables are in place and the View in sync.
+    pub fn whole_cleanup(&self, fabric: &FabricItem) -> Cleanup {
+        self.targets.all(self.node_addresses.clone(), Places::of(fabric))
     }
 
     /// What a key is wanted to be.
