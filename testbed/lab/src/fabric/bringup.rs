@@ -134,6 +134,7 @@ pub(super) fn join_node(fabric: &Fabric, node: &Node, token: &Token) -> Result {
     if fabric.topology.overlay == crate::topology::Overlay::Wireguard && needs_tunnel(fabric, node)? {
         serve(fabric, name, "tunnel", &fabric.product.agent, &["tunnel", "--device", "weft0"], &[])?;
     }
+    serve(fabric, name, "dns", &fabric.product.agent, &["dns"], &[])?;
     // The agent takes the kernel's WireGuard where there is one, unless it is told otherwise.
     let told = [("WEFT_AGENT_WIREGUARD_BACKEND", "userspace")];
     let env: &[(&str, &str)] = if node.tunnel == Tunnel::Userspace { &told } else { &[] };

@@ -6,9 +6,11 @@ mod attach;
 mod bulk;
 mod clients;
 mod connects;
+mod dns;
 mod gaps;
 mod health;
 mod moments;
+pub(crate) mod names;
 mod ping;
 mod secure;
 mod serve;
@@ -40,7 +42,7 @@ pub const MARKER: &[u8] = b"<weft-lab-marker:b4d1c0ffee5e:end>";
 pub enum Probe {
     /// Servers until SIGTERM: http:PORT, https:PORT, grpc:PORT (health: all serve but the service `ill`), tcp:PORT, udp:PORT, bulk:PORT,
     /// icmp (hears echo requests), alternate:PORT (HTTP: well and ill in turn, and prints when), usage:PORT (HTTP: processor time of
-    /// this process).
+    /// this process), names:PORT (DNS below example.test).
     Serve {
         /// What to serve.
         #[arg(required = true)]
@@ -119,6 +121,24 @@ pub enum Probe {
         #[arg(long)]
         backend: std::net::SocketAddr,
     },
+    /// One question about names; over TCP a number of the same, one behind the other.
+    Dns {
+        /// What and whom.
+        #[command(flatten)]
+        question: dns::Question,
+        /// Over TCP, so many times in one connection.
+        #[arg(long)]
+        tcp: Option<u16>,
+    },
+    /// The same question about names at a fixed rate until SIGTERM: what was lost, and how long answers took.
+    DnsLoad {
+        /// What and whom.
+        #[command(flatten)]
+        question: dns::Question,
+        /// Questions per second.
+        #[arg(long, default_value_t = 1000)]
+        rate: u32,
+    },
     /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
     Watch,
     /// When elements of nf_tables sets are made and removed here, line by line, until SIGTERM.
@@ -172,6 +192,9 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Connects { target, count } => connects::run(target, *count),
         Probe::Tables { system, services, backend } => tables::run(*system, *services, *backend),
         Probe::Clients(plan) => clients::run(plan, &stop),
+        Probe::Dns { question, tcp: None } => dns::ask(question),
+        Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
+        Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
         Probe::Redirects => redirects(),
