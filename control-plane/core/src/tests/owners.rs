@@ -32,9 +32,10 @@ fn web(change: impl FnOnce(&mut Service)) -> Service {
 }
 
 fn alive(texts: &str) -> Alive {
-    let one = |text: &str| match text.strip_suffix('?') {
-        Some(away) => (name(away), Liveness::Away),
-        None => (name(text), Liveness::Alive),
+    let one = |text: &str| match (text.strip_suffix('?'), text.strip_suffix('!')) {
+        (Some(away), _) => (name(away), Liveness::Away),
+        (None, Some(back)) => (name(back), Liveness::Back),
+        (None, None) => (name(text), Liveness::Alive),
     };
     texts.split_whitespace().map(one).collect()
 }
@@ -66,6 +67,31 @@ fn an_owner_stays_while_it_lives_and_its_successor_is_known() {
     world.good(Action::RemoveNode { name: next.node.clone() });
     let third = settle(&mut world, "n1 n2 n3").unwrap();
     assert_ne!(third.node, next.node, "a removed node owns nothing");
+}
+
+#[test]
+fn who_was_dead_a_moment_ago_takes_over_only_what_nobody_else_can() {
+    let mut world = world();
+    let first = settle(&mut world, "n1 n2").unwrap();
+    let next = first.successor.clone().unwrap();
+    let alone = settle(&mut world, first.node.as_str()).unwrap();
+    assert_eq!((&alone.node, alone.successor), (&first.node, None), "its successor is dead");
+    let revision = world.state.meta().revision;
+    // However often it comes and goes: nothing is written.
+    for texts in [format!("{} {next}!", first.node), first.node.to_string()].iter().cycle().take(6) {
+        assert_eq!(settle(&mut world, texts).unwrap().successor, None);
+    }
+    assert_eq!(world.state.meta().revision, revision);
+    assert_eq!(settle(&mut world, &format!("{}! {next}!", first.node)).unwrap().node, first.node, "it stays");
+    let third = settle(&mut world, &format!("{next}! n3")).unwrap();
+    assert_eq!(
+        (third.node, third.successor),
+        (name("n3"), None),
+        "one that was there all the time comes first"
+    );
+    let last = settle(&mut world, &format!("{next}!")).unwrap();
+    assert_eq!(last.node, next, "better than nobody");
+    assert_eq!(settle(&mut world, &format!("{next} n3")).unwrap().successor, Some(name("n3")));
 }
 
 #[test]
