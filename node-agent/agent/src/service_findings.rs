@@ -7,13 +7,14 @@ use std::{
 
 use weft_errors::{Error, SERVICE_LIMIT};
 use weft_model::ServiceName;
-use weft_plan::{Finding, ServiceProblem};
+use weft_plan::{Finding, Limits, ServiceProblem};
 
 /// Findings of the loop of services.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceFindings {
     found: Mutex<Vec<Finding>>,
     compared: Mutex<Option<Comparison>>,
+    limits: Mutex<Limits>,
 }
 
 /// What came of reading the kernel's maps.
@@ -43,6 +44,16 @@ impl ServiceFindings {
     pub(crate) fn compared(&self, differences: usize) {
         let comparison = Comparison { at: Instant::now(), differences };
         *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+    }
+
+    /// What all services together leave to each.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that.
+    pub(crate) fn limited(&self, limits: Limits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Notes problems, and the elements of all services with those of the largest.

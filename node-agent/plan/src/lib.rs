@@ -51,7 +51,7 @@ pub use route::{
     ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
 };
 pub use service::{
-    Backend, Chosen, Cleanup, Fate, Flow, Forecast, FrontKind, HealthPort, Here, Local, MOST_ELEMENTS,
+    Backend, Chosen, Cleanup, Fate, Flow, Forecast, FrontKind, HealthPort, Here, Limits, Local, MOST_ELEMENTS,
     MOST_TIMEOUTS, Met, Packet, ServiceProblem, Services, Transaction, choose, forecast, health_ports,
     node_port_addresses, owned_addresses, remove_service_tables,
 };

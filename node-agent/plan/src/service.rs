@@ -33,4 +33,4 @@ pub use local::Local;
 pub use problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem};
 pub use round::{Transaction, remove_service_tables};
 pub use serve::{HealthPort, health_ports, owned_addresses};
-pub use tables::Services;
+pub use tables::{Limits, Services};

@@ -86,6 +86,7 @@ impl ServiceLoop {
     fn settle(&mut self, revision: Revision, result: Result<(), Error>) -> Outcome {
         let problems = self.services.problems();
         self.node.service_findings.set(&problems, self.services.sizes());
+        self.node.service_findings.limited(self.services.limits());
         match result {
             Ok(()) => {
                 self.backoff.reset();

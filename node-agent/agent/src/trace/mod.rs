@@ -123,7 +123,8 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn path(&self, packet: Packet) -> v1::TracePath {
-        let Forecast { met, fate, backends } = forecast(self.view, self.facts, packet);
+        let Forecast { met, fate, backends } =
+            forecast(self.view, self.facts, &self.node.service_findings.limits(), packet);
         let (fate, reason) = match fate {
             Fate::Straight => (v1::TraceFate::Straight, String::new()),
             Fate::Served => (v1::TraceFate::Served, String::new()),

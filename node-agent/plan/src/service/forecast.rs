@@ -22,7 +22,7 @@ use super::{
     group::Group,
     local::Local,
     rules::{Front, chain_of},
-    tables::Services,
+    tables::{Limits, Services},
 };
 use crate::{Facts, Scope};
 
@@ -38,6 +38,9 @@ pub struct Packet {
     /// Destination port.
     pub port: u16,
 }
+
+/// Why a service that has backends serves nobody.
+const CLOSED: &str = "services need more elements than this node's maps may hold";
 
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,13 +127,13 @@ pub struct Forecast {
     pub backends: Vec<Backend>,
 }
 
-/// Tells what a packet meets.
-pub fn forecast(view: &View, facts: &Facts, packet: Packet) -> Forecast {
+/// Tells what a packet meets; `limits` is what all services of the View together leave to each.
+pub fn forecast(view: &View, facts: &Facts, limits: &Limits, packet: Packet) -> Forecast {
     let at_node = base::is_node_address(view, facts, packet.to);
     let narrow = narrowed(view, &facts.node, packet, at_node);
-    let mut services = Services::new();
+    let mut services = Services::within(limits.clone());
     services.want(&narrow, facts, Scope::All);
-    let wanted = Wanted { services: &services, view: &narrow, facts, packet };
+    let wanted = Wanted { services: &services, limits, view: &narrow, facts, packet };
     let family = Family::of(packet.to);
     let front = Key::Front(Front::Services, packet.to, packet.protocol, packet.port);
     let port = Key::Port(Front::NodePorts, family, packet.protocol, packet.port);
@@ -182,6 +185,7 @@ fn port_of(service: &ServiceItem, packet: Packet, kind: FrontKind) -> Option<usi
 /// Wanted entries, and the packet that meets them.
 struct Wanted<'a> {
     services: &'a Services,
+    limits: &'a Limits,
     view: &'a View,
     facts: &'a Facts,
     packet: Packet,
@@ -267,6 +271,9 @@ impl Wanted<'_> {
         let key = Key::Group(Family::of(self.packet.to), target & GROUP_BITS);
         let group = self.services.entry(&key).and_then(Value::group);
         let fate = match class {
+            Some(Class::Refused) | None if self.limits.closed.contains(&service.name) => {
+                Fate::Refused(format!("{CLOSED}, and this is one of the largest"))
+            }
             Some(Class::Refused) | None => Fate::Refused("no backend is ready".to_owned()),
             Some(Class::Silent) => {
                 let node = &self.facts.node;
@@ -310,12 +317,17 @@ impl Wanted<'_> {
             let socket =
                 SocketAddr::new(endpoint.address, endpoint.ports.get(place).copied().unwrap_or_default());
             let slots = slots.get(&socket).copied().unwrap_or(0);
+            let is_closed = self.limits.closed.contains(&service.name);
             Backend {
                 socket,
                 pod: endpoint.pod.clone(),
                 node: endpoint.node.clone(),
                 slots,
-                out: if slots == 0 { self.why_out(endpoint, socket, policy) } else { String::new() },
+                out: match slots {
+                    0 if is_closed => CLOSED.to_owned(),
+                    0 => self.why_out(endpoint, socket, policy),
+                    _ => String::new(),
+                },
                 is_sender: endpoint.address == self.packet.source,
             }
         });

@@ -53,7 +53,12 @@ fn backends_that_are_told_are_those_that_the_choice_gives_whatever_their_state()
                 (true, true) => "refused",
                 (true, false) => "dropped",
             };
-            let told = forecast(&fabric(vec![item]), &facts(), packet("10.112.0.1", Protocol::Tcp, 80));
+            let told = forecast(
+                &fabric(vec![item]),
+                &facts(),
+                &Limits::default(),
+                packet("10.112.0.1", Protocol::Tcp, 80),
+            );
             assert_eq!(picked(&told), expected, "{pattern} {policy:?}");
             let said = match &told.fate {
                 Fate::Served => "served",
@@ -82,7 +87,7 @@ fn fronts_chains_and_slots_are_named() {
         vec![LoadBalancerAddress { address: "10.99.0.2".parse().unwrap(), mode: IpMode::Vip }];
     let view = fabric(vec![item, plain]);
     let check = |to: &str, protocol, port, expected: &str| {
-        let told = forecast(&view, &facts(), packet(to, protocol, port));
+        let told = forecast(&view, &facts(), &Limits::default(), packet(to, protocol, port));
         let met = told.met.map_or_else(String::new, |met| {
             format!(
                 "{} by {} {} {} {} {}; ",
@@ -141,9 +146,53 @@ fn fronts_chains_and_slots_are_named() {
 
 #[test]
 fn a_pod_that_may_meet_itself_is_marked() {
-    let told =
-        forecast(&fabric(vec![service(1, &[8, 9])]), &facts(), packet("10.112.0.1", Protocol::Tcp, 80));
+    let told = forecast(
+        &fabric(vec![service(1, &[8, 9])]),
+        &facts(),
+        &Limits::default(),
+        packet("10.112.0.1", Protocol::Tcp, 80),
+    );
     let own: Vec<bool> = told.backends.iter().map(|backend| backend.is_sender).collect();
     assert_eq!(own, [false, true]);
     assert_eq!(told.backends[1].pod.as_ref().map(Name::as_str), Some("pod-9"));
+}
+
+#[test]
+fn what_all_services_together_leave_to_one_is_told_as_the_kernel_acts() {
+    // 300 endpoints with affinity take 16381 picks per port; and more time-outs than there may be.
+    let large = |n: u8| {
+        let mut item = service(n, &[]);
+        item.affinity = Some(ClientAffinity { timeout_seconds: u32::from(n) });
+        let address = |i: u32| IpAddr::V4((0x0a01_0000 + i).into());
+        item.endpoints = (0..if n <= 31 { 300 } else { 1 })
+            .map(|i| EndpointItem { address: address(i), pod: None, ..crate::service::fixture::endpoint(1) })
+            .collect();
+        item
+    };
+    let view = fabric((1..=70).map(large).collect());
+    let mut all = Services::new();
+    all.want(&view, &facts(), Scope::All);
+    let limits = all.limits();
+    assert!(!limits.closed.is_empty() && limits.closed.len() < 31, "{:?}", limits.closed);
+    assert_eq!(limits.timeouts.len(), super::super::MOST_TIMEOUTS);
+    // A closed one, one that is as large and open, and those with the shortest and the longest time-outs of the small ones.
+    let is_closed = |n: &u8| limits.closed.contains(&large(*n).name);
+    let closed = (1..=31).find(is_closed).unwrap();
+    let open = (1..=31).find(|n| !is_closed(n)).unwrap();
+    for n in [closed, open, 32, 70] {
+        let item = large(n);
+        let told =
+            forecast(&view, &facts(), &limits, packet(&item.addresses[0].to_string(), Protocol::Tcp, 80));
+        let is_closed = limits.closed.contains(&item.name);
+        let refused = matches!(&told.fate, Fate::Refused(why) if why.contains("more elements"));
+        assert_eq!(refused, is_closed, "{}: {:?}", item.name, told.fate);
+        assert!(told.backends.iter().all(|b| b.out.is_empty() != is_closed), "{}", item.name);
+        // As the maps of all have it.
+        let key = Key::Front(Front::Services, item.addresses[0], Protocol::Tcp, 80);
+        let Some(Value::Target(target)) = all.entry(&key) else { panic!("{}", item.name) };
+        assert_eq!(class_of(*target) == Some(Class::Refused), is_closed);
+        let group = all.entry(&Key::Group(Family::V4, target & GROUP_BITS)).and_then(Value::group);
+        let stick = group.and_then(|group| group.stick);
+        assert_eq!(told.met.unwrap().affinity, stick.map_or(0, |stick| stick.timeout), "{}", item.name);
+    }
 }

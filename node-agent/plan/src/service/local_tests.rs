@@ -7,7 +7,7 @@ use weft_model::{Families, Item, ItemKey, Overlay, PodUid, Protocol, ServiceItem
 
 use super::*;
 use crate::{
-    Scope, Services,
+    Limits, Scope, Services,
     service::{Fate, Flow, Packet, fixture::service, forecast, health_ports},
     world,
 };
@@ -39,7 +39,7 @@ fn picked(view: &View, facts: &Facts) -> (String, Fate) {
         protocol: Protocol::Tcp,
         port: 80,
     };
-    let told = forecast(view, facts, packet);
+    let told = forecast(view, facts, &Limits::default(), packet);
     let picked = told.backends.iter().filter(|backend| backend.slots > 0);
     (picked.map(|b| b.socket.to_string()).collect::<Vec<_>>().join(" "), told.fate)
 }
@@ -71,7 +71,7 @@ fn when_all_are_gone_the_client_is_refused_and_told_why() {
         protocol: Protocol::Tcp,
         port: 80,
     };
-    let told = forecast(&view, &facts(&[]), packet);
+    let told = forecast(&view, &facts(&[]), &Limits::default(), packet);
     assert_eq!(told.backends[0].out, "its pod has left this node, which the control plane hasn't heard yet");
 }
 

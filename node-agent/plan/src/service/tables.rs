@@ -4,7 +4,10 @@
 //! lead to them, old backends last; what refuses the unknown comes last of a whole load. Not here: sending (weft-kernel).
 //! Work is proportional to what was touched; only elements that differ are sent.
 
+mod limit;
 mod look;
+
+pub use limit::Limits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +27,6 @@ use super::{
     element,
     ids::{Ids, PortName},
     local::{self, Local},
-    problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem},
     round::{self, Round, Transaction},
     rules::{self, Stick},
 };
@@ -32,8 +34,6 @@ use crate::{Facts, Scope, Source, Sweep, Tracker, Wanted};
 
 /// Services whose entries are taken at a time: all of them at once would need all the memory twice.
 const CHUNK: usize = 256;
-/// Services named in a complaint.
-const NAMED: usize = 5;
 
 /// What every service depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Services {
     tracker: Tracker<Key, Value>,
     ids: Ids,
     around: Around,
+    /// What somebody else knows of all services; `None`: these are all.
+    fixed: Option<Limits>,
     targets: Targets,
     /// What this node knows of its own addresses, and which services have endpoints there.
     local: Local,
@@ -225,30 +227,6 @@ impl Services {
         self.tracker.desired(key)
     }
 
-    /// Number of elements of all services, and of each of the largest, largest first.
-    pub fn sizes(&self) -> (usize, Vec<(ServiceName, usize)>) {
-        let mut all: Vec<_> = self.sizes.iter().map(|(name, size)| (name.clone(), *size)).collect();
-        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        all.truncate(NAMED);
-        (self.total, all)
-    }
-
-    /// What can't be given, in words.
-    pub fn problems(&self) -> Vec<ServiceProblem> {
-        let mut found = Vec::new();
-        if !self.around.closed.is_empty() {
-            let (wanted, largest) = self.sizes();
-            let closed = self.around.closed.iter().cloned().collect();
-            found.push(ServiceProblem::TooManyElements { wanted, closed, largest });
-        }
-        let distinct: BTreeSet<u32> = self.timeouts.values().copied().collect();
-        if distinct.len() > MOST_TIMEOUTS {
-            let shortest = self.around.timeouts.first().copied().unwrap_or_default();
-            found.push(ServiceProblem::TooManyTimeouts { wanted: distinct.len(), shortest });
-        }
-        found
-    }
-
     /// The tables with everything that is wanted in them, as `nft list table` shows them.
     pub fn text(&self) -> String {
         let mut all = (*self.base).clone();
@@ -324,17 +302,11 @@ impl Services {
         own.extend(facts.underlay.iter().flat_map(|underlay| underlay.addresses.iter().copied()));
         own.sort_unstable();
         own.dedup();
-        let distinct: BTreeSet<u32> = self.timeouts.values().copied().collect();
-        let surplus = distinct.len().saturating_sub(MOST_TIMEOUTS);
         Around {
             families: view.fabric().map(|fabric| fabric.families.list().to_vec()).unwrap_or_default(),
             zone: view.peer(&facts.node).map(|peer| peer.zone.clone()).unwrap_or_default(),
             own,
-            timeouts: if surplus == 0 {
-                BTreeSet::new()
-            } else {
-                distinct.into_iter().skip(surplus).collect()
-            },
+            timeouts: self.allowed_timeouts(),
             closed: self.around.closed.clone(),
         }
     }
@@ -448,28 +420,6 @@ impl Services {
 
     fn wanted_sticks(&self) -> BTreeSet<Stick> {
         self.sticks.values().flatten().copied().collect()
-    }
-
-    /// Closes the largest services as long as all together need too much; opens them when there is room.
-    fn limit(&mut self, view: &View, facts: &Facts) {
-        let mut closed = BTreeSet::new();
-        if self.total > MOST_ELEMENTS {
-            let mut by_size: Vec<(usize, &ServiceName)> =
-                self.sizes.iter().map(|(name, size)| (*size, name)).collect();
-            by_size.sort_unstable();
-            let mut total = self.total;
-            while total > MOST_ELEMENTS
-                && let Some((size, name)) = by_size.pop()
-            {
-                total -= size;
-                closed.insert(name.clone());
-            }
-        }
-        if closed != self.around.closed {
-            let changed = closed.symmetric_difference(&self.around.closed).cloned().collect();
-            self.around.closed = closed;
-            self.compile(view, facts, changed, false);
-        }
     }
 }
 

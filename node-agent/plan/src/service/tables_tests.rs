@@ -14,6 +14,7 @@ use crate::{
     service::{
         class::{CLASS_BITS, Class, GROUP_BITS},
         fixture::{endpoint, service},
+        problem::{MOST_TIMEOUTS, ServiceProblem},
         rules::Front,
     },
     world,
