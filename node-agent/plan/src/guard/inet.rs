@@ -252,6 +252,8 @@ fn to_resolver() -> Vec<Rule> {
     let protocol = |number| Statement::is(Field::L4Proto, Value::U8(number));
     vec![
         closed("each node answers its own pods alone", vec![stranger]),
+        // Answers too: who asks from the node itself has the resolver's address as its own.
+        rule("", vec![Statement::is(Field::InName, Value::Name("lo".to_owned())), accept()]),
         closed("not checked by port security", vec![from_bridge(), lacks(MARK_ROUTABLE)]),
         rule("", vec![Statement::is(Field::UdpDestination, DNS), accept()]),
         rule("", vec![Statement::is(Field::TcpDestination, DNS), accept()]),
