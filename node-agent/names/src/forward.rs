@@ -138,3 +138,7 @@ pub struct ForwardCounters {
     /// Questions that nobody answered.
     pub failed: u64,
 }
+
+#[cfg(test)]
+#[path = "forward/forward_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ pub(crate) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     }
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    fold(state ^ u64::from_le_bytes(last), MIX[0] ^ bytes.len() as u64) ^ state.rotate_left(32)
+    fold(state ^ u64::from_le_bytes(last), MIX[0] ^ ((bytes.len() as u64) << 1)) ^ state.rotate_left(32)
 }
 
 /// Both halves of the product, folded.

@@ -19,6 +19,8 @@ mod asker;
 mod budget;
 mod cache;
 mod counters;
+#[cfg(test)]
+mod fixture;
 mod forward;
 mod hash;
 mod limits;

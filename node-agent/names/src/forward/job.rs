@@ -138,7 +138,9 @@ impl Job {
     }
 
     fn source(&self, now: Moment) -> Source {
-        if self.parts.iter().any(|part| part.is_stale(now)) {
+        if self.parts.last().is_none_or(|part| part.body().rcode == Rcode::SERVFAIL) {
+            Source::Own
+        } else if self.parts.iter().any(|part| part.is_stale(now)) {
             Source::Stale
         } else if self.was_asked {
             Source::Upstream
