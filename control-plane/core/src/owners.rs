@@ -27,9 +27,6 @@ pub enum Liveness {
     Alive,
     /// It is away for a moment and said so, or nobody knows yet: keeps what it owns, takes nothing over.
     Away,
-    /// It was dead a moment ago: keeps what it owns, and takes over only what nobody else can. Else one that comes and goes many
-    /// times a second would be named successor, and dropped, as often.
-    Back,
 }
 
 /// Owners and successors that must change, in order of addresses and no more than one command takes; nothing when all is
@@ -40,6 +37,12 @@ pub fn decide(state: &State, alive: &BTreeMap<NodeName, Liveness>) -> Vec<Addres
     changes.take(limits::MAX_OWNERS_PER_COMMAND).collect()
 }
 
+/// Whether an address gets another owner by this, not only another successor: the former can't wait.
+pub fn is_move(state: &State, decided: &[AddressOwner]) -> bool {
+    let owner = |address: &IpAddr| state.owners().get(address).map(|owner| &owner.node);
+    decided.iter().any(|decided| owner(&decided.address) != Some(&decided.node))
+}
+
 fn decide_one(state: &State, alive: &BTreeMap<NodeName, Liveness>, address: IpAddr) -> Option<AddressOwner> {
     let pool = pool_of(state, address)?;
     let local = local_nodes(state, address);
@@ -48,21 +51,19 @@ fn decide_one(state: &State, alive: &BTreeMap<NodeName, Liveness>, address: IpAd
         alive.get(name).is_some_and(|l| liveness.contains(l)) && node.is_some_and(|node| may_own(pool, node))
     };
     // Nodes with endpoints, if there is one among those that may take over; else it makes no difference.
-    let local = local.filter(|nodes| nodes.iter().any(|node| fit(node, &[Liveness::Alive, Liveness::Back])));
+    let local = local.filter(|nodes| nodes.iter().any(|node| fit(node, &[Liveness::Alive])));
     let serves = |name: &NodeName| local.as_ref().is_none_or(|nodes| nodes.contains(name));
-    let stays =
-        |name: &&NodeName| fit(name, &[Liveness::Alive, Liveness::Away, Liveness::Back]) && serves(name);
+    let stays = |name: &&NodeName| fit(name, &[Liveness::Alive, Liveness::Away]) && serves(name);
     let takes = |name: &&NodeName| fit(name, &[Liveness::Alive]) && serves(name);
-    let can = |name: &&NodeName| fit(name, &[Liveness::Back]) && serves(name);
 
     let old = state.owners().get(&address);
-    let heaviest = |able: &dyn Fn(&&NodeName) -> bool| {
-        alive.keys().filter(able).max_by_key(|name| weight(address, name)).cloned()
+    let best = |not: Option<&NodeName>| {
+        let able = alive.keys().filter(|name| takes(name) && Some(*name) != not);
+        able.max_by_key(|name| weight(address, name)).cloned()
     };
-    let best = |not: Option<&NodeName>| heaviest(&|name| takes(name) && Some(*name) != not);
     let owner = old.map(|old| &old.node).filter(stays);
     let heir = || old.and_then(|old| old.successor.as_ref()).filter(takes);
-    let node = owner.or_else(heir).cloned().or_else(|| best(None)).or_else(|| heaviest(&can))?;
+    let node = owner.or_else(heir).cloned().or_else(|| best(None))?;
     let kept = old.and_then(|old| old.successor.as_ref()).filter(|name| takes(name) && **name != node);
     let successor = kept.cloned().or_else(|| best(Some(&node)));
     if old.is_some_and(|old| old.node == node && old.successor == successor) {

@@ -23,8 +23,6 @@ pub const RELAY_SILENT: Duration = Duration::from_millis(120);
 pub const AWAY: Duration = Duration::from_secs(4);
 /// A sign of life holds for this long at most, whatever it says of itself.
 pub const LONGEST: Duration = Duration::from_secs(30);
-/// A node that was dead and gives signs of life again is only back for so long, then alive.
-pub const PROBATION: Duration = Duration::from_secs(1);
 /// What was heard of a node is forgotten after so long.
 const FORGET: Duration = Duration::from_mins(1);
 
@@ -46,8 +44,6 @@ pub struct Pulse {
 struct Heard {
     pulse: Pulse,
     via: ReplicaId,
-    /// From then on it is alive: it has been silent for longer than its signs held.
-    steady: Duration,
 }
 
 /// Everything heard.
@@ -63,11 +59,7 @@ impl Pulses {
         let pulse = Pulse { lasts: pulse.lasts.min(LONGEST), ..pulse };
         let known = self.nodes.get(&pulse.node);
         if known.is_none_or(|known| known.pulse.at <= pulse.at) {
-            let steady = known.map_or(Duration::ZERO, |known| {
-                let ran_out = pulse.at >= known.pulse.at + known.pulse.lasts;
-                if ran_out { pulse.at + PROBATION } else { known.steady }
-            });
-            self.nodes.insert(pulse.node.clone(), Heard { pulse, via, steady });
+            self.nodes.insert(pulse.node.clone(), Heard { pulse, via });
         }
     }
 
@@ -106,14 +98,10 @@ impl Pulses {
     pub fn living(&self, us: ReplicaId, now: Duration, since: Duration) -> Living {
         let unheard = (now.saturating_sub(since) < AWAY).then_some(Liveness::Away);
         let liveness = |heard: &Heard| {
-            let Heard { pulse, via, steady } = heard;
+            let Heard { pulse, via } = heard;
             let silent = now.saturating_sub(pulse.at);
             if silent < pulse.lasts {
-                return Some(match (pulse.away, now < *steady) {
-                    (true, _) => Liveness::Away,
-                    (false, true) => Liveness::Back,
-                    (false, false) => Liveness::Alive,
-                });
+                return Some(if pulse.away { Liveness::Away } else { Liveness::Alive });
             }
             let relay = self.relays.get(via).copied().unwrap_or_default();
             let lost_with_relay = *via != us && now.saturating_sub(relay) >= RELAY_SILENT;
@@ -188,30 +176,11 @@ mod tests {
         pulses.hear(pulse("n1", 9_990, 60_000), US);
         check(&pulses, 10_150, "n2:Alive");
         pulses.hear(pulse("n1", 10_160, 150), US);
-        check(&pulses, 10_200, "n1:Back n2:Alive");
+        check(&pulses, 10_200, "n1:Alive n2:Alive");
         check(&pulses, 13_000, "");
         pulses.hear(pulse("n1", 13_000, 999_999), US);
-        check(&pulses, 13_999, "n1:Back");
         check(&pulses, 13_000 + 29_999, "n1:Alive");
         check(&pulses, 13_000 + 30_000, "");
-    }
-
-    #[test]
-    fn a_node_that_comes_and_goes_is_never_more_than_back_until_it_stays() {
-        let mut pulses = Pulses::default();
-        pulses.hear(pulse("n1", 10_000, 150), US);
-        check(&pulses, 10_010, "n1:Alive");
-        for at in (10_160..15_000).step_by(160) {
-            pulses.hear(pulse("n1", at, 150), US);
-            check(&pulses, at + 10, "n1:Back");
-            check(&pulses, at + 155, "");
-        }
-        for at in (20_000..20_950).step_by(50) {
-            pulses.hear(pulse("n1", at, 150), US);
-            check(&pulses, at + 40, "n1:Back");
-        }
-        pulses.hear(pulse("n1", 20_950, 150), US);
-        check(&pulses, 21_000, "n1:Alive");
     }
 
     #[test]
@@ -233,7 +202,7 @@ mod tests {
         check(&pulses, 14_149, "n1:Away");
         check(&pulses, 14_150, "");
         pulses.hear(pulse("n1", 12_000, 150), US);
-        check(&pulses, 12_100, "n1:Back");
+        check(&pulses, 12_100, "n1:Alive");
         // The replica passes on that it hears nothing of its node.
         pulses.hear(pulse("n1", 20_000, 150), OTHER);
         pulses.hear_relay(OTHER, ms(20_140));
@@ -252,7 +221,7 @@ mod tests {
         assert_eq!(seen(&pulses, 13_999), [Liveness::Away, Liveness::Away]);
         assert_eq!(seen(&pulses, 14_000), []);
         pulses.hear(pulse("n1", 10_010, 150), US);
-        assert_eq!(seen(&pulses, 10_020), [Liveness::Back, Liveness::Away]);
+        assert_eq!(seen(&pulses, 10_020), [Liveness::Alive, Liveness::Away]);
         assert_eq!(seen(&pulses, 10_160), [Liveness::Away], "heard in this leadership, and silent since");
     }
 

@@ -96,6 +96,8 @@ pub(crate) const OWNER_REST: Duration = Duration::from_millis(250);
 pub(crate) const OWNER_LATE: Duration = Duration::from_millis(100);
 /// While the same nodes live, owners are decided at most this often, when objects changed.
 pub(crate) const OWNER_REVISIONS: Duration = Duration::from_millis(100);
+/// While no address moves, successors are written at most this often: one that comes and goes many times a second would fill the log.
+pub(crate) const OWNER_SUCCESSORS: Duration = Duration::from_secs(1);
 /// How often a replica tells the leader which of its nodes gave signs of life.
 pub(crate) const PULSE_EVERY: Duration = Duration::from_millis(50);
 /// Longest time of that call.

@@ -11,15 +11,26 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use weft_core::{owners::decide, pulse::Living};
+use weft_core::{
+    owners::{decide, is_move},
+    pulse::Living,
+};
 use weft_errors::Error;
 use weft_model::{Action, AddressOwner, ClientId, NodeState, Revision};
 use weft_proto::v1;
 
 use crate::{
     context::{Context, random},
-    limits::{CALL, OWNER_LATE, OWNER_LOOK, OWNER_REST, OWNER_REVISIONS},
+    limits::{CALL, OWNER_LATE, OWNER_LOOK, OWNER_REST, OWNER_REVISIONS, OWNER_SUCCESSORS},
 };
+
+/// Owners that must change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decided {
+    owners: Vec<AddressOwner>,
+    /// An address gets another owner, not only another successor.
+    moves: bool,
+}
 
 /// What the loop needs of its replica.
 pub(crate) trait Surroundings {
@@ -32,7 +43,7 @@ pub(crate) trait Surroundings {
     /// This replica stood still for so long and heard nobody.
     fn pardon(&self, span: Duration);
     /// Owners that must change.
-    fn decide(&self, living: Living) -> impl Future<Output = Result<Vec<AddressOwner>, Error>> + Send;
+    fn decide(&self, living: Living) -> impl Future<Output = Result<Decided, Error>> + Send;
     /// Writes them.
     fn assign(&self, owners: Vec<AddressOwner>) -> impl Future<Output = Result<(), Error>> + Send;
 }
@@ -66,6 +77,8 @@ struct Watch {
     looked: Option<Instant>,
     /// What was decided last, and when.
     decided: Option<(Living, Revision, Instant)>,
+    /// When owners or successors were written last.
+    written: Option<Instant>,
 }
 
 impl Watch {
@@ -90,11 +103,13 @@ impl Watch {
                 tracing::info!(%node, "a node gives no sign of life any more: what it answered for on the link moves");
             }
         }
-        let owners = around.decide(living.clone()).await?;
+        let Decided { owners, moves } = around.decide(living.clone()).await?;
         // What took its time to be known may be old: another replica may lead by now, and its owners would be refused.
         let settled = owners.is_empty();
-        if !settled && around.leads() {
+        let rests = self.written.is_some_and(|at| now.saturating_duration_since(at) < OWNER_SUCCESSORS);
+        if !settled && (moves || !rests) && around.leads() {
             around.assign(owners).await?;
+            self.written = Some(now);
         }
         // One command may not have been enough: then the next look decides again.
         self.decided = Some((living, if settled { revision } else { Revision(0) }, now));
@@ -141,10 +156,11 @@ impl Surroundings for Ours {
         self.context.pulses.pardon(span);
     }
 
-    async fn decide(&self, living: Living) -> Result<Vec<AddressOwner>, Error> {
+    async fn decide(&self, living: Living) -> Result<Decided, Error> {
         let look = move |state: &weft_core::State| {
             let active = state.nodes().values().filter(|node| node.state == NodeState::Active);
-            decide(state, &living.of(active.map(|node| &node.name)))
+            let owners = decide(state, &living.of(active.map(|node| &node.name)));
+            Decided { moves: is_move(state, &owners), owners }
         };
         self.context.handle.query(look).await
     }
@@ -180,8 +196,9 @@ mod tests {
         leads: bool,
         board: PulseBoard,
         revision: AtomicU64,
-        owner: Mutex<Option<NodeName>>,
+        owner: Mutex<Option<AddressOwner>>,
         decisions: AtomicU64,
+        written: AtomicU64,
     }
 
     impl Fake {
@@ -192,6 +209,7 @@ mod tests {
                 revision: AtomicU64::new(1),
                 owner: Mutex::default(),
                 decisions: AtomicU64::new(0),
+                written: AtomicU64::new(0),
             }
         }
 
@@ -200,7 +218,7 @@ mod tests {
         }
 
         fn owner(&self) -> String {
-            self.owner.lock().unwrap().as_ref().map(ToString::to_string).unwrap_or_default()
+            self.owner.lock().unwrap().as_ref().map(|owner| owner.node.to_string()).unwrap_or_default()
         }
     }
 
@@ -225,27 +243,29 @@ mod tests {
             self.board.pardon(span);
         }
 
-        async fn decide(&self, living: Living) -> Result<Vec<AddressOwner>, Error> {
+        async fn decide(&self, living: Living) -> Result<Decided, Error> {
             self.decisions.fetch_add(1, Relaxed);
             let alive: BTreeMap<NodeName, Liveness> = living.of(&["n1", "n2"].map(node));
             let old = self.owner.lock().unwrap().clone();
-            if old.as_ref().is_some_and(|old| alive.contains_key(old)) {
-                return Ok(Vec::new());
-            }
-            let first = alive.into_iter().find(|(_, liveness)| *liveness == Liveness::Alive);
-            let owner = |node| AddressOwner {
-                address: [192, 0, 2, 1].into(),
-                node,
-                successor: None,
-                epoch: 0,
-                revision: Revision(0),
+            let first = alive.iter().find(|(_, liveness)| **liveness == Liveness::Alive);
+            let kept = old.as_ref().map(|old| &old.node).filter(|owner| alive.contains_key(*owner));
+            let Some(owner) = kept.or(first.map(|(name, _)| name)).cloned() else {
+                return Ok(Decided::default());
             };
-            Ok(first.map(|(node, _)| owner(node)).into_iter().collect())
+            let successor = alive.keys().find(|name| **name != owner).cloned();
+            let moves = old.as_ref().map(|old| &old.node) != Some(&owner);
+            if !moves && old.is_some_and(|old| old.successor == successor) {
+                return Ok(Decided::default());
+            }
+            let address = [192, 0, 2, 1].into();
+            let owner = AddressOwner { address, node: owner, successor, epoch: 0, revision: Revision(0) };
+            Ok(Decided { owners: vec![owner], moves })
         }
 
         async fn assign(&self, owners: Vec<AddressOwner>) -> Result<(), Error> {
             self.revision.fetch_add(1, Relaxed);
-            *self.owner.lock().unwrap() = owners.into_iter().next().map(|owner| owner.node);
+            self.written.fetch_add(1, Relaxed);
+            *self.owner.lock().unwrap() = owners.into_iter().next();
             Ok(())
         }
     }
@@ -282,6 +302,29 @@ mod tests {
         assert!(moved.is_some_and(|at| (350..=370).contains(&at)), "{moved:?}");
         let decisions = fake.decisions.load(Relaxed);
         assert!(decisions <= 6, "{decisions}: a look that finds nothing new asks nobody");
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_comes_and_goes_is_written_once_a_second_and_a_move_at_once() {
+        let start = Instant::now();
+        let (fake, mut watch) = (Fake::new(), Watch::default());
+        let mut at = start;
+        for ms in (0..3_000).step_by(20) {
+            at = start + Duration::from_millis(ms);
+            fake.hear("n1", at);
+            // Its signs run out again and again before the next one comes.
+            if ms % 200 == 0 {
+                fake.hear("n2", at);
+            }
+            watch.look(&fake, at).await.unwrap();
+        }
+        let written = fake.written.load(Relaxed);
+        assert!((2..=4).contains(&written), "{written} writes in three seconds");
+        for ms in (20..=200).step_by(20) {
+            fake.hear("n2", at + Duration::from_millis(ms));
+            watch.look(&fake, at + Duration::from_millis(ms)).await.unwrap();
+        }
+        assert_eq!(fake.owner(), "n2", "whatever was written just before");
     }
 
     #[tokio::test]

@@ -66,3 +66,13 @@ fn a_namespace_that_is_deleted_under_changes_leaves_nothing_behind() -> Result {
 fn an_upgrade_breaks_no_connection() -> Result {
     in_family("small", Family::V6, |fabric, cast| on_stage(fabric, cast, &[services::upgraded]))
 }
+
+#[test]
+fn a_dead_nodes_backends_take_no_new_connections_after_the_grace() -> Result {
+    in_family("three-nodes", Family::V4, |fabric, cast| {
+        let began = std::time::Instant::now();
+        let said = services::node_falls_silent(fabric, cast)?;
+        eprintln!("{:.1} s: {said}", began.elapsed().as_secs_f32());
+        Ok(())
+    })
+}

@@ -8,6 +8,7 @@ mod owner;
 mod owner_cut;
 mod readiness;
 mod shop;
+mod silent;
 mod stage;
 mod table;
 mod told;
@@ -24,6 +25,7 @@ pub use owner::{
 pub use owner_cut::{owner_unplugged, owner_unreached};
 pub use readiness::{drained, health_ports, probed};
 pub use shop::{Shop, api, cache, front, others, payment};
+pub use silent::node_falls_silent;
 pub use stage::Stage;
 pub use table::{cluster_addresses, hairpin, node_ports};
 pub use told::{traces_agree, troubles_are_told};
