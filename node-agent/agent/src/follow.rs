@@ -238,13 +238,13 @@ fn fold(view: &mut View, update: Update) -> Result<Touched, Error> {
     view.fold(update).map_err(|e| e.envelope())
 }
 
-/// Writes the View to disk at most once a second, and on stop.
+/// Writes the View to disk at most once a second, a large one less often, and on stop.
 pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationToken) {
-    let mut saved = node.view();
+    let (mut saved, mut pause) = (node.view(), limits::VIEW_SAVE_EVERY);
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,
-            () = tokio::time::sleep(limits::VIEW_SAVE_EVERY) => false,
+            () = tokio::time::sleep(pause) => false,
         };
         let view = node.view();
         if !same(&saved, &view) {
@@ -255,9 +255,11 @@ pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationT
                 Ok(Err(error)) => tracing::warn!(%error, "the view can't be written to disk"),
                 Err(error) => tracing::warn!(%error, "writing the view broke off"),
             }
-            if began.elapsed() > Duration::from_secs(1) {
-                tracing::warn!(elapsed_ms = began.elapsed().as_millis(), "the disk is slow");
+            let took = began.elapsed();
+            if took > Duration::from_secs(1) {
+                tracing::warn!(elapsed_ms = took.as_millis(), "the disk is slow");
             }
+            pause = (took * limits::VIEW_SAVE_SHARE).clamp(limits::VIEW_SAVE_EVERY, limits::VIEW_SAVE_LATEST);
         }
         if stopping {
             return;

@@ -109,6 +109,12 @@ impl Inbox {
         Ticket(shared.last)
     }
 
+    /// Whether somebody waits for work, or for the end.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let shared = self.lock();
+        shared.wish.is_some() || shared.stop
+    }
+
     /// Takes all wishes; waits for one until the deadline.
     pub(crate) fn take(&self, until: Instant) -> Work {
         let mut shared = self.lock();

@@ -35,6 +35,10 @@ pub(crate) const JOURNAL_MAX: u64 = 256 * 1024 * 1024;
 pub(crate) const VIEW_MAX: u64 = 512 * 1024 * 1024;
 /// The View is written to disk at most this often, and on stop.
 pub(crate) const VIEW_SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Writing the View takes at most this share of the time: one part in so many.
+pub(crate) const VIEW_SAVE_SHARE: u32 = 20;
+/// However long writing takes, the View is written this often while it changes.
+pub(crate) const VIEW_SAVE_LATEST: Duration = Duration::from_secs(5);
 /// Items in one frame of the View on disk.
 pub(crate) const VIEW_ITEMS_PER_FRAME: usize = 512;
 /// Largest identity, certificate or key file, bytes.

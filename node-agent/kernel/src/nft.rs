@@ -150,13 +150,29 @@ impl NftSocket {
 
     /// Reads tables as one consistent picture: the tables, their chains, rules, sets and elements.
     pub fn observe(&mut self, tables: &[Table]) -> Result<Observed, NftError> {
+        // Nobody gives up.
+        self.observe_unless(tables, &mut || false)?.ok_or(NftError::Unsteady { tries: 0 })
+    }
+
+    /// As [`Self::observe`]; asks `given_up` between messages, and returns `None` as soon as it says so. This socket can't be used for
+    /// anything else then: its kernel still has the rest to say.
+    pub fn observe_unless(
+        &mut self,
+        tables: &[Table],
+        given_up: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Observed>, NftError> {
         for _ in 0..DUMP_TRIES {
             let before = self.generation()?.id;
-            let Some((observed, steady)) = self.observe_once(tables)? else { continue };
+            let mut observed = Observed::default();
+            let steady = match self.observe_once(tables, &mut observed, given_up)? {
+                Dump::Whole { steady } => steady,
+                Dump::BrokenOff => continue,
+                Dump::GivenUp => return Ok(None),
+            };
             let after = self.generation()?.id;
             // The kernel calls a dump interrupted by any commit, whichever table it changed.
             if (steady && after == before) || (after != before && self.own().are_aside(before, after)) {
-                return Ok(observed);
+                return Ok(Some(observed));
             }
         }
         Err(NftError::Unsteady { tries: DUMP_TRIES })
@@ -168,10 +184,10 @@ impl NftSocket {
     pub fn survey(&mut self) -> Result<Observed, NftError> {
         let mut observed = Observed::default();
         for family in [TableFamily::Ip, TableFamily::Ip6, TableFamily::Inet] {
-            self.dump(&Request::Chains(family), &mut observed)?;
+            self.dump(&Request::Chains(family), &mut observed, &mut || false)?;
         }
         for table in observed.dropping_tables() {
-            self.dump(&Request::Rules(table), &mut observed)?;
+            self.dump(&Request::Rules(table), &mut observed, &mut || false)?;
         }
         Ok(observed)
     }
@@ -206,9 +222,13 @@ impl NftSocket {
         Ok(failed)
     }
 
-    /// What was read, and whether nobody committed meanwhile. `None`: a part broke off.
-    fn observe_once(&mut self, tables: &[Table]) -> Result<Option<(Observed, bool)>, NftError> {
-        let (mut observed, mut steady) = (Observed::default(), true);
+    fn observe_once(
+        &mut self,
+        tables: &[Table],
+        observed: &mut Observed,
+        given_up: &mut dyn FnMut() -> bool,
+    ) -> Result<Dump, NftError> {
+        let mut all_steady = true;
         let mut families: Vec<TableFamily> = tables.iter().map(|t| t.id.family).collect();
         families.sort_unstable();
         families.dedup();
@@ -216,48 +236,65 @@ impl NftSocket {
         let of_table =
             tables.iter().flat_map(|t| [Request::Rules(t.id.clone()), Request::Sets(t.id.clone())]);
         for request in general.chain(of_table) {
-            match self.dump(&request, &mut observed)? {
-                Some(undisturbed) => steady &= undisturbed,
-                None => return Ok(None),
+            match self.dump(&request, observed, given_up)? {
+                Dump::Whole { steady } => all_steady &= steady,
+                other @ (Dump::BrokenOff | Dump::GivenUp) => return Ok(other),
             }
         }
         let known = |set: &SetRef| tables.iter().any(|t| t.id == set.table && t.set(&set.name).is_some());
         let sets: Vec<SetRef> = tables.iter().flat_map(|t| observed.sets(&t.id)).filter(known).collect();
         for set in sets {
-            match self.dump(&Request::Elements(set), &mut observed)? {
-                Some(undisturbed) => steady &= undisturbed,
-                None => return Ok(None),
+            match self.dump(&Request::Elements(set), observed, given_up)? {
+                Dump::Whole { steady } => all_steady &= steady,
+                other @ (Dump::BrokenOff | Dump::GivenUp) => return Ok(other),
             }
         }
-        Ok(Some((observed, steady)))
+        Ok(Dump::Whole { steady: all_steady })
     }
 
-    /// Whether nobody committed during the dump; `None`: it broke off.
-    fn dump(&mut self, request: &Request, observed: &mut Observed) -> Result<Option<bool>, NftError> {
+    fn dump(
+        &mut self,
+        request: &Request,
+        observed: &mut Observed,
+        given_up: &mut dyn FnMut() -> bool,
+    ) -> Result<Dump, NftError> {
         let sequence = self.raw.next_sequence(1);
         self.raw.send(&request.encode(sequence))?;
         let mut steady = true;
         loop {
+            if given_up() {
+                return Ok(Dump::GivenUp);
+            }
             for message in self.raw.receive()? {
                 if message.sequence != sequence {
                     continue;
                 }
                 steady &= !message.interrupted;
                 if message.reply == Reply::Done {
-                    return Ok(Some(steady));
+                    return Ok(Dump::Whole { steady });
                 }
                 let Reply::Failed(failure) = message.reply else {
                     observed.add(message.reply);
                     continue;
                 };
                 return match failure.errno {
-                    errno if is_gone(errno) => Ok(Some(true)),
-                    errno if is_overtaken(errno) => Ok(None),
+                    errno if is_gone(errno) => Ok(Dump::Whole { steady: true }),
+                    errno if is_overtaken(errno) => Ok(Dump::BrokenOff),
                     _ => Err(NftError::refused(request.to_string(), failure)),
                 };
             }
         }
     }
+}
+
+/// What came of reading.
+enum Dump {
+    /// All was read; steady: nobody committed meanwhile.
+    Whole { steady: bool },
+    /// The kernel broke it off.
+    BrokenOff,
+    /// Whoever asked gave up.
+    GivenUp,
 }
 
 /// A failure and the object it was about; `None`: the transaction as a whole.

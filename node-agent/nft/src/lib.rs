@@ -20,6 +20,7 @@ mod object;
 mod observed;
 #[cfg(test)]
 mod observed_tests;
+mod packed;
 mod reply;
 mod request;
 mod statement;

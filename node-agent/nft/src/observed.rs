@@ -7,6 +7,7 @@ use crate::{
     ObservedSet, Reply, Set, SetRef, Table, TableRef, Value,
     batch::{element::successor, joined_type, set_flags},
     lower,
+    packed::Packed,
 };
 
 /// Everything dumped of some tables.
@@ -17,7 +18,7 @@ pub struct Observed {
     chains: BTreeMap<(TableRef, String), ObservedChain>,
     rules: BTreeMap<(TableRef, String), Vec<ObservedRule>>,
     sets: BTreeMap<SetRef, ObservedSet>,
-    elements: BTreeMap<SetRef, Vec<ObservedElement>>,
+    elements: BTreeMap<SetRef, Packed>,
 }
 
 /// One way in which the kernel differs from what is wanted.
@@ -86,7 +87,10 @@ impl Observed {
             Reply::Set(set) => {
                 self.sets.insert(set.id.clone(), set);
             }
-            Reply::Elements(set, elements) => self.elements.entry(set).or_default().extend(elements),
+            Reply::Elements(set, elements) => {
+                let kept = self.elements.entry(set).or_default();
+                elements.into_iter().for_each(|element| kept.push(element));
+            }
             Reply::Acknowledged | Reply::Failed(_) | Reply::Done | Reply::Generation(_) | Reply::Other => {}
         }
     }
@@ -121,7 +125,7 @@ impl Observed {
         for table in tables {
             for set in table.sets.iter().filter(|s| !s.dynamic) {
                 let id = SetRef { table: table.id.clone(), name: set.name.clone() };
-                for element in read_elements(set, self.elements.get(&id).map_or(&[][..], Vec::as_slice)) {
+                for element in read_elements(set, self.elements.get(&id)) {
                     all.insert(id.clone(), element);
                 }
             }
@@ -141,7 +145,7 @@ impl Observed {
 
     /// The elements seen of one set, read by its type.
     pub fn elements_of<'a>(&'a self, id: &SetRef, set: &'a Set) -> impl Iterator<Item = Element> + 'a {
-        read_elements(set, self.elements.get(id).map_or(&[][..], Vec::as_slice))
+        read_elements(set, self.elements.get(id))
     }
 
     /// Everything in which these tables differ but elements.
@@ -195,9 +199,7 @@ impl Observed {
 
     /// Whether a set is declared as wanted, and has no element for all keys that have none: ours never have, and it can't be read as one.
     pub(crate) fn stands(&self, wanted: &Set, there: &ObservedSet) -> bool {
-        let for_all = |element: &ObservedElement| element.key.is_empty();
-        let elements = self.elements.get(&there.id).map_or(&[][..], Vec::as_slice);
-        same_set(wanted, there) && !elements.iter().any(for_all)
+        same_set(wanted, there) && !self.elements.get(&there.id).is_some_and(Packed::has_one_for_all)
     }
 
     /// Position from 1 of the first rule that isn't the wanted one.
@@ -238,27 +240,27 @@ fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
 }
 
 /// Elements of a set; what its type can't explain is left out and so shows up as missing.
-fn read_elements<'a>(set: &'a Set, there: &'a [ObservedElement]) -> Box<dyn Iterator<Item = Element> + 'a> {
+fn read_elements<'a>(set: &'a Set, there: Option<&'a Packed>) -> Box<dyn Iterator<Item = Element> + 'a> {
+    let there = there.into_iter().flat_map(Packed::iter);
     if set.interval && !set.is_concatenation() {
-        return Box::new(read_ranges(set, there).into_iter());
+        return Box::new(read_ranges(set, there.collect()).into_iter());
     }
-    let read = |e: &ObservedElement| {
+    let read = |e: ObservedElement| {
         let first = read_key(set, &e.key)?;
         let last = e.key_end.as_ref().map_or_else(|| Some(first.clone()), |end| read_key(set, end))?;
         let key = first.into_iter().zip(last).map(|(a, b)| Value::between(a, b)).collect::<Option<_>>()?;
-        Some(element(set, e, key))
+        Some(element(set, &e, key))
     };
-    Box::new(there.iter().filter_map(read))
+    Box::new(there.filter_map(read))
 }
 
 /// Pairs the ends of ranges: each begins with a key and reaches to the next end, or to the last key of all.
-fn read_ranges(set: &Set, there: &[ObservedElement]) -> Vec<Element> {
-    let mut ends: Vec<&ObservedElement> = there.iter().collect();
+fn read_ranges(set: &Set, mut ends: Vec<ObservedElement>) -> Vec<Element> {
     // An end sorts before a beginning at the same key: ranges that touch.
     ends.sort_by(|a, b| (&a.key, !a.is_end).cmp(&(&b.key, !b.is_end)));
     let mut ranges = Vec::new();
     let mut open: Option<&ObservedElement> = None;
-    for end in ends {
+    for end in &ends {
         if let Some(begin) = open.take() {
             ranges.push((begin, Some(&end.key)));
         }

@@ -3,7 +3,10 @@
 //! What comes while a transaction is under way goes into the next one. Order: tables, then flows, since a flow that is removed
 //! too early comes back by the old map. Not here: what stands in the maps and which flows are wrong (weft-plan).
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use weft_errors::{Coded, Error};
 use weft_kernel::{Conntrack, NftError, NftSocket};
@@ -27,10 +30,17 @@ const LOOK_SHARE: u32 = 200;
 /// The same after notices of others' commits, which may come every second.
 const NOTICE_SHARE: u32 = 20;
 
+/// A look that gave way to changes is tried again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// One that is due for so long gives way no more: changes that never pause hide nothing for ever.
+const LOOK_LATEST: Duration = Duration::from_secs(300);
+
 /// The loop.
 pub(crate) struct ServiceLoop {
     node: Arc<Node>,
     socket: NftSocket,
+    /// Reads the maps: whoever stops in the middle can't use it any more.
+    looking: Option<NftSocket>,
     conntrack: Option<Conntrack>,
     services: Services,
     /// The kernel is known: looked at, and every commit since succeeded.
@@ -39,6 +49,8 @@ pub(crate) struct ServiceLoop {
     all_flows: bool,
     backoff: Backoff,
     observe_at: Instant,
+    /// Since when a look has given way to changes.
+    put_off_since: Option<Instant>,
     /// Notices make it look again from then on.
     rested_at: Instant,
     retry_at: Option<Instant>,
@@ -51,12 +63,14 @@ impl ServiceLoop {
         Self {
             node,
             socket,
+            looking: None,
             conntrack: None,
             services: Services::new(),
             known: false,
             all_flows: true,
             backoff: Backoff::new(limits::RETRY_FIRST, limits::RETRY_LONGEST),
             observe_at: now,
+            put_off_since: None,
             rested_at: now,
             retry_at: None,
         }
@@ -108,13 +122,11 @@ impl ServiceLoop {
             self.observe_at = Instant::now() + limits::OBSERVE_EVERY;
             return Ok(());
         }
-        if wish.compare {
-            self.observe_at = Instant::now();
-        } else if wish.observe {
+        if wish.observe {
             self.notice();
         }
         self.want(view, wish);
-        let result = self.converge(sweep(view)).map_err(|error| error.envelope());
+        let result = self.converge(sweep(view), wish.compare).map_err(|error| error.envelope());
         if result.is_err() {
             // Whether the last transaction took place is unknown.
             self.known = false;
@@ -137,10 +149,20 @@ impl ServiceLoop {
         }
     }
 
-    fn converge(&mut self, sweep: Sweep) -> Result<(), NftError> {
-        if !self.known || Instant::now() >= self.observe_at {
-            self.look()?;
+    /// Changes first, then a look when one is due: nobody's change waits until some 200,000 elements have been read.
+    fn converge(&mut self, sweep: Sweep, asked: bool) -> Result<(), NftError> {
+        let overdue = self.put_off_since.is_some_and(|since| since.elapsed() >= LOOK_LATEST);
+        if !self.known || asked || overdue {
+            self.look(false)?;
         }
+        self.commit_all(sweep)?;
+        if Instant::now() >= self.observe_at && self.look(true)? {
+            self.commit_all(sweep)?;
+        }
+        Ok(())
+    }
+
+    fn commit_all(&mut self, sweep: Sweep) -> Result<(), NftError> {
         while let Some(transaction) = self.services.next(sweep) {
             match self.socket.commit(&transaction.batch) {
                 Ok(generation) => {
@@ -154,7 +176,7 @@ impl ServiceLoop {
                 }
                 Err(error @ NftError::Refused { .. }) if self.services.refused() => {
                     tracing::warn!(%error, "tables of services can't be mended: they are made anew");
-                    self.look()?;
+                    self.look(false)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -162,10 +184,21 @@ impl ServiceLoop {
         Ok(())
     }
 
-    /// Reads the whole maps.
-    fn look(&mut self) -> Result<(), NftError> {
-        let now = Instant::now();
-        let observed = self.socket.observe(&self.services.tables())?;
+    /// Reads the whole maps; `false`: it gave way to changes that came meanwhile.
+    fn look(&mut self, gives_way: bool) -> Result<bool, NftError> {
+        let (now, node) = (Instant::now(), Arc::clone(&self.node));
+        let looking = match &mut self.looking {
+            Some(looking) => looking,
+            None => self.looking.insert(self.socket.beside()?),
+        };
+        let mut given_up = || gives_way && node.inboxes.services.is_waiting();
+        let observed = looking.observe_unless(&self.services.tables(), &mut given_up);
+        let Some(observed) = observed.inspect_err(|_| self.looking = None)? else {
+            self.looking = None;
+            self.put_off_since.get_or_insert(now);
+            self.observe_at = Instant::now() + LOOK_AGAIN;
+            return Ok(false);
+        };
         // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
         let (expected, was_known) = (self.services.differences(), self.known);
         self.services.observed(&observed);
@@ -178,10 +211,12 @@ impl ServiceLoop {
             );
         }
         let took = now.elapsed();
+        tracing::debug!(what = "services", elapsed_ms = took.as_millis(), surprises, "looked");
         self.known = true;
+        self.put_off_since = None;
         self.observe_at = Instant::now() + limits::OBSERVE_EVERY.max(took * LOOK_SHARE);
         self.rested_at = Instant::now() + limits::OBSERVE_REST.max(took * NOTICE_SHARE);
-        Ok(())
+        Ok(true)
     }
 
     /// Removes flows that lead nowhere.

@@ -299,3 +299,20 @@ fn what_somebody_changed_is_repaired_and_told() {
         assert_eq!(tables(), whole);
     });
 }
+
+#[test]
+fn a_look_gives_way_to_changes_and_comes_later() {
+    in_namespace(|node| {
+        let mut services = start(node);
+        show(node, 2, vec![Item::Peer(own_peer()), Item::Service(service(&["10.1.1.2"]))], vec![]);
+        sync(node);
+        pass(&mut services);
+        node.inboxes.services.poke(Wish::default());
+        assert!(!services.look(true).unwrap(), "somebody waits");
+        assert!(services.put_off_since.is_some());
+        assert!(services.look(false).unwrap(), "whoever must know doesn't give way");
+        assert!(!services.look(true).unwrap());
+        pass(&mut services);
+        assert!(services.look(true).unwrap() && services.put_off_since.is_none(), "nobody waits");
+    });
+}

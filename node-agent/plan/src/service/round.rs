@@ -58,6 +58,8 @@ enum Step {
     Base(SetChange),
     /// Elements of services.
     Units(Vec<Unit>),
+    /// What follows goes into a transaction of its own.
+    Apart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,8 @@ pub(super) struct Round {
     last: Vec<SetChange>,
     phase: Phase,
     at: usize,
+    /// Leftovers have begun.
+    is_apart: bool,
 }
 
 impl Round {
@@ -146,7 +150,7 @@ impl Round {
         }
         let gone = gone.into_iter().map(|(key, ..)| key).collect();
         let target = Actual { sticks, ..target };
-        Some(Self { target, tables, changes, gone, steps, rules, last, phase: Phase::Backends, at: 0 })
+        Some(Self { target, tables, changes, gone, steps, rules, last, phase: Phase::Backends, at: 0, is_apart: false })
     }
 
     /// The next transaction; `None` after the last.
@@ -155,6 +159,9 @@ impl Round {
         #[cfg(test)]
         let mut taken = Vec::new();
         while let Some(step) = self.step() {
+            if matches!(step, Step::Apart) && !batch.is_empty() {
+                break;
+            }
             let mut alone = Batch::new();
             self.put(&mut alone, &step);
             if !batch.is_empty() && batch.size() + alone.size() > limits::TRANSACTION_BYTES {
@@ -216,6 +223,11 @@ impl Round {
             units.extend(units_of(&self.changes[self.at], self.phase));
             self.at += 1;
         }
+        // A packet that got its target just before the commit still finds the slot: the kernel changes over between two lookups too.
+        if self.phase == Phase::Leftovers && !units.is_empty() && !self.is_apart {
+            self.is_apart = true;
+            self.steps.push_back(Step::Apart);
+        }
         let mut rest = units.as_slice();
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(rest.len().min(CHUNK));
@@ -233,6 +245,7 @@ impl Round {
             Step::Unused(family, names) => batch.remove_chains(&rules::table_ref(*family), names),
             Step::Base(change) => batch.change_elements(&self.tables, std::slice::from_ref(change)),
             Step::Units(units) => self.put_units(batch, units),
+            Step::Apart => {}
         }
     }
 
