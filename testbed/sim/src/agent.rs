@@ -226,6 +226,7 @@ impl Agent {
             created: WallTime(1_000_000 + world.now),
             families: Families::V4,
             wanted: Vec::new(),
+            avoid: BTreeSet::new(),
         }
     }
 
