@@ -99,7 +99,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
                 let ticket = node.inboxes.services.poke(Wish::compare());
                 node.inboxes.services.wait(ticket, deadline.min(Instant::now() + COMPARED));
             }
-            Ok(Answer::Inspect(account(node, inspect.check)))
+            Ok(Answer::Inspect(account(engine, inspect.check)))
         }
         Some(What::Setup(request)) => engine.setups().answer(node, &request.pod).map(Answer::Setup),
         Some(What::Lookup(request)) => lookup(engine, &request, deadline).map(Answer::Lookup),

@@ -83,7 +83,7 @@ impl Local for LocalService {
             let node = engine.node();
             Ok(v1::LocalNodeResponse {
                 node: node.name.to_string(),
-                status: Some(account(node, check)),
+                status: Some(account(engine, check)),
                 connected: node.is_connected(),
                 pods: node.pods().iter().map(Into::into).collect(),
             })

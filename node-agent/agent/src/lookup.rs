@@ -47,7 +47,7 @@ pub(crate) fn lookup(
         }
         let new = result.tries.iter().skip(before);
         // A resolver gives up at a failure too: the name may exist there.
-        if new.into_iter().any(|one| !one.answers.is_empty() || is_failure(one)) {
+        if new.into_iter().any(|one| is_failure(one) || !one.answers.is_empty()) {
             break;
         }
     }

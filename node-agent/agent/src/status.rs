@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weft_model::PodName;
 use weft_plan::Facts;
 use weft_proto::v1;
 use weft_view::View;
 
 use crate::{
+    attach::Engine,
     clock,
     node::Node,
+    setup::node_resolv_conf,
     states::{State, Subsystem},
 };
 
@@ -85,15 +88,34 @@ fn path_mtu(facts: &Facts, view: &View, peer: &weft_model::NodeName) -> u32 {
     facts.probed_mtus.get(peer).copied().unwrap_or(computed)
 }
 
-/// The account; for `weft check` this node also tries to reach every replica, which takes up to [`REACH`].
-pub(crate) fn account(node: &Node, check: bool) -> v1::NodeStatus {
+/// The account; for `weft check` this node also looks at how its pods ask for names, and tries to reach every replica, which
+/// takes up to [`REACH`].
+pub(crate) fn account(engine: &Engine, check: bool) -> v1::NodeStatus {
+    let node = engine.node();
     let mut account = status(node);
     if !check {
         return account;
     }
     let replicas = node.view().fabric().map(|fabric| fabric.replicas.clone()).unwrap_or_default();
     account.findings.extend(weft_plan::replica_findings(reach(&replicas)).into_iter().map(to_wire));
+    account.findings.extend(names(engine).into_iter().map(to_wire));
     account
+}
+
+/// How this node and its pods ask for names.
+fn names(engine: &Engine) -> Vec<weft_plan::Finding> {
+    let node = engine.node();
+    let view = node.view();
+    let Some(fabric) = view.fabric() else { return Vec::new() };
+    let held: Vec<_> = node.addresses.read(|ledger| {
+        let attached = ledger.holdings().filter(|holding| holding.attached);
+        attached.map(|holding| (holding.pod.clone(), holding.attachment.container.clone())).collect()
+    });
+    let given =
+        |(pod, container): (PodName, String)| Some((pod, engine.setups().read(&container)?.resolv_conf));
+    let pods: Vec<_> = held.into_iter().filter_map(given).collect();
+    let pods = pods.iter().map(|(pod, conf)| (pod, conf));
+    weft_plan::name_findings(fabric, &node_resolv_conf(), pods)
 }
 
 /// Connects to each and hangs up.

@@ -74,7 +74,7 @@ impl Finding {
         Self { name: name.into(), detail: detail.into(), ok: true, error: None }
     }
 
-    fn wrong(name: impl Into<String>, error: Error) -> Self {
+    pub(crate) fn wrong(name: impl Into<String>, error: Error) -> Self {
         Self { name: name.into(), detail: error.message.clone(), ok: false, error: Some(error) }
     }
 }

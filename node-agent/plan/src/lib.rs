@@ -51,11 +51,11 @@ pub use route::{
     ForeignRoute, OWN_TABLES, Path, Route, RouteKey, RouteStep, RouteValue, Rule, RuleAction, problems,
 };
 pub use service::{
-    Backend, Chosen, Cleanup, Fate, Flow, Forecast, FrontKind, HealthPort, Here, Limits, Local, MOST_ELEMENTS,
-    MOST_TIMEOUTS, Met, Packet, ServiceProblem, Services, Transaction, choose, forecast, health_ports,
-    node_port_addresses, owned_addresses, remove_service_tables,
+    Backend, Chosen, Cleanup, Fate, Flow, Forecast, FrontKind, HealthPort, Here, Limits, Local,
+    MOST_ELEMENTS, MOST_TIMEOUTS, Met, Packet, ServiceProblem, Services, Transaction, choose, forecast,
+    health_ports, node_port_addresses, owned_addresses, remove_service_tables,
 };
-pub use setup::{ResolvConf, Variable, environment, resolv_conf};
+pub use setup::{ResolvConf, Variable, environment, name_findings, resolv_conf};
 pub use subject::{Executor, Failure, Pending, Scope, Seen, Source, Step, Subject, Sweep, Wanted};
 pub use sysctl::Setting;
 pub use tracker::Tracker;

@@ -3,7 +3,9 @@
 //! Both are fixed when the pod is made, from what the View says then; files and runtimes are the agent's.
 
 mod environment;
+mod findings;
 mod resolv;
 
 pub use environment::{Variable, environment};
+pub use findings::name_findings;
 pub use resolv::{ResolvConf, resolv_conf};

@@ -315,7 +315,7 @@ codes! {
         "try it from the node: dig @SERVER example.com; weft get fabric -o yaml shows what is configured";
     DNS_DOMAIN_CLASH = 5204 "DnsDomainClash" Refused false
         "The fabric's domain means something else on this node too"
-        "The node's own resolv.conf searches in the fabric's domain, or in one above it"
+        "The node's own resolv.conf searches in the fabric's domain, or in one below it"
         "take that search domain out of the node's resolv.conf, or found the fabric with another domain: weft init --domain";
     DNS_BYPASSED = 5205 "DnsBypassed" Refused false
         "A pod asks other servers for names than its node's DNS"

@@ -89,3 +89,7 @@ fn option(reader: &mut Reader<'_>, value: Placed, path: &str) -> Option<DnsOptio
     reader.done(fields);
     Some(DnsOption { name: name?, value: value? })
 }
+
+#[cfg(test)]
+#[path = "dns_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ mod balancers;
 mod check;
 mod churn;
 mod cli;
+mod env;
 mod failures;
 mod m1;
 mod m12;

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &Dns, run: &Run) -> Outcome {
     let (asker, answer) = ask(args, lookup, run).await?;
     let value = value(&args.name, &asker, &answer);
     run.printer.value(&value, &screen(&value));
-    let found = answer.tries.iter().any(|one| !one.answers.is_empty());
+    let found = answer.tries.iter().any(|one| one.rcode == "NOERROR" && !one.answers.is_empty());
     if found { Ok(()) } else { Err(Failure::Answer(ExitCode::No)) }
 }
 
@@ -154,13 +154,17 @@ fn result(one: &Value) -> String {
 }
 
 fn verdict(value: &Value, tries: &[Value]) -> String {
-    let is_hit = |one: &&Value| one["answers"].as_array().is_some_and(|answers| !answers.is_empty());
+    let is_hit = |one: &&Value| {
+        at(one, "/rcode") == "NOERROR" && one["answers"].as_array().is_some_and(|answers| !answers.is_empty())
+    };
     let asked = at(value, "/name");
     let whole = format!("{}.", asked.trim_end_matches('.'));
     match tries.iter().find(is_hit) {
         Some(hit) => {
             let name = at(hit, "/name");
+            let alias = at(hit, "/answers/0/type") == "CNAME" && at(hit, "/answers/0/data") == whole;
             match name.strip_prefix(&whole).filter(|domain| !domain.is_empty()) {
+                Some(_) if alias => "FOUND as it is: the search domains were left out\n".to_owned(),
                 Some(domain) => format!("FOUND by search domain {}\n", domain.trim_end_matches('.')),
                 None => "FOUND\n".to_owned(),
             }

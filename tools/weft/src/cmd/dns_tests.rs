@@ -55,6 +55,19 @@ FOUND by search domain shop.svc.cluster.local
 }
 
 #[test]
+fn a_short_cut_of_the_search_path_is_told_from_a_hit_in_it() {
+    let name = "example.com.shop.svc.cluster.local.";
+    let alias = (name, 5, "CNAME", "example.com.");
+    let found = shown(
+        "example.com",
+        vec![one(name, "A", "NOERROR", "upstream", &[alias, ("example.com.", 60, "A", "192.0.2.7")])],
+    );
+    assert!(found.ends_with("FOUND as it is: the search domains were left out\n"), "{found}");
+    let failed = shown("example.com", vec![one(name, "A", "SERVFAIL", "upstream", &[alias])]);
+    assert!(failed.ends_with("NOT ANSWERED: a program sees a temporary failure\n"), "{failed}");
+}
+
+#[test]
 fn what_wasnt_found_is_told_from_what_wasnt_answered() {
     let nowhere = shown("nope", vec![one("nope.", "A", "NXDOMAIN", "cache", &[])]);
     assert!(nowhere.ends_with("nope.  A  NXDOMAIN    cache   0.04 ms\nNOT FOUND\n"), "{nowhere}");

@@ -107,6 +107,37 @@ pub(crate) const KINDS: &[KindHelp] = &[
             ),
             field("spec.overlay", "wireguard | routed", "how packets travel between nodes"),
             field("spec.domain", "text", "domain of names in the cluster"),
+            field(
+                "spec.dns.enabled",
+                "true | false",
+                "whether nodes run the DNS; without it pods ask as their node does",
+            ),
+            field(
+                "spec.dns.ttl",
+                "0 to 3600",
+                "seconds for which answers about the cluster count; 5 by default",
+            ),
+            field(
+                "spec.dns.upstreams",
+                "list of servers",
+                "who is asked about foreign names: ADDRESS or ADDRESS:PORT; empty: whom each node asks itself",
+            ),
+            field("spec.dns.stubDomains", "list", "domain, servers: who is asked about names in that domain"),
+            field(
+                "spec.dns.searchPath",
+                "true | false",
+                "whether a name that can only be foreign is answered at a pod's first search domain; true by default",
+            ),
+            field(
+                "spec.dns.rebindProtection",
+                "true | false",
+                "whether foreign answers with addresses of the fabric are dropped; false by default",
+            ),
+            field(
+                "spec.dns.podRecords",
+                "true | false",
+                "whether living pods have names made of their addresses; true by default",
+            ),
             field("spec.blockPrefixV4", "20 to 28", "prefix length of the IPv4 blocks that nodes lease"),
             field(
                 "spec.masqueradeExceptions",
@@ -175,6 +206,21 @@ pub(crate) const KINDS: &[KindHelp] = &[
             ),
             field("spec.hostname", "name", "its name within spec.subdomain, for DNS"),
             field("spec.subdomain", "name", "name of a headless service"),
+            field(
+                "spec.dnsPolicy",
+                "ClusterFirst | ClusterFirstWithHostNet | Default | None",
+                "whom it asks for names; counts when it is made",
+            ),
+            field(
+                "spec.dnsConfig",
+                "nameservers, searches, options",
+                "what is added to its resolv.conf; counts when it is made",
+            ),
+            field(
+                "spec.enableServiceLinks",
+                "true | false",
+                "whether it gets its namespace's services as environment variables; counts when it is made",
+            ),
             field("spec.nodeName", "name", "the node it runs on"),
             field("status.conditions", "list", "condition Ready: whether an orchestrator says it is ready"),
             field("status.phase", "Active | Superseded", "Superseded when a younger pod owns the name"),

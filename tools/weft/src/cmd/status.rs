@@ -212,6 +212,7 @@ fn screen(value: &Value) -> String {
     if value["services"].as_u64().is_some_and(|services| services > 0) {
         text += &format!("Services        {}, {} serving\n", value["services"], value["servicesServing"]);
     }
+    text += &names_line(list("nodes"));
     text
 }
 
@@ -228,6 +229,22 @@ fn nodes_line(nodes: &[Value], revision: u64) -> String {
         nodes.len(),
         ready - current
     )
+}
+
+/// `3/3 nodes answer`, by what nodes in reach say; nothing where the fabric has no DNS.
+fn names_line(nodes: &[Value]) -> String {
+    let of = |node: &Value| {
+        let subsystems = node["status"]["subsystems"].as_array()?;
+        subsystems
+            .iter()
+            .find(|subsystem| subsystem["name"] == json!("dns"))
+            .map(|dns| dns["ok"] == json!(true))
+    };
+    let told: Vec<bool> = nodes.iter().filter(is_ready).filter_map(of).collect();
+    match told.len() {
+        0 => String::new(),
+        all => format!("Names           {}/{all} nodes answer\n", told.iter().filter(|ok| **ok).count()),
+    }
 }
 
 /// `12/20 tunnels fresh, 8 with worker-3 stale · userspace on 1 node`, by what nodes in reach say.
