@@ -8,7 +8,7 @@ pub mod product;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::client::{Client, Job, Output, Tie};
@@ -175,6 +175,21 @@ impl Fabric {
         let limit = COMMAND + Duration::from_secs(5);
         let output = self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
         output.success(&argv[1..].join(" ")).map(drop)
+    }
+
+    /// Applies texts at so many per second, each list of them through a client of its own that stays connected; gives up after
+    /// `within`. Returns what the probe says.
+    pub fn write_all(&self, texts: &[Vec<String>], rate: f64, within: Duration) -> Result<Value> {
+        let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
+        let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
+        let (rate, ms) = (rate.to_string(), within.as_millis().to_string());
+        let argv = probe_argv(&["write", "--rate", &rate, "--within", &ms])?;
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let text = serde_json::to_string(texts)?;
+        let seen =
+            document(&self.client.run_with(Place::Switch, &argv, &env, Some(text), within + COMMAND)?)?;
+        ensure!(seen["ok"] == true, "writing failed: {seen}");
+        Ok(seen)
     }
 
     /// Waits until every reachable node has the present state in its kernel.

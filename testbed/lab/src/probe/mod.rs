@@ -18,6 +18,7 @@ mod stream;
 mod tables;
 mod talk;
 mod watch;
+mod write;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -143,6 +144,8 @@ pub enum Probe {
     Watch,
     /// When elements of nf_tables sets are made and removed here, line by line, until SIGTERM.
     Moments,
+    /// Applies texts through clients that stay connected.
+    Write(write::Plan),
     /// ICMP redirects received here.
     Redirects,
     /// Times a CNI plugin over many namespaces; its configuration stands on standard input.
@@ -197,6 +200,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
+        Probe::Write(plan) => write::run(plan),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),
     };

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use crate::checks::{Cast, TCP, eventually};
@@ -49,7 +48,7 @@ impl Load {
     pub const LONG: Self = Self {
         services: 200,
         rate: 50,
-        per_command: 2,
+        per_command: 1,
         span: Duration::from_mins(1),
         clients: 100,
         rest: 100,
@@ -76,6 +75,14 @@ pub struct Churn<'a> {
 
 /// Which backends are ready, per service.
 type Ready = Vec<[bool; BACKENDS]>;
+
+/// What was written.
+struct Written {
+    ready: Ready,
+    changes: usize,
+    /// What the writers say.
+    seen: Value,
+}
 
 impl<'a> Churn<'a> {
     /// Attaches the pods and makes the services, all backends ready.
@@ -152,11 +159,9 @@ impl<'a> Churn<'a> {
     pub fn under_change(&self, load: &Load) -> Result<String> {
         let addresses = self.addresses()?;
         let clients = self.clients(load, &addresses)?;
-        let began = Instant::now();
         let written = self.write(load);
-        let took = began.elapsed();
         let seen = clients.into_iter().map(Background::stop).collect::<Result<Vec<Value>>>()?;
-        let (ready, changes) = written?;
+        let Written { ready, changes, seen: writers } = written?;
         let of = |key: &str| seen.iter().filter_map(|seen| seen[key].as_u64()).sum::<u64>();
         let worst = seen.iter().filter_map(|seen| seen["longest_us"].as_f64()).fold(0.0, f64::max);
         ensure!(of("failed") == 0, "{} of {} connections failed: {seen:?}", of("failed"), of("connections"));
@@ -169,11 +174,14 @@ impl<'a> Churn<'a> {
         self.fabric.settle()?;
         let elements = self.kernels_have(&addresses, &ready)?;
         self.compared()?;
+        let number = |key: &str| writers[key].as_f64().unwrap_or(f64::NAN);
         Ok(format!(
-            "{changes} changes of {} services in {:.1} s, {} connections of {} clients (the longest {:.0} ms), 0 failed; {elements} \
+            "{changes} changes of {} services in {:.1} s (each stored after {:.1} ms, p99 {:.1}), {} connections of {} clients (the longest {:.0} ms), 0 failed; {elements} \
              backends in the kernel of each node, as wanted",
             self.services,
-            took.as_secs_f64(),
+            number("ms") / 1000.0,
+            number("p50_us") / 1000.0,
+            number("p99_us") / 1000.0,
             of("connections"),
             load.clients,
             worst / 1000.0
@@ -190,57 +198,28 @@ impl<'a> Churn<'a> {
         [&self.cast.a, &self.cast.c].into_iter().map(start).collect()
     }
 
-    /// Changes backends; which are ready in the end, and how many changes there were.
-    fn write(&self, load: &Load) -> Result<(Ready, usize)> {
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| {
-                    let stop = &stop;
-                    scope.spawn(move || {
-                        let written = self.write_some(load, writer, stop);
-                        stop.fetch_or(written.is_err(), Ordering::Relaxed);
-                        written
-                    })
-                })
-                .collect();
-            let (mut ready, mut changes) = (vec![[true; BACKENDS]; self.services], 0);
-            for (number, writer) in writers.into_iter().enumerate() {
-                let (some, count) = writer.join().map_err(|_| anyhow!("a writer panicked"))??;
-                changes += count;
-                for place in (number..self.services).step_by(WRITERS) {
-                    ready[place] = some[place];
-                }
-            }
-            Ok((ready, changes))
-        })
-    }
-
-    /// One writer's part: every `WRITERS`-th service, each time another one, and another backend of it.
-    fn write_some(&self, load: &Load, writer: usize, stop: &AtomicBool) -> Result<(Ready, usize)> {
+    /// Changes backends; which are ready in the end, how many changes there were, and how long they took.
+    fn write(&self, load: &Load) -> Result<Written> {
         let mut ready = vec![[true; BACKENDS]; self.services];
-        let own: Vec<usize> = (writer..self.services).step_by(WRITERS).collect();
-        let step = Duration::from_secs(1) * u32::try_from(WRITERS * load.per_command)? / load.rate;
-        let (began, mut count) = (Instant::now(), 0);
-        let commands = u32::try_from(load.span.as_millis() / step.as_millis().max(1))?;
+        let commands =
+            usize::try_from(load.span.as_millis())? * usize::try_from(load.rate)? / (1000 * load.per_command);
+        let mut texts = vec![Vec::new(); WRITERS];
+        // Every writer has services of its own, and takes another one each time, and another backend of it.
         for command in 0..commands {
-            let late = began.elapsed().div_duration_f64(load.span);
-            ensure!(late <= load.patience, "the writer fell behind: {command} of {commands} commands");
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
+            let (writer, turn) = (command % WRITERS, command / WRITERS);
+            let own: Vec<usize> = (writer..self.services).step_by(WRITERS).collect();
             let mut text = String::new();
-            for _ in 0..load.per_command {
+            for count in turn * load.per_command..(turn + 1) * load.per_command {
                 let service = own[count % own.len()];
                 let backend = 1 + (count / own.len() + service) % (BACKENDS - 1);
                 ready[service][backend] ^= true;
                 self.slice(service, backend, ready[service][backend], &mut text)?;
-                count += 1;
             }
-            self.fabric.store(&text)?;
-            pass((step * (command + 1)).saturating_sub(began.elapsed()));
+            texts[writer].push(text);
         }
-        Ok((ready, count))
+        let rate = f64::from(load.rate) / load.per_command as f64;
+        let seen = self.fabric.write_all(&texts, rate, load.span.mul_f64(load.patience))?;
+        Ok(Written { ready, changes: commands * load.per_command, seen })
     }
 
     /// Each node's kernel leads each service to its ready backends and to no other, by the maps as `nft` lists them.
@@ -299,7 +278,7 @@ impl<'a> Churn<'a> {
             Ok(agent.with_context(|| format!("{node} has no agent"))?.restarts)
         };
         let work = || -> Result<usize> {
-            let (ready, changes) = spared.write(&Load { span: load.span / 2, ..*load })?;
+            let Written { ready, changes, .. } = spared.write(&Load { span: load.span / 2, ..*load })?;
             spared.restore(&ready)?;
             for node in [self.cast.a.node(), self.cast.c.node()] {
                 let before = restarts(node)?;

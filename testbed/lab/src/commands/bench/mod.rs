@@ -40,6 +40,7 @@ pub(crate) struct Bench {
 }
 
 type Measure = fn(&Fabric, Duration) -> Result<Vec<Row>>;
+type Entry = (&'static str, &'static str, u16, u16, Measure);
 
 /// Name, what is measured, nodes, replicas, the measurement.
 const ALL: [(&str, &str, u16, u16, Measure); 4] = [
@@ -82,12 +83,13 @@ impl Bench {
             return ALL.iter().try_for_each(|(name, what, ..)| print(format_args!("{name:<8} {what}")));
         }
         let wanted = self.name.as_deref().unwrap_or_default();
-        let Some((name, _, nodes, replicas, measure)) = ALL.iter().find(|(name, ..)| *name == wanted) else {
+        let known = ALL.iter().chain(&services::PARTS).find(|(name, ..)| *name == wanted);
+        let Some((name, _, nodes, replicas, measure)) = known else {
             bail!(Refusal::Usage(format!("no bench {wanted:?}; cargo lab bench --list names them")));
         };
         prerequisites::check()?;
         let (product, _) = product::build(Profile::Release)?;
-        let layout = Layout::of(&format!("bench-{name}"))?;
+        let layout = Layout::of(&format!("bench-{}", name.replace('/', "-")))?;
         crate::substrate::stop(&layout)?;
         let mut topology = Topology::of_nodes(*nodes);
         topology.control_planes.count = *replicas;

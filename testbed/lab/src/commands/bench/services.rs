@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::{ROUNDS, Row, live};
+use super::{Entry, Row, live};
 use crate::checks::{BULK, TCP};
 use crate::commands::progress;
 use crate::fabric::{Pod, on};
@@ -26,6 +26,8 @@ const KEYS: [(&str, &str); 4] =
 const PEERS: usize = 2;
 /// Deadline of a round: the other layout needs long to load and to clear.
 const ROUND: Duration = Duration::from_secs(120);
+/// Rounds of tables: what a connection takes scatters.
+const TABLE_ROUNDS: usize = 9;
 /// Rounds of what costs processor time.
 const COST_ROUNDS: usize = 9;
 /// Bytes of one such round.
@@ -35,11 +37,20 @@ const CONNECTIONS: &str = "5000";
 /// Where the server tells what it has cost.
 const USAGE: &str = "9009";
 
-/// Measures.
-pub(super) fn measure(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
+/// Its parts, which can be asked for alone.
+pub(super) const PARTS: [Entry; 3] = [
+    ("services/tables", "loading, changing and passing tables", 3, 3, |fabric, _| tables(fabric)),
+    ("services/cost", "processor time of packets", 3, 3, |fabric, _| cost(fabric)),
+    ("services/live", "withdrawn endpoints, and what many services need", 3, 3, |fabric, _| {
+        live::measure(fabric)
+    }),
+];
+
+/// Measures everything.
+pub(super) fn measure(fabric: &Fabric, ready: Duration) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for part in [tables, cost, live::measure] {
-        let more = part(fabric)?;
+    for (.., part) in PARTS {
+        let more = part(fabric, ready)?;
         // It takes minutes: what is known is told, whatever comes of the rest.
         more.iter().for_each(|row| progress(&row.line()));
         rows.extend(more);
@@ -64,7 +75,7 @@ fn tables(fabric: &Fabric) -> Result<Vec<Row>> {
         }
     }
     let mut flat = Row::new("weft", "connect_p50_30000_by_10", "x");
-    for _ in 0..ROUNDS {
+    for _ in 0..TABLE_ROUNDS {
         for run in &mut runs {
             run.round(fabric, &target)?;
         }
