@@ -285,7 +285,6 @@ const fn place(hash: u64) -> usize {
     hash as usize & (SHARDS - 1)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half")]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

@@ -41,7 +41,9 @@ mod tests {
         assert_eq!(all.len(), names.len());
         for shift in [0, 20, 40, 52] {
             let mut counts = [0_u32; 4096];
-            names.iter().for_each(|name| counts[(hash(1, name.as_bytes()) >> shift) as usize & 4095] += 1);
+            names.iter().for_each(|name| {
+                counts[usize::try_from((hash(1, name.as_bytes()) >> shift) & 4095).unwrap()] += 1
+            });
             assert!(counts.iter().all(|count| *count < 24), "about 5 in each place of {shift}");
         }
         assert_ne!(hash(1, b"web"), hash(2, b"web"));

@@ -126,7 +126,9 @@ impl Reader {
         if let Some(above) = name.above(head.origin.wire(), head.labels) {
             return match lookup.answer(name, above, reply) {
                 Outcome::Missing => self.missing(asker, query, now, lookup, above, reply),
-                outcome => self.outcome(query, now, head, outcome, reply),
+                outcome @ (Outcome::Done(_) | Outcome::Outside { .. }) => {
+                    self.outcome(query, now, head, outcome, reply)
+                }
             };
         }
         let reverse =

@@ -242,8 +242,7 @@ impl Zone {
     /// Octets that the writer keeps beside the tables.
     pub(crate) fn octets(&self) -> usize {
         let text = |name: &PodName| name.name.as_str().len() + name.namespace.as_str().len() + 32;
-        let pod = |(name, list): (&PodName, &Box<[IpAddr]>)| text(name) + size_of_val(&**list) + 16;
-        let pods: usize = self.pods.iter().map(pod).sum();
+        let pods: usize = self.pods.iter().map(|(name, list)| text(name) + size_of_val(&**list) + 16).sum();
         let slots = self.pods.capacity() * (size_of::<(PodName, Box<[IpAddr]>)>() + 1);
         pods + slots + self.namespaces.capacity() * (size_of::<(NamespaceName, Population)>() + 48)
     }

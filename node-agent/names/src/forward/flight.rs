@@ -127,7 +127,7 @@ impl Flight {
         let message = write_query(id, asked);
         name.extend(self.topic.kind.0.to_be_bytes());
         name.extend(CLASS_IN.to_be_bytes());
-        let round = self.tries / self.servers.len().max(1);
+        let round = self.tries.saturating_sub(1) / self.servers.len().max(1);
         let patience = if is_tcp { TCP_MS } else { server.patience() << round.min(2) };
         self.retry = now.after(patience);
         self.pending.push(Pending {

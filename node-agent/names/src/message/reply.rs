@@ -17,6 +17,8 @@ const UDP_PLAIN: u16 = 512;
 const OPT: usize = 11;
 /// An option with an extended error without text.
 const EXTENDED: usize = 6;
+/// Its length as OPT says it.
+const EXTENDED_LENGTH: u8 = 6;
 
 /// Sections that a reply is filled in, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +130,7 @@ impl<'a> Reply<'a> {
             additional += 1;
             self.limit += OPT + EXTENDED;
             let head = self.at;
-            let option_length = if why.is_some() { EXTENDED as u8 } else { 0 };
+            let option_length = if why.is_some() { EXTENDED_LENGTH } else { 0 };
             let [size_high, size_low] = UDP_MAX.to_be_bytes();
             let [high, _] = (rcode.0 << 4).to_be_bytes();
             let dnssec = if dnssec_ok { 0x80 } else { 0 };

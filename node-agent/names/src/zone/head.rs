@@ -16,7 +16,9 @@ pub(crate) const SERVER: &[u8] = b"\x02ns\x03dns";
 /// Labels of whom to write to.
 const HOSTMASTER: &[u8] = b"\x0ahostmaster";
 /// Length of a SOA record whose names point to the zone's.
-const SOA: usize = 2 + 10 + (SERVER.len() + 2) + (HOSTMASTER.len() + 2) + 20;
+const SOA: usize = 12 + SOA_DATA as usize;
+/// Length of its data.
+const SOA_DATA: u16 = 7 + 2 + 11 + 2 + 20;
 
 /// What holds for the whole zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +105,10 @@ impl Head {
     /// A SOA record of the cluster's zone, where `owner` points to the zone's name: names in the data point there too.
     pub(crate) fn soa(&self, owner: [u8; 2], serial: u32) -> [u8; SOA] {
         let mut record = [0; SOA];
-        let data_length = SOA as u16 - 12;
         let numbers = [serial, REFRESH, RETRY, EXPIRE, self.ttl].map(u32::to_be_bytes);
         let parts: [&[u8]; 7] = [
             &owner,
-            &self.fixed(RecordType::SOA).octets(data_length),
+            &self.fixed(RecordType::SOA).octets(SOA_DATA),
             SERVER,
             &owner,
             HOSTMASTER,

@@ -81,7 +81,9 @@ impl Lookup<'_> {
         match self.find(question, reply) {
             Found::Missing => Outcome::Missing,
             Found::Alias(target) if self.kind != RecordType::ANY => self.chase(question, target, reply),
-            found => self.settle(question, &found, reply),
+            found @ (Found::Records | Found::NoData | Found::Alias(_)) => {
+                self.settle(question, &found, reply)
+            }
         }
     }
 
@@ -138,7 +140,9 @@ impl Lookup<'_> {
             let place = Place { name: &name, above, at };
             match self.find(place, reply) {
                 Found::Alias(next) => target = next,
-                found => return self.settle(place, &found, reply),
+                found @ (Found::Records | Found::NoData | Found::Missing) => {
+                    return self.settle(place, &found, reply);
+                }
             }
             owner = pointer(at).unwrap_or(QUESTION);
         }

@@ -162,7 +162,6 @@ const fn place(hash: u64) -> usize {
 }
 
 /// The part of the hash that is compared.
-#[expect(clippy::cast_possible_truncation, reason = "the upper half")]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
