@@ -1,11 +1,13 @@
 //! Stages for the end-to-end suite: fabrics of the lab with pods in them, shared by the tests of one process.
 //!
-//! A fabric is started by the first test that needs it and ends with the process. A test that fails leaves a broken stage, which is taken
+//! A fabric is started by the first test that needs it and ends with the process, or when others have been used since: fabrics that
+//! nobody uses have their clocks and cost processor time, and a new one is there in a second. A test that fails leaves a broken stage, which is taken
 //! down (or left up with `WEFT_LAB_KEEP=1`), so the next test starts a new one; logs and captures stay in `target/lab/e2e-*`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
@@ -24,8 +26,10 @@ pub fn each_family(name: &str, check: impl Fn(&Fabric, &Cast) -> Result) -> Resu
 /// Runs `check` on the topology `name` with this kind of families.
 pub fn in_family(name: &str, family: Family, check: impl Fn(&Fabric, &Cast) -> Result) -> Result {
     let slot = slot(name, family);
-    let mut stage = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stage = slot.stage.lock().unwrap_or_else(PoisonError::into_inner);
+    slot.used.store(TURN.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     if stage.is_none() {
+        make_room()?;
         *stage = Some(Stage::start(name, family).with_context(|| format!("start {name} {}", family.word()))?);
     }
     let Some(ready) = stage.as_ref() else { return Ok(()) };
@@ -97,12 +101,34 @@ impl Stage {
     }
 }
 
-type Slot = Arc<Mutex<Option<Stage>>>;
+/// Place of a stage.
+#[derive(Default)]
+struct Slot {
+    stage: Mutex<Option<Stage>>,
+    /// The turn in which it was used last.
+    used: AtomicU64,
+}
 
-fn slot(name: &str, family: Family) -> Slot {
-    static STAGES: Mutex<BTreeMap<(String, &str), Slot>> = Mutex::new(BTreeMap::new());
+/// Stages that stay while nobody uses them: the four kinds of families on two topologies.
+const MOST_IDLE: usize = 8;
+
+static STAGES: Mutex<BTreeMap<(String, &str), Arc<Slot>>> = Mutex::new(BTreeMap::new());
+static TURN: AtomicU64 = AtomicU64::new(0);
+
+fn slot(name: &str, family: Family) -> Arc<Slot> {
     let mut stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(stages.entry((name.to_owned(), family.word())).or_default())
+}
+
+/// Takes down what was used longest ago.
+fn make_room() -> Result {
+    let all: Vec<_> = STAGES.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+    let idle =
+        all.iter().filter_map(|slot| Some((slot.used.load(Ordering::Relaxed), slot.stage.try_lock().ok()?)));
+    let mut idle: Vec<_> = idle.filter(|(_, stage)| stage.is_some()).collect();
+    idle.sort_by_key(|(used, _)| *used);
+    let many = idle.len().saturating_sub(MOST_IDLE);
+    idle.iter_mut().take(many).filter_map(|(_, stage)| stage.take()).try_for_each(|stage| stage.fabric.down())
 }
 
 /// The product, built once per process.

@@ -1,22 +1,25 @@
 //! Hearing from services that they are ready (sd_notify).
 
+use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::Result;
 
-/// How often the reader looks whether the service is gone.
-const LISTEN: Duration = Duration::from_millis(100);
-
 /// Makes the socket that a service gets as `$NOTIFY_SOCKET`, in the calling thread's namespaces.
 pub(crate) fn bind(path: &str) -> Result<UnixDatagram> {
     let _ = std::fs::remove_file(path);
     let socket = UnixDatagram::bind(path).with_context(|| format!("make {path}"))?;
-    socket.set_read_timeout(Some(LISTEN))?;
     Ok(socket)
+}
+
+/// Says that the service has ended: [`hear`] returns.
+pub(crate) fn end(socket: &UnixDatagram, ended: &AtomicBool) {
+    ended.store(true, Ordering::Relaxed);
+    // Whoever reads gets nothing from now on, at once.
+    let _ = socket.shutdown(Shutdown::Both);
 }
 
 /// Listens until the service has `ended`; `ready` is called whenever it says that it is.

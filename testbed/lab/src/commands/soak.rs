@@ -1,10 +1,10 @@
 //! `soak`: the long forms of checks that the suite runs shortly.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{print, progress};
 use crate::checks::Cast;
-use crate::checks::services::{Churn, Load};
+use crate::checks::services::{Churn, Load, crowded};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
 use crate::topology::Topology;
@@ -19,6 +19,22 @@ pub(crate) struct Soak {
     /// Programs built without optimisation
     #[arg(long)]
     debug: bool,
+    /// One part alone
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+}
+
+/// What runs for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Many connections are shared evenly
+    Shares,
+    /// Long connections survive
+    Connections,
+    /// No connection fails while backends come and go
+    Churn,
+    /// A node full of pods that are asked for their readiness
+    Crowd,
 }
 
 impl Soak {
@@ -31,11 +47,23 @@ impl Soak {
         topology.control_planes.count = 3;
         let fabric = Fabric::tied(&layout, topology.checked()?, product, &mut progress)?;
         let cast = Cast::attach(&fabric)?;
-        let churn = Churn::set(&fabric, &cast, Load::LONG.services)?;
-        print(churn.shares(CONNECTIONS)?)?;
-        print(churn.long_connections(&Load::LONG)?)?;
-        print(churn.under_change(&Load::LONG)?)?;
-        churn.strike()?;
+        let wants = |part| self.only.is_none_or(|only| only == part);
+        if self.only != Some(Part::Crowd) {
+            let churn = Churn::set(&fabric, &cast, Load::LONG.services)?;
+            if wants(Part::Shares) {
+                print(churn.shares(CONNECTIONS)?)?;
+            }
+            if wants(Part::Connections) {
+                print(churn.long_connections(&Load::LONG)?)?;
+            }
+            if wants(Part::Churn) {
+                print(churn.under_change(&Load::LONG)?)?;
+            }
+            churn.strike()?;
+        }
+        if wants(Part::Crowd) {
+            print(crowded(&fabric, cast.c.node())?)?;
+        }
         fabric.down()
     }
 }

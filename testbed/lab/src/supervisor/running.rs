@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -68,7 +68,9 @@ impl Running {
                 scope.spawn(|| notify::hear(socket, &ended, &ready));
             }
             let status = child.wait().map_or(255, status_byte);
-            ended.store(true, Ordering::Relaxed);
+            if let Some(socket) = &notifications {
+                notify::end(socket, &ended);
+            }
             status
         })
     }

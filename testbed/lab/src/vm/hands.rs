@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -79,7 +79,9 @@ impl Hands {
                 }
                 let status = child.wait().map_or(255, status_byte);
                 hands.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-                ended.store(true, Ordering::Relaxed);
+                if let Some(socket) = &notifications {
+                    notify::end(socket, &ended);
+                }
                 status
             });
             hands.say(&Word::Ended(number, status))

@@ -3,6 +3,7 @@
 mod cascade;
 mod change;
 mod churn;
+mod crowd;
 mod memory;
 mod owner;
 mod owner_cut;
@@ -17,6 +18,7 @@ mod upgrade;
 pub use cascade::namespace_deleted;
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
 pub use churn::{Churn, Load};
+pub use crowd::crowded;
 pub use memory::affinity_times_out;
 pub use owner::{
     Balanced, addresses_as_asked, agent_killed, agent_restarted, owner_cut_from_replicas, owner_frozen,
