@@ -2,6 +2,8 @@
 //!
 //! In: [`Input`]s with the time, and chance. Out: [`Effect`]s. Not here: sockets, clocks, random numbers.
 
+#[cfg(test)]
+mod bench;
 mod config;
 mod flight;
 mod forwarder;
@@ -139,6 +141,9 @@ pub struct ForwardCounters {
     pub failed: u64,
 }
 
+#[cfg(test)]
+#[path = "forward/hostile_tests.rs"]
+mod hostile_tests;
 #[cfg(test)]
 #[path = "forward/forward_tests.rs"]
 mod tests;

@@ -3,6 +3,9 @@
 //! The name's last labels say which table has it, those in front of them are the key: one probe. Records stand rendered; only
 //! those of SRV are put together, since their target is made of the key.
 
+mod pointer;
+mod srv;
+
 use std::net::IpAddr;
 
 use super::{
@@ -10,14 +13,13 @@ use super::{
     head::{Head, SERVER},
     node,
     render::{QUESTION, V4_RECORD, V6_RECORD, pointer},
-    reverse::ReverseName,
-    service::{HostRef, ServiceRef, protocol_bit},
+    service::{ServiceRef, protocol_bit},
     table::Kind,
 };
 use crate::{
     DomainName, Rcode, RecordType,
     limits::MAX_CNAMES,
-    message::{HEADER, Lowered, MAX_NAME, Reply, Section},
+    message::{HEADER, Lowered, Reply, Section},
 };
 
 /// What a lookup came to.
@@ -222,25 +224,6 @@ impl Lookup<'_> {
         }
     }
 
-    fn control_ports(self, place: Place<'_>, last: usize, reply: &mut Reply<'_>) -> Found {
-        if self.kind != RecordType::SRV || self.head.control_ports.is_empty() {
-            return Found::NoData;
-        }
-        let weight = weight(self.head.control_ports.len());
-        for port in &self.head.control_ports {
-            let fixed = self.head.fixed(RecordType::SRV);
-            let data: [&[u8]; 5] =
-                [&[0, 0], &weight, &port.to_be_bytes(), b"\x0dcontrol-plane", self.head.origin.wire()];
-            if !reply.record(Section::Answer, &place.owner(0), fixed, &data) {
-                reply.set_truncated();
-                return Found::Records;
-            }
-        }
-        additional(reply, &self.head.control.v4, V4_RECORD, place.owner(last));
-        additional(reply, &self.head.control.v6, V6_RECORD, place.owner(last));
-        Found::Records
-    }
-
     fn services(self, place: Place<'_>, last: usize, reply: &mut Reply<'_>) -> Found {
         match last {
             0 => return Found::NoData,
@@ -284,56 +267,6 @@ impl Lookup<'_> {
             Some(host) => self.addresses(host.v4, host.v6, place, reply),
             None => Found::Missing,
         }
-    }
-
-    /// `_port._protocol.S.N.svc.Z`
-    fn port(self, service: ServiceRef<'_>, key: &[u8], place: Place<'_>, reply: &mut Reply<'_>) -> Found {
-        let protocol = protocol_bit(place.name.label(1));
-        let port = protocol.and_then(|protocol| service.port(place.name.label(0), protocol));
-        let Some(port) = port else { return Found::Missing };
-        if self.kind != RecordType::SRV {
-            return Found::NoData;
-        }
-        let fixed = self.head.fixed(RecordType::SRV);
-        let own = [key, b"\x03svc"];
-        if !service.is_headless() {
-            let number = port.number.to_be_bytes();
-            let data: [&[u8]; 6] = [&[0, 0], &[0, 100], &number, own[0], own[1], self.head.origin.wire()];
-            if !reply.record(Section::Answer, &place.owner(0), fixed, &data) {
-                reply.set_truncated();
-                return Found::Records;
-            }
-            additional(reply, service.v4(), V4_RECORD, place.owner(2));
-            additional(reply, service.v6(), V6_RECORD, place.owner(2));
-            return Found::Records;
-        }
-        let below = key.len() + own[1].len() + self.head.origin.wire().len();
-        let fits = |host: &HostRef<'_>| host.is_canonical && 1 + host.label.len() + below <= MAX_NAME;
-        let hosts = service.hosts().filter(fits);
-        let weight = weight(hosts.clone().map(|host| service.numbers(host, port).count()).sum());
-        let mut targets = reply.position() + 18;
-        let mut written = 0;
-        for (host, number) in
-            hosts.clone().flat_map(|host| service.numbers(host, port).map(move |number| (host, number)))
-        {
-            let length = [u8::try_from(host.label.len()).unwrap_or_default()];
-            let number = number.to_be_bytes();
-            let data: [&[u8]; 8] =
-                [&[0, 0], &weight, &number, &length, host.label, own[0], own[1], self.head.origin.wire()];
-            if !reply.record(Section::Answer, &place.owner(0), fixed, &data) {
-                reply.set_truncated();
-                return Found::Records;
-            }
-            written += 1;
-        }
-        for host in hosts {
-            let count = service.numbers(host, port).count();
-            let Some(owner) = pointer(targets).filter(|_| count > 0 && written > 0) else { continue };
-            additional(reply, host.v4, V4_RECORD, owner);
-            additional(reply, host.v6, V6_RECORD, owner);
-            targets += count * (18 + 1 + host.label.len() + below);
-        }
-        Found::Records
     }
 
     /// `a-b-c-d.N.pod.Z`, for pods that live.
@@ -416,72 +349,6 @@ impl Lookup<'_> {
         Found::Records
     }
 
-    /// Answers a question about a reverse name in one of our zones, which takes `zone` labels of it from the right.
-    pub(crate) fn reverse(
-        self,
-        name: &Lowered,
-        reverse: &ReverseName,
-        zone: usize,
-        reply: &mut Reply<'_>,
-    ) -> Rcode {
-        reply.set_authoritative();
-        let above = name.count().saturating_sub(2 + zone);
-        let place = Place { name, above, at: HEADER };
-        let is_apex = reverse.known() == zone && reverse.rest() == 0;
-        let found =
-            if reverse.rest() > 0 { Found::Missing } else { self.pointers(reverse, is_apex, place, reply) };
-        let soa = || self.head.soa_data(self.tables.serial());
-        let fixed = self.head.fixed(RecordType::SOA);
-        match found {
-            Found::Missing | Found::NoData if is_apex && self.kind == RecordType::SOA => {
-                reply.record(Section::Answer, &place.owner(0), fixed, &[&soa()]);
-            }
-            Found::Missing | Found::NoData if is_apex && self.kind == RecordType::NS => {
-                let data: [&[u8]; 2] = [SERVER, self.head.origin.wire()];
-                reply.record(Section::Answer, &place.owner(0), self.head.fixed(RecordType::NS), &data);
-            }
-            Found::NoData | Found::Alias(_) if self.kind == RecordType::ANY => {
-                self.settle(place, &found, reply);
-            }
-            Found::Missing | Found::NoData | Found::Alias(_) => {
-                reply.record(Section::Authority, &place.owner(above), fixed, &[&soa()]);
-            }
-            Found::Records => {}
-        }
-        if matches!(found, Found::Missing) { Rcode::NXDOMAIN } else { Rcode::NOERROR }
-    }
-
-    /// Names of an address. What is between a zone and an address always counts as there: denying it would deny all below it
-    /// (RFC 8020).
-    fn pointers(
-        self,
-        reverse: &ReverseName,
-        is_apex: bool,
-        place: Place<'_>,
-        reply: &mut Reply<'_>,
-    ) -> Found {
-        if !reverse.is_whole() {
-            return Found::NoData;
-        }
-        let key = claim::address_key(reverse.address());
-        let found = self.tables.table.with(Kind::Address, &key, |record| {
-            if self.kind != RecordType::PTR {
-                return Found::NoData;
-            }
-            for name in
-                claim::names(record).filter(|name| name.len() + self.head.origin.wire().len() <= MAX_NAME)
-            {
-                let fixed = self.head.fixed(RecordType::PTR);
-                if !reply.record(Section::Answer, &place.owner(0), fixed, &[name, self.head.origin.wire()]) {
-                    reply.set_truncated();
-                    break;
-                }
-            }
-            Found::Records
-        });
-        found.unwrap_or(if is_apex { Found::NoData } else { Found::Missing })
-    }
-
     /// Whether a name that doesn't exist as asked may be, or become, a name of the cluster under another search domain: its last
     /// label is a service of the namespace, a namespace, or one of the words that our zone is divided by.
     pub(crate) fn may_be_ours(self, last: &[u8], namespace: &[u8]) -> bool {
@@ -507,12 +374,6 @@ fn additional(reply: &mut Reply<'_>, records: &[u8], length: usize, owner: [u8; 
         }
         reply.patch(at, owner);
     }
-}
-
-/// Weight of each of `count` equal targets: as CoreDNS, 100 divided by them, at least 1.
-fn weight(count: usize) -> [u8; 2] {
-    let weight = 100 / u16::try_from(count.clamp(1, 100)).unwrap_or(100);
-    weight.to_be_bytes()
 }
 
 /// The address that a label such as `10-1-2-3` or `fd00--1` means.

@@ -32,8 +32,10 @@ const HEADLESS: u8 = 1;
 const ALIAS: u8 = 2;
 /// Octets in front of the address records.
 const FIXED: usize = 14;
-/// Most of anything that is counted; more endpoints than this aren't told (a message holds no more than 4096 addresses).
-const MOST: usize = 16_000;
+/// Most endpoints that are told, and most ports: a message holds no more addresses than this.
+const MOST: usize = 4096;
+/// Most different lists of port numbers of one host name.
+const MOST_SETS: usize = 64;
 
 /// Key of a service: its label and its namespace's; `None` when its name is no label, so that nobody can ask for it.
 pub(crate) fn service_key(name: &ServiceName) -> Option<Vec<u8>> {
@@ -65,7 +67,9 @@ fn hosts(service: &ServiceItem) -> BTreeMap<Vec<u8>, Host> {
             let host = hosts.entry(label.to_ascii_lowercase().into_bytes()).or_default();
             host.canonical |= label == canonical;
             host.addresses.insert(endpoint.address);
-            host.sets.insert(endpoint.ports.to_vec());
+            if host.sets.len() < MOST_SETS {
+                host.sets.insert(endpoint.ports.to_vec());
+            }
         }
     }
     hosts
@@ -120,8 +124,9 @@ pub(crate) fn encode(service: &ServiceItem, ttl: u32) -> Option<Vec<u8>> {
         record.extend([bit(port.protocol), u8::from(is_live(*index))]);
         record.extend(port.port.to_ne_bytes());
         let name = port.name.as_bytes();
+        let name = name.get(..name.len().min(63)).unwrap_or_default();
         record.push(u8::try_from(name.len()).unwrap_or_default());
-        record.extend(name.iter().take(255).map(u8::to_ascii_lowercase));
+        record.extend(name.iter().map(u8::to_ascii_lowercase));
     }
     if let Some(target) = &target {
         record.extend_from_slice(target.wire());
