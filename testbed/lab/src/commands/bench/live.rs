@@ -82,7 +82,7 @@ fn withdrawals(fabric: &Fabric, [metric, worst, stored]: [&'static str; 3]) -> R
     for round in 0..WITHDRAWALS {
         let out = u32::try_from(round)? % ENDPOINTS;
         let fewer = slice("withdrawn", &[80], 0, ENDPOINTS, Some(out))?;
-        let seen = fabric.write_all(&[vec![fewer]], 1.0, Duration::from_secs(10))?;
+        let seen = fabric.write_all(&[vec![fewer]], 100.0, Duration::from_secs(10))?;
         let from = seen["sent_us"][0].as_u64().with_context(|| format!("no moment in {seen}"))?;
         answer.rounds.push(seen["longest_us"].as_f64().context("no time")? / 1e3);
         fabric.settle()?;
