@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use weft_model::AddressRange;
+use weft_model::{AddressRange, ownership::DNS_LOCAL_V6};
 
 /// A reserved range and its name for people.
 pub(crate) struct Reserved {
@@ -45,6 +45,7 @@ static RESERVED: LazyLock<Vec<Reserved>> = LazyLock::new(|| {
         (v6(0x3fff, 0, 20), "documentation, RFC 9637", true),
         (v6(0xfe80, 0, 10), "link-local, RFC 4291 section 2.5.6, and the pods' gateway", false),
         (v6(0xff00, 0, 8), "multicast, RFC 4291 section 2.7", false),
+        ((IpAddr::from(DNS_LOCAL_V6), 128), "the DNS of every fabric", false),
     ];
     let whole = table.into_iter().filter_map(|((address, prefix), name, hosts)| {
         let range = AddressRange::new(IpNet::new(address, prefix).ok()?).ok()?;
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_row_of_the_table_is_a_range() {
-        assert_eq!(RESERVED.len(), 15);
+        assert_eq!(RESERVED.len(), 16);
     }
 
     #[test]
@@ -73,6 +74,8 @@ mod tests {
             ("fe80::7", true),
             ("224.0.0.1", true),
             ("::", true),
+            ("fd5a:7e53::53", true),
+            ("fd5a:7e53::54", false),
         ] {
             assert_eq!(forbids_host(address.parse().unwrap()).is_some(), forbidden, "{address}");
         }

@@ -28,13 +28,12 @@ impl LocalAgent {
         Ok(Self(weft_rpc::local_channel(path)))
     }
 
-    /// Makes a pod here.
-    pub(crate) async fn add_pod(&mut self, add: v1::PodAdd, timeout: Duration) -> Outcome<v1::Pod> {
+    /// Makes a pod here; the pod, and the folder of the files that it was given.
+    pub(crate) async fn add_pod(&mut self, add: v1::PodAdd, timeout: Duration) -> Outcome<(v1::Pod, String)> {
         let answer = self.0.add_pod(with_deadline(add, timeout)).await.map_err(|s| failure(&s))?;
-        answer
-            .into_inner()
-            .pod
-            .ok_or_else(|| Failure::new(&INTERNAL, "the agent made a pod and didn't say which"))
+        let v1::AddPodResponse { pod, setup, .. } = answer.into_inner();
+        let pod = pod.ok_or_else(|| Failure::new(&INTERNAL, "the agent made a pod and didn't say which"))?;
+        Ok((pod, setup))
     }
 
     /// Removes a pod here.

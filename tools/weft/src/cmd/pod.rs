@@ -59,18 +59,18 @@ async fn add(name: &str, node: Option<&str>, labels: &[String], probes: Probes, 
         readiness: probes.0.clone(),
         startup: probes.1.clone(),
     };
-    let (name, pod) = match node {
+    let (name, pod, files) = match node {
         Some(node) => {
             let session = run.session()?;
             let name = named(name, session.namespace())?;
             let answer = ask_node(&session, node, ask::What::PodAdd(wish(&name)), None).await?;
             let answer_request::What::Pod(pod) = answer else { return Err(unexpected(node)) };
-            (name, pod)
+            (name, pod, String::new())
         }
         None => {
             let name = named(name, &local_namespace(run))?;
-            let pod = LocalAgent::open()?.add_pod(wish(&name), run.global.timeout).await?;
-            (name, pod)
+            let (pod, setup) = LocalAgent::open()?.add_pod(wish(&name), run.global.timeout).await?;
+            (name, pod, format!("   files {setup}"))
         }
     };
     let object = object(Some(v1::Object { kind: Some(v1::object::Kind::Pod(pod)) }))?;
@@ -78,7 +78,7 @@ async fn add(name: &str, node: Option<&str>, labels: &[String], probes: Probes, 
     let Object::Pod(pod) = object else { return Ok(()) };
     let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
     let text = format!(
-        "pod/{name}   {} on {}   namespace {NETNS_DIR}/{}_{}",
+        "pod/{name}   {} on {}   namespace {NETNS_DIR}/{}_{}{files}",
         addresses.join(", "),
         pod.node,
         name.namespace,
