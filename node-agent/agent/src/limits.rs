@@ -139,5 +139,7 @@ pub(crate) const DNS_LINKS: usize = 4;
 pub(crate) const DNS_OFFER: Duration = Duration::from_millis(500);
 /// The DNS process is looked at this often.
 pub(crate) const DNS_LOOK: Duration = Duration::from_secs(1);
+/// A DNS process that says nothing for so long hangs; it tells its state each second.
+pub(crate) const DNS_SILENT: Duration = Duration::from_secs(5);
 /// A node without a DNS process is said to be degraded after this.
 pub(crate) const DNS_GRACE: Duration = Duration::from_secs(5);

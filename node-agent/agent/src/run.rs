@@ -275,13 +275,16 @@ fn socket_failed(path: &Path, error: &std::io::Error) -> Error {
 
 /// Threads that wait for something else than the token are woken when it is cancelled.
 fn stop_threads(tasks: &Tasks, node: &Arc<Node>, paths: &Paths) {
-    let (stop, node, socket) = (tasks.token(), Arc::clone(node), paths.cni_socket().to_owned());
+    let (stop, node) = (tasks.token(), Arc::clone(node));
+    let sockets = [paths.cni_socket(), paths.dns_socket()];
     tasks.spawn("stop", async move {
         stop.cancelled().await;
         node.inboxes.stop();
         node.addresses.stop();
-        // Whoever accepts sees the token after this connection.
-        drop(UnixStream::connect(&socket));
-        drop(fs::remove_file(&socket));
+        for socket in sockets {
+            // Whoever accepts sees the token after this connection.
+            drop(UnixStream::connect(socket));
+            drop(fs::remove_file(socket));
+        }
     });
 }

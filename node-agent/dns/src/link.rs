@@ -14,12 +14,13 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use weft_errors::Error;
+use weft_model::{ItemKey, Revision};
 use weft_names::{ForwardConfig, Names, Reader, Response, Source, Transport};
 use weft_proto::{
     convert::{Frame, ShapeError, address_from_wire},
     v1::{self, names_order::Order as Wire, names_word::Word},
 };
-use weft_view::{Touched, Update};
+use weft_view::{Touched, Update, View};
 
 use crate::{
     askers,
@@ -187,8 +188,7 @@ impl Link {
             Frame::Snapshot { revision, first, last, items } => {
                 // The agent's word counts, also where this process has seen more: another cluster, or an older disk.
                 if first && view.revision() > revision {
-                    *view =
-                        weft_view::View::restored(weft_model::Revision(0), view.items().collect::<Vec<_>>());
+                    *view = View::restored(Revision(0), view.items().collect::<Vec<_>>());
                 }
                 view.fold(Update::SnapshotPart { revision, first, last, items })
             }
@@ -207,8 +207,8 @@ impl Link {
         if touched.keys.is_empty() {
             return;
         }
-        let folded = self.names.fold(&self.tables.view, touched);
-        if folded.rebuilt {
+        self.names.fold(&self.tables.view, touched);
+        if touched.keys.contains(&ItemKey::Fabric) {
             self.put_askers();
             self.configure();
         }

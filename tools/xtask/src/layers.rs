@@ -47,6 +47,7 @@ const NODE: &[&str] = &[
     "weft-kernel",
     "weft-mesh",
     "weft-tunnel",
+    "weft-dns",
     "weft-agent",
     "weft-cni",
 ];

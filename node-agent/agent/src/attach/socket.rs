@@ -89,7 +89,7 @@ impl Socket {
                     match self.keep() {
                         Ok(false) => {}
                         Ok(true) => {
-                            tracing::warn!(path = %self.path.display(), "the CNI socket was gone and has been made again");
+                            tracing::warn!(path = %self.path.display(), "a socket of the agent was gone and has been made again");
                             renewed();
                         }
                         Err(error) => return Some(Err(error)),

@@ -47,7 +47,8 @@ struct Link {
     told: Option<Revision>,
     /// It was told that the View is complete.
     in_sync: bool,
-    state: Option<v1::NamesState>,
+    /// What it last said, and when.
+    state: Option<(v1::NamesState, Instant)>,
     leaving: bool,
 }
 
@@ -65,7 +66,11 @@ impl Feed {
         let mut work = Work::Wish(Wish::everything(), Ticket::default());
         loop {
             let (wish, ticket) = match work {
-                Work::Stop => return Ok(()),
+                Work::Stop => {
+                    // Whoever hears them ends too.
+                    self.links.iter().for_each(|link| link.line.cut());
+                    return Ok(());
+                }
                 Work::Nothing => (Wish::default(), None),
                 Work::Wish(wish, ticket) => (wish, Some(ticket)),
             };
@@ -107,7 +112,7 @@ impl Feed {
             }
             Arrival::State { link, state } => {
                 if let Some(link) = self.links.iter_mut().find(|other| other.id == link) {
-                    link.state = Some(state);
+                    link.state = Some((state, Instant::now()));
                 }
             }
             Arrival::Gone { link } => self.links.retain(|other| other.id != link),
@@ -173,7 +178,7 @@ impl Feed {
     /// Once the newest process serves with everything that it was told, the others leave.
     fn change_over(&mut self) {
         let Some((newest, others)) = self.links.split_last_mut() else { return };
-        let serves = newest.state.as_ref().is_some_and(|state| state.serving);
+        let serves = newest.state.as_ref().is_some_and(|(state, _)| state.serving);
         if !serves {
             return;
         }
@@ -187,11 +192,12 @@ impl Feed {
 
     fn report(&mut self, view: &View, trouble: Option<Error>) {
         let has_sockets = !self.sockets.held().is_empty();
-        let serving = self
-            .links
-            .iter()
-            .rev()
-            .find(|link| link.state.as_ref().is_some_and(|state| state.serving || !has_sockets));
+        let serving = self.links.iter().rev().find(|link| {
+            let lives = |(state, at): &(v1::NamesState, Instant)| {
+                (state.serving || !has_sockets) && at.elapsed() < limits::DNS_SILENT
+            };
+            link.state.as_ref().is_some_and(lives)
+        });
         let enabled = view.fabric().is_some_and(|fabric| fabric.dns.enabled);
         let trouble = match (serving, trouble) {
             (_, Some(error)) => Some(error),
@@ -200,7 +206,8 @@ impl Feed {
             }
             (None | Some(_), None) => None,
         };
-        let (state, now) = (serving.and_then(|link| link.state.clone()), clock::wall());
+        let state = serving.and_then(|link| link.state.as_ref()).map(|(state, _)| state.clone());
+        let now = clock::wall();
         match (&trouble, &state) {
             (Some(error), _) => self.node.states.failed(Subsystem::Dns, error.clone(), now),
             (None, Some(state)) => self.node.states.well(Subsystem::Dns, Revision(state.revision), now),

@@ -17,6 +17,7 @@ mod m4;
 mod m5;
 mod m6;
 mod m7;
+mod names;
 mod nodes;
 mod services;
 mod shop;

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -9,7 +11,6 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, Record, RecordType};
 use nix::sys::socket::{MsgFlags, recv};
 use serde_json::{Value, json};
-use std::os::fd::AsRawFd;
 
 use super::talk::micros;
 use super::{Event, Stop};
@@ -79,7 +80,7 @@ pub(super) fn ask(question: &Question) -> Result<Value> {
         socket.set_read_timeout(Some(left.min(RETRY).max(Duration::from_millis(1))))?;
         match socket.recv(&mut buffer) {
             Ok(length) => {
-                let mut seen = read(&buffer[..length], number)?;
+                let mut seen = read(&buffer[..length], 1..=number)?;
                 seen["tries"] = json!(number);
                 seen["us"] = json!(micros(began.elapsed()));
                 return Ok(seen);
@@ -119,15 +120,16 @@ pub(super) fn ask_by_stream(question: &Question, count: u16) -> Result<Value> {
         let id = answer.first_chunk::<2>().map(|id| u16::from_be_bytes(*id)).context("an empty answer")?;
         let place = numbers.iter().position(|number| *number == id).context("an answer to nothing")?;
         numbers.swap_remove(place);
-        last = read(&answer, id)?;
+        last = read(&answer, id..=id)?;
     }
     last["us"] = json!(micros(began.elapsed()));
     Ok(last)
 }
 
-fn read(bytes: &[u8], id: u16) -> Result<Value> {
+/// An answer to one of the tries.
+fn read(bytes: &[u8], ids: RangeInclusive<u16>) -> Result<Value> {
     let answer = Message::from_vec(bytes).context("the answer can't be read")?;
-    if answer.metadata.id != id || answer.metadata.message_type != MessageType::Response {
+    if !ids.contains(&answer.metadata.id) || answer.metadata.message_type != MessageType::Response {
         bail!("this is no answer to the question: {:?}", answer.metadata);
     }
     let rcode = format!("{:?}", answer.metadata.response_code);

@@ -1,0 +1,307 @@
+//! Names, with packets: what pods are answered in every kind of families, and what goes on without whom.
+//!
+//! Questions and answers are read by another implementation (hickory). Every record of the specification is walked elsewhere; here
+//! it is sockets, ways and processes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+use weft_e2e::{each_family, in_family};
+use weft_lab::checks::Cast;
+use weft_lab::fabric::{Background, on};
+use weft_lab::protocol::Place;
+use weft_lab::topology::Family;
+use weft_lab::wait::until;
+use weft_lab::{Fabric, Result};
+
+const SERVICES: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: names-web, namespace: default}
+spec:
+  ipFamilyPolicy: PreferDualStack
+  ports: [{name: http, port: 80}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: names-alone, namespace: default}
+spec:
+  clusterIP: None
+  ipFamilyPolicy: PreferDualStack
+  selector: {names: alone}
+  ports: [{name: http, port: 80}]
+";
+
+const WEB: &str = "names-web.default.svc.cluster.local";
+
+/// Longest time without answers when the DNS process is killed.
+const BACK: u64 = 300;
+
+/// Asks; the document of the probe, whatever it says.
+fn ask(fabric: &Fabric, place: &Place, server: IpAddr, rest: &[&str]) -> Result<Value> {
+    let server = server.to_string();
+    fabric.probe(place.clone(), &[&["dns", server.as_str()], rest].concat())
+}
+
+/// Data of the answer's records of a type, in order.
+fn data(seen: &Value, kind: &str) -> Vec<String> {
+    let records = seen["answers"].as_array().into_iter().flatten();
+    let of_kind = records.filter(|record| record["type"] == kind);
+    let mut data: Vec<_> = of_kind.filter_map(|record| Some(record["data"].as_str()?.to_owned())).collect();
+    data.sort();
+    data
+}
+
+fn expect(seen: &Value, rcode: &str, kind: &str, expected: &[String]) -> Result {
+    ensure!(
+        seen["rcode"] == rcode && data(seen, kind) == expected,
+        "{rcode} {expected:?} was expected: {seen}"
+    );
+    Ok(())
+}
+
+/// Addresses of a service.
+fn cluster_addresses(fabric: &Fabric, service: &str) -> Result<Vec<IpAddr>> {
+    let seen = fabric.weft_json(&["get", "service", service])?;
+    let all = seen["spec"]["clusterIPs"].as_array().into_iter().flatten();
+    Ok(all.filter_map(|address| address.as_str()?.parse().ok()).collect())
+}
+
+/// Addresses at which pods may ask, from the ranges of the fabric.
+fn servers(fabric: &Fabric) -> Result<Vec<IpAddr>> {
+    let seen = fabric.weft_json(&["get", "fabric"])?;
+    let spec = if seen["items"].is_array() { &seen["items"][0]["spec"] } else { &seen["spec"] };
+    let ranges = spec["ranges"]["services"].as_array().context("no ranges of services")?;
+    let mut servers = Vec::new();
+    for range in ranges.iter().filter_map(Value::as_str) {
+        let first: IpAddr = range.split('/').next().unwrap_or_default().parse()?;
+        let (tenth, local) = match first {
+            IpAddr::V4(first) => (IpAddr::V4((u32::from(first) + 10).into()), "169.254.1.53"),
+            IpAddr::V6(first) => (IpAddr::V6((u128::from(first) + 10).into()), "fd5a:7e53::53"),
+        };
+        servers.push(tenth);
+        servers.push(local.parse()?);
+    }
+    Ok(servers)
+}
+
+fn kind_of(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "A" } else { "AAAA" }
+}
+
+fn of_kind(all: &[IpAddr], kind: &str) -> Vec<String> {
+    let mut some: Vec<_> = all.iter().filter(|a| kind_of(a) == kind).map(ToString::to_string).collect();
+    some.sort();
+    some
+}
+
+/// A service and a headless one are answered at every address, over UDP and TCP, to pods of each node and to the node.
+fn answered(fabric: &Fabric, cast: &Cast) -> Result {
+    fabric.apply(SERVICES)?;
+    let alone = fabric.labelled_pod(cast.c.node(), "names-alone", &[("names", "alone")], &[])?;
+    fabric.settle()?;
+    let cluster = cluster_addresses(fabric, "names-web")?;
+    let servers = servers(fabric)?;
+    ensure!(!cluster.is_empty() && !servers.is_empty());
+    let places = [cast.a.place(), cast.c.place(), on(cast.a.node())];
+    for (place, server) in places.iter().flat_map(|place| servers.iter().map(move |server| (place, *server)))
+    {
+        for kind in ["A", "AAAA"] {
+            for transport in [&[][..], &["--tcp", "1"]] {
+                let question = [&[WEB, "--type", kind][..], transport].concat();
+                expect(&ask(fabric, place, server, &question)?, "NoError", kind, &of_kind(&cluster, kind))?;
+            }
+        }
+        let seen =
+            ask(fabric, place, server, &["_http._tcp.names-web.default.svc.cluster.local", "--type", "SRV"])?;
+        expect(&seen, "NoError", "SRV", &[format!("0 100 80 {WEB}.")])?;
+        let pipelined = ask(fabric, place, server, &[WEB, "--type", "SRV", "--tcp", "50"])?;
+        ensure!(pipelined["ok"] == true, "fifty questions in one connection: {pipelined}");
+        let nobody = ask(fabric, place, server, &["nobody.default.svc.cluster.local"])?;
+        expect(&nobody, "NXDomain", "A", &[])?;
+    }
+    // The headless one is its pod, as soon as that is known to be ready.
+    let headless = "names-alone.default.svc.cluster.local";
+    for address in alone.addresses() {
+        let kind = kind_of(address);
+        let found = until(Duration::from_secs(10), Duration::from_millis(50), || {
+            let seen = ask(fabric, &cast.a.place(), servers[0], &[headless, "--type", kind]).ok()?;
+            (data(&seen, kind) == of_kind(alone.addresses(), kind)).then_some(())
+        });
+        found.with_context(|| format!("{headless} has no {kind}"))?;
+    }
+    fabric.detach(&alone)
+}
+
+/// Only a node's own pods are answered, and only about names.
+fn closed_to_others(fabric: &Fabric, cast: &Cast) -> Result {
+    let outside = on(&fabric.outside());
+    let node = fabric.machine(cast.a.node())?;
+    for server in servers(fabric)? {
+        let (text, gateway) =
+            (server.to_string(), node.addresses().into_iter().find(|a| a.is_ipv4() == server.is_ipv4()));
+        let other_port = fabric.probe(cast.a.place(), &["tcp", &text, "9000", "--within", "1000"])?;
+        ensure!(
+            other_port["ok"] == false && other_port["kind"] == "refused",
+            "another port answers: {other_port}"
+        );
+        let Some(gateway) = gateway else { continue };
+        let gateway = gateway.to_string();
+        fabric
+            .on(outside.clone(), &["ip", "route", "replace", &text, "via", &gateway])?
+            .success("ip route")?;
+        for transport in [&[][..], &["--tcp", "1"]] {
+            let seen = ask(fabric, &outside, server, &[&[WEB, "--within", "300"][..], transport].concat())?;
+            ensure!(seen["ok"] == false && seen["rcode"].is_null(), "outside was answered: {seen}");
+        }
+        fabric.on(outside.clone(), &["ip", "route", "delete", &text])?.success("ip route")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn services_are_found_by_name_over_udp_and_tcp_in_every_kind_of_families() -> Result {
+    each_family("small", |fabric, cast| {
+        answered(fabric, cast)?;
+        closed_to_others(fabric, cast)
+    })
+}
+
+#[test]
+fn services_are_found_by_name_in_mode_routed() -> Result {
+    in_family("routed", Family::Dual, |fabric, cast| {
+        answered(fabric, cast)?;
+        closed_to_others(fabric, cast)
+    })
+}
+
+/// Whom foreign names are asked of.
+fn forward_to(fabric: &Fabric, servers: &[IpAddr]) -> Result {
+    let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+    fabric.apply(&format!(
+        "apiVersion: weft.io/v1\nkind: Fabric\nmetadata: {{name: main}}\nspec: {{dns: {{upstreams: [{}]}}}}\n",
+        servers.join(", ")
+    ))
+}
+
+#[test]
+fn foreign_names_come_from_an_upstream_and_are_kept() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let outside = fabric.outside();
+        let stub = fabric.background(on(&outside), &["serve", "names:53"], &[])?;
+        forward_to(fabric, &fabric.machine(&outside)?.addresses())?;
+        let server = servers(fabric)?[0];
+        let foreign = |name: &str, rest: &[&str]| {
+            ask(fabric, &cast.a.place(), server, &[&[name, "--within", "5000"][..], rest].concat())
+        };
+        expect(&foreign("www.example.test", &[])?, "NoError", "A", &["192.0.2.80".to_owned()])?;
+        let v6 = foreign("www.example.test", &["--type", "AAAA"])?;
+        expect(&v6, "NoError", "AAAA", &["2001:db8::80".to_owned()])?;
+        expect(&foreign("nx.example.test", &[])?, "NXDomain", "A", &[])?;
+        let alias = foreign("alias.example.test", &[])?;
+        expect(&alias, "NoError", "CNAME", &["target.example.test.".to_owned()])?;
+        expect(&alias, "NoError", "A", &["192.0.2.80".to_owned()])?;
+        let cut = foreign("big.example.test", &["--type", "TXT"])?;
+        ensure!(cut["tc"] == true && cut["bytes"].as_u64() <= Some(1232), "too much for a datagram: {cut}");
+        let whole = foreign("big.example.test", &["--type", "TXT", "--tcp", "1"])?;
+        ensure!(data(&whole, "TXT").len() == 30, "by TCP all of it comes: {whole}");
+        // The text counts questions: a second one wasn't asked.
+        let counts = [(); 2]
+            .map(|()| foreign("count.example.test", &["--type", "TXT"]).map(|seen| data(&seen, "TXT")));
+        let [first, second] = counts.map(|count| count.unwrap_or_default());
+        ensure!(!first.is_empty() && first == second, "asked anew: {first:?} {second:?}");
+        stub.stop()?;
+        forward_to(fabric, &[])
+    })
+}
+
+/// Questions of pod a at a steady rate.
+fn steadily(fabric: &Fabric, cast: &Cast, rate: &str) -> Result<Background> {
+    let server = servers(fabric)?[0].to_string();
+    let load = fabric.background(cast.a.place(), &["dns-load", &server, WEB, "--rate", rate], &[])?;
+    pass(Duration::from_millis(300));
+    Ok(load)
+}
+
+/// Time in which nothing is waited for but the load.
+fn pass(span: Duration) {
+    let _ = until(span, span, || None::<()>);
+}
+
+fn none_lost(what: &str, seen: &Value) -> Result {
+    ensure!(seen["sent"].as_u64() > Some(100) && seen["lost"] == 0 && seen["wrong"] == 0, "{what}: {seen}");
+    Ok(())
+}
+
+#[test]
+fn names_outlive_every_process_but_their_own_and_that_is_back_at_once() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        fabric.apply(SERVICES)?;
+        let node = cast.a.node();
+        // Killed: its questions wait in the sockets that the agent holds.
+        let load = steadily(fabric, cast, "500")?;
+        fabric.kill(node, "dns")?;
+        pass(Duration::from_millis(500));
+        let seen = load.stop()?;
+        // A question that was taken and not answered is lost with the process; a client asks again.
+        ensure!(seen["lost"].as_u64() <= Some(64) && seen["wrong"] == 0, "killed: {seen}");
+        ensure!(seen["longest_gap_ms"].as_u64() <= Some(BACK), "back too late: {seen}");
+        ensure!(seen["max_us"].as_u64() <= Some(BACK * 1000), "back too late: {seen}");
+
+        let load = steadily(fabric, cast, "500")?;
+        fabric.kill(node, "agent")?;
+        pass(Duration::from_secs(1));
+        none_lost("the agent was killed", &load.stop()?)?;
+
+        let load = steadily(fabric, cast, "500")?;
+        fabric.hold("cp-1", "weftd")?;
+        pass(Duration::from_secs(1));
+        let seen = load.stop()?;
+        fabric.release("cp-1", "weftd")?;
+        none_lost("no control plane", &seen)?;
+        fabric.settle_all()
+    })
+}
+
+#[test]
+fn an_upgrade_of_the_dns_process_loses_no_question() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        fabric.apply(SERVICES)?;
+        let load = steadily(fabric, cast, "2000")?;
+        (0..3).try_for_each(|_| fabric.restart(cast.a.node(), "dns"))?;
+        none_lost("restarted thrice", &load.stop()?)
+    })
+}
+
+#[test]
+fn names_come_back_without_an_agent() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        fabric.apply(SERVICES)?;
+        let (node, server) = (cast.a.node(), servers(fabric)?[0]);
+        let cluster = of_kind(&cluster_addresses(fabric, "names-web")?, "A");
+        // Its tables are on the disk a second after they came.
+        let saved = until(Duration::from_secs(30), Duration::from_millis(100), || {
+            let seen = fabric.on(on(node), &["grep", "-c", "names-web", "/var/lib/weft/dns/tables"]).ok()?;
+            (seen.status == 0).then_some(())
+        });
+        saved.context("the tables aren't saved")?;
+        fabric.hold(node, "agent")?;
+        fabric.kill(node, "dns")?;
+        let answered = until(Duration::from_secs(5), Duration::from_millis(20), || {
+            let seen = ask(fabric, &cast.a.place(), server, &[WEB, "--within", "500"]).ok()?;
+            (data(&seen, "A") == cluster).then_some(())
+        });
+        fabric.release(node, "agent")?;
+        answered.context("without an agent nobody is answered")?;
+        fabric.settle_all()?;
+        // The agent has taken the sockets over: a process that dies is missed by nobody again.
+        let load = steadily(fabric, cast, "200")?;
+        fabric.kill(node, "dns")?;
+        pass(Duration::from_millis(500));
+        let seen = load.stop()?;
+        ensure!(seen["max_us"].as_u64() <= Some(BACK * 1000), "the agent holds no sockets: {seen}");
+        Ok(())
+    })
+}
