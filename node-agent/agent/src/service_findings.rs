@@ -14,6 +14,8 @@ use weft_plan::{Finding, Limits, ServiceProblem};
 pub(crate) struct ServiceFindings {
     found: Mutex<Vec<Finding>>,
     compared: Mutex<Option<Comparison>>,
+    /// The last comparison that found something.
+    repaired: Mutex<Option<Comparison>>,
     limits: Mutex<Limits>,
 }
 
@@ -29,13 +31,14 @@ impl ServiceFindings {
     pub(crate) fn all(&self) -> Vec<Finding> {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(Comparison { at, differences }), Some(last)) = (compared, found.last_mut()) {
-            let seen = match differences {
-                0 => "as wanted".to_owned(),
-                1 => "1 difference was repaired".to_owned(),
-                many => format!("{many} differences were repaired"),
-            };
-            last.detail = format!("{}; {seen} when compared {} s ago", last.detail, at.elapsed().as_secs());
+        let repaired = *self.repaired.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = found.last_mut() else { return found };
+        if let Some(Comparison { at, .. }) = compared.filter(|compared| compared.differences == 0) {
+            last.detail += &format!("; as wanted when compared {} s ago", at.elapsed().as_secs());
+        }
+        if let Some(Comparison { at, differences }) = repaired {
+            let what = if differences == 1 { "difference was" } else { "differences were" };
+            last.detail += &format!("; {differences} {what} repaired {} s ago", at.elapsed().as_secs());
         }
         found
     }
@@ -43,6 +46,9 @@ impl ServiceFindings {
     /// The kernel's maps and rules were read: in so many places they were not as this process had left them.
     pub(crate) fn compared(&self, differences: usize) {
         let comparison = Comparison { at: Instant::now(), differences };
+        if differences > 0 {
+            *self.repaired.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+        }
         *self.compared.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
     }
 
