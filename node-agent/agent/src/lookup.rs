@@ -72,13 +72,12 @@ fn types(asked: &[String]) -> Result<Vec<RecordType>, Error> {
 fn asker(engine: &Engine, pod: &str) -> Result<Asker, Error> {
     let node = engine.node();
     let view = node.view();
+    let none = |why: &str| Error::new(&DNS_UNREACHABLE, why.to_owned());
+    let fabric = view.fabric().ok_or_else(|| none("this node knows no fabric yet"))?;
+    let own = resolver_addresses(fabric).next();
+    let own = own.ok_or_else(|| none("the fabric has no DNS: spec.dns.enabled is false"))?;
     if pod.is_empty() {
-        let fabric =
-            view.fabric().ok_or_else(|| Error::new(&DNS_UNREACHABLE, "this node knows no fabric yet"))?;
-        let address = resolver_addresses(fabric).next().ok_or_else(|| {
-            Error::new(&DNS_UNREACHABLE, "the fabric has no DNS: spec.dns.enabled is false")
-        })?;
-        return Ok(Asker { address, conf: node_resolv_conf() });
+        return Ok(Asker { address: own, conf: node_resolv_conf() });
     }
     let holding = attached(node, pod)?;
     let recorded = engine.setups().read(&holding.attachment.container);

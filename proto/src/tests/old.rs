@@ -1,7 +1,7 @@
 //! Bytes of a version before services: what they don't say has its default.
 
 use prost::Message;
-use weft_model::{DEFAULT_NODE_PORT_RANGE, Object, Record};
+use weft_model::{DEFAULT_NODE_PORT_RANGE, DnsSettings, Object, PodDns, PodSpec, Record};
 
 use crate::codec::decode_record;
 
@@ -38,6 +38,18 @@ fn a_fabric_of_before_has_the_node_ports_of_kubernetes() {
     let Object::Fabric(fabric) = stored(1, &fabric) else { panic!("it is one") };
     assert_eq!(fabric.node_port_range, DEFAULT_NODE_PORT_RANGE);
     assert!(fabric.node_port_addresses.is_empty() && fabric.external_ip_ranges.is_empty());
+    assert_eq!(fabric.dns, DnsSettings::default());
+}
+
+#[test]
+fn what_people_said_of_a_pod_before_names_is_asked_for_as_usual() {
+    let (mut name, mut spec) = (Vec::new(), Vec::new());
+    bytes(1, b"shop", &mut name);
+    bytes(2, b"web-0", &mut name);
+    bytes(1, &name, &mut spec);
+    let spec = crate::v1::PodSpec::decode(spec.as_slice()).unwrap();
+    let spec = PodSpec::try_from(spec).unwrap();
+    assert_eq!((spec.dns, spec.service_links), (PodDns::default(), true));
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
         "cluster": hex(&status.cluster),
         "revision": status.revision,
         "time": weft_yaml::format_time(now_ms()),
-        "overlay": fabric.map(|fabric| fabric.overlay.to_string()),
+        "overlay": fabric.as_ref().map(|fabric| fabric.overlay.to_string()),
+        "dns": fabric.is_some_and(|fabric| fabric.dns.enabled),
         "replicas": replicas,
         "nodes": nodes,
         "pods": status.pods,
@@ -212,7 +213,9 @@ fn screen(value: &Value) -> String {
     if value["services"].as_u64().is_some_and(|services| services > 0) {
         text += &format!("Services        {}, {} serving\n", value["services"], value["servicesServing"]);
     }
-    text += &names_line(list("nodes"));
+    if value["dns"] == json!(true) {
+        text += &names_line(list("nodes"));
+    }
     text
 }
 
@@ -231,7 +234,7 @@ fn nodes_line(nodes: &[Value], revision: u64) -> String {
     )
 }
 
-/// `3/3 nodes answer`, by what nodes in reach say; nothing where the fabric has no DNS.
+/// `3/3 nodes answer`, by what nodes in reach say; nothing while none has said anything.
 fn names_line(nodes: &[Value]) -> String {
     let of = |node: &Value| {
         let subsystems = node["status"]["subsystems"].as_array()?;
@@ -310,6 +313,22 @@ mod tests {
             away,
             ["node n3: unreachable (the replicas that answer have no report of it): its 2 pods are Unknown"]
         );
+    }
+
+    #[test]
+    fn nodes_whose_dns_answers_are_counted_among_those_in_reach() {
+        let dns =
+            |ok: bool| json!({"subsystems": [{"name": "links", "ok": true}, {"name": "dns", "ok": ok}]});
+        let check = |nodes: &[Value], expected: &str| assert_eq!(names_line(nodes), expected);
+        check(
+            &[node("n1", true, dns(true)), node("n2", true, dns(false))],
+            "Names           1/2 nodes answer\n",
+        );
+        check(
+            &[node("n1", true, dns(true)), node("n2", false, dns(true))],
+            "Names           1/1 nodes answer\n",
+        );
+        check(&[node("n1", true, json!({"subsystems": []}))], "");
     }
 
     #[test]
