@@ -142,8 +142,6 @@ pub struct ForwardCounters {
 }
 
 #[cfg(test)]
-#[path = "forward/hostile_tests.rs"]
-mod hostile_tests;
+mod forward_tests;
 #[cfg(test)]
-#[path = "forward/forward_tests.rs"]
-mod tests;
+mod hostile_tests;

@@ -296,3 +296,7 @@ fn special(name: &Lowered, kind: RecordType, reply: &mut Reply<'_>) -> Option<Rc
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

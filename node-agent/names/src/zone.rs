@@ -269,8 +269,6 @@ fn service_claims(record: Option<&[u8]>, key: &[u8]) -> Vec<(IpAddr, Claim)> {
 }
 
 #[cfg(test)]
-#[path = "zone/fold_tests.rs"]
 mod fold_tests;
 #[cfg(test)]
-#[path = "zone/spec_tests.rs"]
 mod spec_tests;

@@ -1,7 +1,10 @@
 //! A table of records in many small shards: a change makes a new shard and swaps it in, a reader never waits.
 //!
-//! In: [`Change`]s. Out: for a key its record. A record is one piece of memory: kind, key, and what its kind makes of the rest.
+//! In: [`Change`]s. Out: for a key its record. A record is one run of octets: kind, key, and what its kind makes of the rest.
 //! Invariant: a key stands once; shards without records take no memory.
+//!
+//! What a lookup costs is the memory that it has to wait for, one piece after another. So the records of a shard lie behind each
+//! other in one allocation, and where they are stands in the shard itself: three waits, for the cell, the shard and the record.
 
 use std::sync::{
     Arc,
@@ -12,8 +15,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::hash::hash;
 
-/// Shards; a power of two. With 100,000 services a shard holds about 25 records: a change copies that many references.
-const SHARDS: usize = 4096;
+/// Shards; a power of two. With 100,000 services of two addresses a shard holds about 18 records, about 2 KiB: a change copies them.
+const SHARDS: usize = 16_384;
+/// Records whose places stand in the shard itself. With 10,000 services nearly every shard has fewer.
+const INLINE: usize = 6;
 
 /// What a record is about. Two kinds may have equal keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +35,7 @@ pub(crate) enum Kind {
     Address = 5,
 }
 
-/// One record, shared between a shard and the next.
+/// One record, as a writer looks at it.
 pub(crate) type Record = Arc<[u8]>;
 
 /// Octets in front of the key.
@@ -61,14 +66,25 @@ pub(crate) struct Change {
     hash: u64,
     kind: Kind,
     key: Box<[u8]>,
-    record: Option<Record>,
+    record: Option<Vec<u8>>,
 }
 
-/// Records in no order, with the part of their hashes that doesn't choose the shard in front: comparing those finds a record.
+/// Records in no order.
 #[derive(Default)]
+#[repr(C)]
 struct Shard {
-    tags: Box<[u32]>,
-    records: Box<[Record]>,
+    /// Of the first records; those that aren't there are empty.
+    first: [Entry; INLINE],
+    more: Box<[Entry]>,
+    /// All records, one behind the other.
+    records: Box<[u8]>,
+}
+
+/// One record: the part of its hash that doesn't choose the shard, and where it ends; it begins where the one before ends.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    tag: u32,
+    end: u32,
 }
 
 /// The table.
@@ -100,12 +116,12 @@ impl Table {
     pub(crate) fn get(&self, kind: Kind, key: &[u8]) -> Option<Record> {
         let hash = self.hash(kind, key);
         let shard = self.shards.get(place(hash))?.load();
-        shard.as_ref()?.find(hash, kind, key).cloned()
+        shard.as_ref()?.find(hash, kind, key).map(Record::from)
     }
 
     /// What becomes of one key: this record, or none.
     pub(crate) fn change(&self, kind: Kind, key: &[u8], record: Option<Vec<u8>>) -> Change {
-        Change { hash: self.hash(kind, key), kind, key: key.into(), record: record.map(Record::from) }
+        Change { hash: self.hash(kind, key), kind, key: key.into(), record }
     }
 
     /// Swaps in what changes. Of several changes of one key the last one counts. Only one thread may do so.
@@ -135,7 +151,7 @@ impl Table {
     fn swap(&self, cell: &ArcSwapOption<Shard>, old: Option<&Shard>, new: Shard) {
         self.octets.fetch_add(new.octets(), Ordering::Relaxed);
         self.octets.fetch_sub(old.map_or(0, Shard::octets), Ordering::Relaxed);
-        cell.store((!new.tags.is_empty()).then(|| Arc::new(new)));
+        cell.store((!new.records.is_empty()).then(|| Arc::new(new)));
     }
 
     /// Octets that the table takes, with what an allocator adds.
@@ -147,7 +163,9 @@ impl Table {
     #[cfg(test)]
     pub(crate) fn records(&self) -> Vec<Record> {
         let shards = self.shards.iter().filter_map(ArcSwapOption::load_full);
-        shards.flat_map(|shard| shard.records.to_vec()).collect()
+        shards
+            .flat_map(|shard| shard.all().map(|(_, record)| Record::from(record)).collect::<Vec<_>>())
+            .collect()
     }
 
     fn hash(&self, kind: Kind, key: &[u8]) -> u64 {
@@ -173,40 +191,67 @@ fn is_of(record: &[u8], kind: Kind, wanted: &[u8]) -> bool {
 
 /// The shard with the changes; `changes` are those of this shard alone.
 fn rebuilt(old: Option<&Shard>, changes: &[Change]) -> Shard {
-    let kept = old.map(|shard| shard.tags.iter().zip(&shard.records)).into_iter().flatten();
     let stays = |tag_there: u32, record: &[u8]| {
         !changes.iter().any(|c| tag(c.hash) == tag_there && is_of(record, c.kind, &c.key))
     };
-    let kept =
-        kept.filter(|(tag, record)| stays(**tag, record)).map(|(tag, record)| (*tag, Arc::clone(record)));
+    let kept = old.into_iter().flat_map(Shard::all).filter(|(tag, record)| stays(*tag, record));
     let is_last = |index: usize, change: &Change| {
         !changes[index + 1..]
             .iter()
             .any(|c| c.hash == change.hash && c.kind == change.kind && c.key == change.key)
     };
     let coming = changes.iter().enumerate().filter(|(index, change)| is_last(*index, change));
-    let coming = coming.filter_map(|(_, change)| Some((tag(change.hash), change.record.clone()?)));
-    let (tags, records): (Vec<_>, Vec<_>) = kept.chain(coming).unzip();
-    Shard { tags: tags.into(), records: records.into() }
+    let coming = coming.filter_map(|(_, change)| Some((tag(change.hash), change.record.as_deref()?)));
+    let (mut entries, mut records) = (Vec::new(), Vec::with_capacity(old.map_or(0, |old| old.records.len())));
+    for (tag, record) in kept.chain(coming) {
+        records.extend_from_slice(record);
+        entries.push(Entry { tag, end: u32::try_from(records.len()).unwrap_or(u32::MAX) });
+    }
+    let mut first = [Entry { tag: 0, end: 0 }; INLINE];
+    let more = entries.split_off(entries.len().min(INLINE));
+    first[..entries.len()].copy_from_slice(&entries);
+    // Empty ones: they end where the last one ends.
+    let end = entries.last().map_or(0, |entry| entry.end);
+    first[entries.len()..].fill(Entry { tag: 0, end });
+    Shard { first, more: more.into(), records: records.into() }
 }
 
 impl Shard {
-    fn find(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<&Record> {
-        let tag = tag(hash);
-        let places = self.tags.iter().enumerate().filter(|(_, there)| **there == tag);
-        places.filter_map(|(place, _)| self.records.get(place)).find(|record| is_of(record, kind, key))
+    fn find(&self, hash: u64, kind: Kind, key: &[u8]) -> Option<&[u8]> {
+        let wanted = tag(hash);
+        let mut start = 0;
+        for entry in self.first.iter().chain(&*self.more) {
+            let end = entry.end as usize;
+            if entry.tag == wanted
+                && let Some(record) = self.records.get(start..end).filter(|record| is_of(record, kind, key))
+            {
+                return Some(record);
+            }
+            start = end;
+        }
+        None
     }
 
-    /// What it and its records take: counted with 16 octets for each allocation and for the counts of each `Arc`.
+    /// All records with the parts of their hashes.
+    fn all(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut start = 0;
+        let one = move |entry: &Entry| {
+            let record = self.records.get(start..entry.end as usize).unwrap_or_default();
+            start = entry.end as usize;
+            (entry.tag, record)
+        };
+        self.first.iter().chain(&*self.more).map(one).filter(|(_, record)| !record.is_empty())
+    }
+
+    /// What it and its records take: counted with 16 octets for each allocation and for the counts of the `Arc`.
     fn octets(&self) -> usize {
         const ALLOCATION: usize = 16;
         const COUNTS: usize = 16;
-        if self.tags.is_empty() {
+        if self.records.is_empty() {
             return 0;
         }
-        let records: usize =
-            self.records.iter().map(|record| (record.len() + COUNTS + ALLOCATION).next_multiple_of(16)).sum();
-        records + self.tags.len() * (4 + size_of::<Record>()) + size_of::<Self>() + COUNTS + 3 * ALLOCATION
+        let more = if self.more.is_empty() { 0 } else { size_of_val(&*self.more) + ALLOCATION };
+        self.records.len().next_multiple_of(16) + more + size_of::<Self>() + COUNTS + 2 * ALLOCATION
     }
 }
 
