@@ -12,6 +12,7 @@ mod health;
 mod moments;
 pub(crate) mod names;
 mod ping;
+mod resolvers;
 mod secure;
 mod serve;
 mod stream;
@@ -140,6 +141,16 @@ pub enum Probe {
         #[arg(long, default_value_t = 1000)]
         rate: u32,
     },
+    /// Compares servers of names on one core: ours, others that are installed, and a bare echo.
+    Resolvers(resolvers::Plan),
+    /// Answers datagrams and does nothing else, until it is killed.
+    Echo {
+        /// Where.
+        at: std::net::SocketAddr,
+        /// With what.
+        #[arg(value_enum)]
+        what: resolvers::echo::Echo,
+    },
     /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
     Watch,
     /// When elements of nf_tables sets are made and removed here, line by line, until SIGTERM.
@@ -198,6 +209,8 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Dns { question, tcp: None } => dns::ask(question),
         Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
         Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
+        Probe::Resolvers(plan) => resolvers::run(plan),
+        Probe::Echo { at, what } => resolvers::echo::run(*at, *what),
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
