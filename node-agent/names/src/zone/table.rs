@@ -104,7 +104,7 @@ impl Table {
     pub(crate) fn with<T>(&self, kind: Kind, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let hash = self.hash(kind, key);
         let shard = self.shards.get(place(hash))?.load();
-        shard.as_ref()?.find(hash, kind, key).map(|record| read(record))
+        shard.as_ref()?.find(hash, kind, key).map(read)
     }
 
     /// Whether there is a record of that key.
