@@ -241,6 +241,8 @@ fn fold(view: &mut View, update: Update) -> Result<Touched, Error> {
 /// Writes the View to disk at most once a second, a large one less often, and on stop.
 pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationToken) {
     let (mut saved, mut pause) = (node.view(), limits::VIEW_SAVE_EVERY);
+    // Memory that was only needed on the way goes back once changes pause.
+    let mut tidy = false;
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,
@@ -260,6 +262,9 @@ pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationT
                 tracing::warn!(elapsed_ms = took.as_millis(), "the disk is slow");
             }
             pause = (took * limits::VIEW_SAVE_SHARE).clamp(limits::VIEW_SAVE_EVERY, limits::VIEW_SAVE_LATEST);
+            tidy = false;
+        } else if !tidy && !stopping {
+            tidy = tokio::task::spawn_blocking(weft_kernel::give_memory_back).await.is_ok();
         }
         if stopping {
             return;

@@ -136,6 +136,7 @@ struct Tunnel {
 }
 
 fn main() -> ExitCode {
+    weft_kernel::keep_memory_together();
     // Before any thread exists: the library for WireGuard devices would start a program of this name.
     let guarded = weft_kernel::set_environment(weft_mesh::GUARD_VARIABLE, weft_mesh::GUARD_VALUE);
     let cli = Cli::parse();

@@ -14,6 +14,7 @@ mod host;
 mod icmp;
 mod link;
 mod listening;
+mod memory;
 mod monitor;
 mod namespace;
 mod netlink;
@@ -43,6 +44,7 @@ pub use host::{
 pub use icmp::{Echo, LEAST_PROBE, Pinger};
 pub use link::LinkExecutor;
 pub use listening::{Listener, listeners};
+pub use memory::{give_memory_back, keep_memory_together};
 pub use monitor::{Look, Monitor};
 pub use namespace::{Namespace, create_namespace, remove_namespace};
 pub use netlink::Netlink;

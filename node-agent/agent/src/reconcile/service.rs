@@ -193,15 +193,18 @@ impl ServiceLoop {
         };
         let mut given_up = || gives_way && node.inboxes.services.is_waiting();
         let observed = looking.observe_unless(&self.services.tables(), &mut given_up);
-        let Some(observed) = observed.inspect_err(|_| self.looking = None)? else {
+        let observed = observed.inspect_err(|_| self.looking = None)?;
+        if observed.is_none() {
             self.looking = None;
+        }
+        // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
+        let (expected, was_known) = (self.services.differences(), self.known);
+        let seen = observed.is_some_and(|observed| self.services.observed_unless(&observed, &mut given_up));
+        if !seen {
             self.put_off_since.get_or_insert(now);
             self.observe_at = Instant::now() + LOOK_AGAIN;
             return Ok(false);
-        };
-        // What is wanted and not sent yet is no surprise, nor is what nobody looked at before.
-        let (expected, was_known) = (self.services.differences(), self.known);
-        self.services.observed(&observed);
+        }
         let surprises = self.services.differences().saturating_sub(expected);
         self.node.service_findings.compared(if was_known { surprises } else { 0 });
         if was_known && surprises > 0 {

@@ -150,7 +150,18 @@ impl Round {
         }
         let gone = gone.into_iter().map(|(key, ..)| key).collect();
         let target = Actual { sticks, ..target };
-        Some(Self { target, tables, changes, gone, steps, rules, last, phase: Phase::Backends, at: 0, is_apart: false })
+        Some(Self {
+            target,
+            tables,
+            changes,
+            gone,
+            steps,
+            rules,
+            last,
+            phase: Phase::Backends,
+            at: 0,
+            is_apart: false,
+        })
     }
 
     /// The next transaction; `None` after the last.

@@ -170,7 +170,7 @@ fn many(fabric: &Fabric) -> Result<Vec<Row>> {
     fabric.settle()?;
     stored.rounds.push(began.elapsed().as_secs_f64());
     // What was only needed on the way is given back, and the View is written.
-    pass(Duration::from_secs(5));
+    pass(Duration::from_secs(12));
     for node in fabric.nodes()? {
         let seen = look(fabric, &node, "weft-agent")?;
         agent.rounds.push(seen.resident);
