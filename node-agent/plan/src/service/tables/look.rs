@@ -54,7 +54,7 @@ impl Services {
             }
             families.insert(family);
         }
-        let (mut base, mut entries, mut count) = (Elements::default(), Reading::new(&self.tracker), 0);
+        let (mut base, mut entries, mut count) = (Elements::default(), Reading::new(&self.tracker), 0_usize);
         let end = each(&standing, observed, &mut |family, id, element| {
             match element::read(family, &id.name, &element) {
                 Some(seen) => entries.take(family, seen, &element),
