@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     conflist, control, drain, flows, follow, host, identity,
     inbox::{Wish, Work},
-    join, lease, limits,
+    ip_netns, join, lease, limits,
     local::LocalService,
     lock::Lock,
     names,
@@ -94,6 +94,7 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
     }
     if rebooted {
         tracing::info!("the machine has started anew: the pods of before are gone, their addresses rest");
+        ip_netns::purge(&mut Vec::new());
     }
     let facts = first_facts(&loaded.name, &addresses);
     let parts = Parts { name: loaded.name, addresses, view, facts, mesh_key };
