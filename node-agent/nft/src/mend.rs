@@ -1,7 +1,7 @@
 //! Mending a table in place: what of it stays, what goes, and the one transaction after which all of it is as wanted but elements.
 //!
-//! In: a table as it should be, and what the kernel has under its name. Sets that are declared as wanted stay with all their elements, so no
-//! packet meets a table that is half there; all rules are written anew, since what somebody changed may stand anywhere.
+//! In: a table as it should be, and what the kernel has under its name. Sets that are declared as wanted stay with all their
+//! elements, so no packet meets a table that is half there; all rules are written anew, since changes may stand anywhere.
 //! Not here: elements (what is left of them says [`Mend::elements`]), and a table that isn't there.
 
 use std::collections::BTreeSet;
