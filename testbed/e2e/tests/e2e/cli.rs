@@ -148,7 +148,7 @@ fn status_5_means_not_allowed() -> Result {
 #[test]
 fn status_6_means_unreachable_and_7_too_late() -> Result {
     let mut alone = Alone::start()?;
-    let said = alone.weft(&["wait", "--revision", "99999", "--timeout", "600ms", "-o", "json"])?;
+    let said = alone.weft(&["wait", "--revision", "99999", "--timeout", "1500ms", "-o", "json"])?;
     ensure!(said.status == 7 && said.json()?["done"] == false, "the last state is printed: {said:?}");
     alone.stop();
     let error = alone.refused(&["get", "nodes"], 6, "W1001")?;

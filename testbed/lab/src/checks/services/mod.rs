@@ -4,6 +4,7 @@ mod cascade;
 mod change;
 mod churn;
 mod crowd;
+mod given;
 mod memory;
 mod owner;
 mod owner_cut;
@@ -19,10 +20,11 @@ pub use cascade::namespace_deleted;
 pub use change::{affinity, backends_come_and_go, nobody_there, spread};
 pub use churn::{Churn, Load};
 pub use crowd::crowded;
+pub use given::{addresses_as_asked, proxied};
 pub use memory::affinity_times_out;
 pub use owner::{
-    Balanced, addresses_as_asked, agent_killed, agent_restarted, owner_cut_from_replicas, owner_frozen,
-    owner_killed, proxied, without_a_leader,
+    Balanced, agent_killed, agent_restarted, owner_cut_from_replicas, owner_frozen, owner_killed,
+    without_a_leader,
 };
 pub use owner_cut::{owner_unplugged, owner_unreached};
 pub use readiness::{drained, health_ports, probed};
