@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
 use super::data::{DOMAIN, lines};
@@ -42,6 +42,8 @@ impl Server {
         let child = in_thread(|| {
             pin(SERVER_CORE)?;
             priority::first();
+            // What a probe waits for by other means, a server has to hear.
+            SigSet::all().thread_unblock()?;
             command.spawn().with_context(|| format!("start {name}"))
         })?;
         Ok(Self { name, at, child, members: Vec::new() })
