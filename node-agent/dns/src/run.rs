@@ -132,7 +132,7 @@ async fn work(
     let (names, forwarder) = weft_names::open(clock::number(&mut chance), Limits::default());
     let (asks, asked) = mpsc::channel(limits::ASKS);
     let (orders, ordered) = mpsc::channel(8);
-    let (listening, listeners) = mpsc::unbounded_channel();
+    let (listening, listeners) = mpsc::channel(limits::SOCKETS);
     let (saver, saved) = sync_channel(1);
     let common = Common { clock, askers: Askers::default(), counts: Arc::new(Counts::default()), asks };
     let connections = Connections::default();

@@ -42,7 +42,7 @@ pub(crate) enum Waiter {
         to: std::net::SocketAddr,
     },
     /// A TCP connection.
-    Stream(mpsc::UnboundedSender<Vec<u8>>),
+    Stream(mpsc::Sender<Vec<u8>>),
     /// Somebody who wants to know.
     Question(oneshot::Sender<(Vec<u8>, Source)>),
 }
@@ -69,7 +69,7 @@ pub(crate) struct Common {
 pub(crate) struct Serving {
     common: Common,
     tasks: Tasks,
-    listening: mpsc::UnboundedSender<Listening>,
+    listening: mpsc::Sender<Listening>,
     running: Mutex<BTreeMap<SocketId, Served>>,
 }
 
@@ -129,7 +129,7 @@ impl Switch {
 
 impl Serving {
     /// Nothing is served yet. Listeners of TCP go to `listening`.
-    pub(crate) fn new(common: Common, tasks: Tasks, listening: mpsc::UnboundedSender<Listening>) -> Self {
+    pub(crate) fn new(common: Common, tasks: Tasks, listening: mpsc::Sender<Listening>) -> Self {
         Self { common, tasks, listening, running: Mutex::default() }
     }
 
@@ -178,8 +178,8 @@ impl Serving {
         let end = if socket.stream {
             let stop = CancellationToken::new();
             let listening = Listening { socket: socket.clone(), reader, stop: stop.clone() };
-            // The event loop ends after all who serve.
-            let _ = self.listening.send(listening);
+            // It has room for all sockets; whoever takes them ends after all who serve.
+            let _ = self.listening.try_send(listening);
             End::Listener(stop)
         } else {
             let switch = Arc::new(Switch::new().map_err(|error| broken(&error))?);
@@ -211,3 +211,7 @@ impl Served {
 fn broken(error: &std::io::Error) -> Error {
     Error::new(&INTERNAL, "a socket for names can't be served").because(error)
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -63,7 +63,7 @@ pub fn bind(address: IpAddr) -> io::Result<Vec<Socket>> {
     bind_at(SocketAddr::new(address, DNS_PORT))
 }
 
-fn bind_at(at: SocketAddr) -> io::Result<Vec<Socket>> {
+pub(crate) fn bind_at(at: SocketAddr) -> io::Result<Vec<Socket>> {
     let mut sockets = vec![listener(at)?];
     for _ in 0..width(at.ip()) {
         sockets.push(datagrams(at)?);

@@ -89,3 +89,42 @@ pub fn is_of_names(item: &Item) -> bool {
         Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Setup(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_model::{PodItem, Revision};
+    use weft_proto::convert::address_to_wire;
+
+    use super::*;
+
+    #[test]
+    fn tables_survive_their_file_and_a_damaged_file_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("tables");
+        assert!(load(&path).unwrap().is_none());
+        let pod = |n: u8| PodItem {
+            name: format!("shop/web-{n}").parse().unwrap(),
+            addresses: vec![[10, 128, 0, n].into()],
+            hostname: String::new(),
+            subdomain: String::new(),
+        };
+        let mut tables = Tables {
+            view: View::restored(Revision(77), (1..=200).map(|n| Item::Pod(pod(n)))),
+            pods: Pods::default(),
+        };
+        let own = v1::NamesPod {
+            address: address_to_wire([10, 128, 0, 1].into()),
+            pod: Some((&pod(1).name).into()),
+            search: vec!["shop.svc.cluster.local".to_owned()],
+        };
+        tables.pods.change(v1::NamesPods { whole: true, came: vec![own], went: Vec::new() }).unwrap();
+        save(&path, &tables).unwrap();
+        let (loaded, touched) = load(&path).unwrap().unwrap();
+        assert_eq!((&loaded.view, &loaded.pods), (&tables.view, &tables.pods));
+        assert_eq!(touched.keys.len(), 200, "everything is new to who folds it");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(load(&path).unwrap_err().cause, ["its checksum is wrong"]);
+    }
+}

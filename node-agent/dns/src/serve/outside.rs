@@ -173,7 +173,7 @@ impl Asking {
                 }
             }
             // Who hung up doesn't want it any more.
-            Waiter::Stream(answers) => drop(answers.send(message)),
+            Waiter::Stream(answers) => drop(answers.try_send(message)),
             Waiter::Question(answer) => drop(answer.send((message, source))),
         }
     }

@@ -97,7 +97,7 @@ impl Connections {
     pub(crate) async fn serve(
         self,
         common: Common,
-        mut listening: mpsc::UnboundedReceiver<Listening>,
+        mut listening: mpsc::Receiver<Listening>,
         stop: CancellationToken,
     ) {
         let mut served = tokio::task::JoinSet::new();
@@ -197,7 +197,7 @@ enum Next {
 }
 
 impl Answering {
-    fn query(&self, asker: IpAddr, query: &[u8], answers: &mpsc::UnboundedSender<Vec<u8>>) -> Next {
+    fn query(&self, asker: IpAddr, query: &[u8], answers: &mpsc::Sender<Vec<u8>>) -> Next {
         let began = Instant::now();
         let now = self.common.clock.moment(began);
         let askers = self.common.askers.load();
@@ -251,7 +251,8 @@ async fn talk(
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.split();
-    let (sender, mut answers) = mpsc::unbounded_channel();
+    // As many as may wait: it is never full.
+    let (sender, mut answers) = mpsc::channel(limits::PIPELINED);
     let mut bytes = Vec::with_capacity(512);
     let (mut waiting, mut ended, mut stopping) = (0_usize, false, false);
     let mut until = Instant::now() + limits::IDLE;

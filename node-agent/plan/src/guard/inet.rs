@@ -19,7 +19,8 @@ use super::rule::{
     of_our_connection, rule, table_ref, to_bridge,
 };
 
-/// Numbers of ICMP and ICMPv6.
+/// Numbers of protocols.
+const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 /// Most nodes.
@@ -259,6 +260,10 @@ fn to_resolver() -> Vec<Rule> {
         rule("", vec![Statement::is(Field::TcpDestination, DNS), accept()]),
         rule("", vec![protocol(ICMP), accept()]),
         rule("", vec![protocol(ICMP6), accept()]),
+        rule(
+            "names and nothing else",
+            vec![protocol(TCP), Statement::Counter, Statement::Reject(Reject::TcpReset)],
+        ),
         rule("names and nothing else", vec![Statement::Counter, Statement::Reject(Reject::PortUnreachable)]),
     ]
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use weft_e2e::{each_family, in_family};
 use weft_lab::checks::Cast;
-use weft_lab::fabric::{Background, on};
+use weft_lab::fabric::{Background, READY, on};
 use weft_lab::protocol::Place;
 use weft_lab::topology::Family;
 use weft_lab::wait::until;
@@ -260,6 +260,7 @@ fn names_outlive_every_process_but_their_own_and_that_is_back_at_once() -> Resul
         pass(Duration::from_secs(1));
         let seen = load.stop()?;
         fabric.release("cp-1", "weftd")?;
+        fabric.client().ready("cp-1", "weftd", READY)?;
         none_lost("no control plane", &seen)?;
         fabric.settle_all()
     })
