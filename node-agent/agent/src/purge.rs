@@ -51,7 +51,8 @@ pub(crate) fn purge(paths: &Paths) -> Result<Purged, Error> {
     settings::restore(&paths.settings(), done, errors);
     // Files last: they say what there was to be removed.
     if errors.is_empty() {
-        for directory in [Path::new("/run/weft"), &paths.state] {
+        let names = Path::new(weft_model::ownership::state::DNS_DIR);
+        for directory in [Path::new("/run/weft"), names, &paths.state] {
             remove_directory(directory, done, errors);
         }
     }
