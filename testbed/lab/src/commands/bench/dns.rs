@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use super::{ROUNDS, Row, ratios};
@@ -18,6 +18,7 @@ pub(super) fn measure(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
     let (agent, rounds) = (fabric.agent_program(), ROUNDS.to_string());
     let arguments = ["resolvers", "--agent", &agent, "--rounds", &rounds];
     let seen = fabric.long_probe(on(&fabric.outside()), &arguments, WITHIN)?;
+    ensure!(seen["ok"] == true, "{}", seen["why"].as_str().unwrap_or("servers of names weren't compared"));
     for note in seen["notes"].as_array().into_iter().flatten() {
         progress(note.as_str().unwrap_or_default());
     }

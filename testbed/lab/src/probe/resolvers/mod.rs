@@ -274,9 +274,10 @@ impl<'a> Bench<'a> {
                 let expected = if is_echo(server) { Expected::Echo } else { Expected::Answer };
                 all.push((server.name, pace::run(&self.clients[0], server.at, &questions, expected, span)?));
             }
-            for (name, (p50, p99)) in all {
-                self.rows.add(name, "answer_p50", "us", p50);
-                self.rows.add(name, "answer_p99", "us", p99);
+            for (name, paced) in all {
+                self.rows.add(name, "answer_p50", "us", paced.p50);
+                self.rows.add(name, "answer_p99", "us", paced.p99);
+                self.rows.add(name, "answer_lost", "questions", paced.lost as f64);
             }
             self.fed.drain()?;
         }

@@ -15,17 +15,26 @@ use crate::Result;
 const RATE: u32 = 10_000;
 /// After the last question.
 const WAIT: Duration = Duration::from_millis(200);
-/// Part of the questions that may stay without an answer: one in so many.
-const LOST: usize = 50;
 
-/// Microseconds within which half of all answers came, and 99 of a hundred.
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paced {
+    /// Microseconds within which half of all answers came.
+    pub(super) p50: f64,
+    /// And 99 of a hundred.
+    pub(super) p99: f64,
+    /// Questions without an answer.
+    pub(super) lost: usize,
+}
+
+/// Asks one server.
 pub(super) fn run(
     socket: &UdpSocket,
     to: SocketAddr,
     questions: &Questions,
     expected: Expected,
     span: Duration,
-) -> Result<(f64, f64)> {
+) -> Result<Paced> {
     socket.set_nonblocking(true)?;
     let mut buffer = [0; 1500];
     while socket.recv(&mut buffer).is_ok() {}
@@ -66,10 +75,11 @@ pub(super) fn run(
             times.push(now.duration_since(moment));
         }
     }
-    ensure!(times.len() >= count - count / LOST, "{to}: {} of {count} questions were answered", times.len());
+    let lost = count - times.len();
+    ensure!(lost < count / 2, "{to}: {lost} of {count} questions weren't answered");
     // Those without an answer took longer than anything.
     times.resize(count, end.duration_since(began));
     times.sort_unstable();
     let at = |hundredth: usize| times[times.len() * hundredth / 100].as_secs_f64() * 1e6;
-    Ok((at(50), at(99)))
+    Ok(Paced { p50: at(50), p99: at(99), lost })
 }
