@@ -41,7 +41,7 @@ struct Heard {
 }
 
 /// What is told to the leader.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct News {
     request: v1::PulsesRequest,
     /// The moment up to which it tells.
@@ -199,7 +199,7 @@ mod tests {
         let (first, second) = (PulseBoard::new(ReplicaId(1)), PulseBoard::new(ReplicaId(2)));
         let nodes = ["n1", "n2"].map(|name| NodeName::new(name).unwrap());
         let now = Instant::now() + Duration::from_secs(60);
-        assert_eq!(second.news(None, now), None, "nothing to tell, nothing is told");
+        assert!(second.news(None, now).is_none(), "nothing to tell, nothing is told");
         let ms = Duration::from_millis;
         for node in &nodes {
             second.hear(node, v1::PulseRequest { lasts_ms: 150, away: false }, now);

@@ -41,12 +41,9 @@ pub(super) fn nameless(name: &str) -> Failure {
 }
 
 fn value(event: &v1::Event) -> Value {
-    let kind = match event.kind() {
-        v1::Kind::Service => Kind::Service.to_string(),
-        v1::Kind::Node => Kind::Node.to_string(),
-        // Of a later release.
-        _ => String::new(),
-    };
+    // One of a later release stays without a word.
+    let known = [Kind::Service, Kind::Node].into_iter().find(|kind| v1::Kind::from(*kind) == event.kind());
+    let kind = known.map(|kind| kind.to_string()).unwrap_or_default();
     json!({
         "kind": "Event",
         "firstTimestamp": time(event.first_ms),
