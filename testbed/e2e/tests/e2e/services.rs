@@ -53,6 +53,12 @@ fn pods_that_are_not_ready_or_end_get_no_connections() -> Result {
 }
 
 #[test]
+fn what_others_do_to_the_tables_and_what_replicas_dont_hear_of_harms_no_client() -> Result {
+    let checks: [Check; 2] = [services::rules_tampered, services::gone_unheard];
+    in_family("small", Family::Dual, |fabric, cast| on_stage(fabric, cast, &checks))
+}
+
+#[test]
 fn a_client_with_affinity_stays_until_its_time_out_has_passed() -> Result {
     in_family("small", Family::V4, |fabric, cast| on_stage(fabric, cast, &[services::affinity_times_out]))
 }

@@ -13,6 +13,7 @@ mod shop;
 mod silent;
 mod stage;
 mod table;
+mod tampered;
 mod told;
 mod upgrade;
 
@@ -32,5 +33,6 @@ pub use shop::{Shop, api, cache, front, others, payment};
 pub use silent::node_falls_silent;
 pub use stage::Stage;
 pub use table::{cluster_addresses, hairpin, node_ports};
+pub use tampered::{gone_unheard, rules_tampered};
 pub use told::{traces_agree, troubles_are_told};
 pub use upgrade::upgraded;
