@@ -187,6 +187,7 @@ impl Datagrams {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the largest name of a socket has 128 bytes")]
 const NAME: libc::socklen_t = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
 
 fn raw(socket: BorrowedFd<'_>) -> i32 {
