@@ -94,7 +94,7 @@ impl Feed {
             view.fabric().map(|fabric| resolver_addresses(fabric).collect()).unwrap_or_default();
         let (changed, trouble) = self.sockets.want(&wanted, Instant::now());
         if changed {
-            self.to_all(|link, sockets| give(link, sockets));
+            self.tell_all(|link, sockets| give(link, sockets));
         }
         self.feed(&view, &wish.items);
         self.feed_pods(&view);
@@ -120,7 +120,7 @@ impl Feed {
     }
 
     /// Does something for every process; one that can't be reached is hung up on, and comes again.
-    fn to_all(&mut self, mut act: impl FnMut(&mut Link, &Sockets) -> io::Result<()>) {
+    fn tell_all(&mut self, mut act: impl FnMut(&mut Link, &Sockets) -> io::Result<()>) {
         let sockets = &self.sockets;
         self.links.retain_mut(|link| match act(link, sockets) {
             Ok(()) => true,
@@ -134,7 +134,7 @@ impl Feed {
 
     fn feed(&mut self, view: &View, keys: &BTreeSet<ItemKey>) {
         let askers = self.askers.clone();
-        self.to_all(|link, sockets| match link.told {
+        self.tell_all(|link, sockets| match link.told {
             None => whole(link, sockets, view, &askers),
             Some(told) => change(link, view, told, keys),
         });
@@ -143,7 +143,7 @@ impl Feed {
     fn feed_pods(&mut self, view: &View) {
         let askers = self.find_askers(view);
         if let Some(change) = pods::difference(&self.askers, &askers) {
-            self.to_all(|link, _| link.line.send(Order::Pods(change.clone()), &[]));
+            self.tell_all(|link, _| link.line.send(Order::Pods(change.clone()), &[]));
             self.askers = askers;
         }
     }
