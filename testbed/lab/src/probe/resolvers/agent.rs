@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use weft_dns::Socket;
 use weft_dns::frame::{Frames, Received, send};
 use weft_model::{Item, Revision, ownership};
@@ -58,10 +58,9 @@ impl<'a> Agent<'a> {
         let server = Server::start("weft", at, command)?;
         let (stream, _) = self.listener.accept()?;
         let mut frames = Frames::new(stream.try_clone()?);
-        match frames.receive::<v1::NamesWord>(SOON)? {
-            Received::Frame(v1::NamesWord { word: Some(Word::Hello(_)) }, _) => {}
-            other => bail!("the DNS process doesn't greet: {other:?}"),
-        }
+        let first = frames.receive::<v1::NamesWord>(SOON)?;
+        let greets = matches!(&first, Received::Frame(v1::NamesWord { word: Some(Word::Hello(_)) }, _));
+        ensure!(greets, "the DNS process doesn't greet: {first:?}");
         let descriptors: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
         let sockets = order(Order::Sockets(weft_dns::to_wire(&self.sockets)));
         send(&stream, &sockets, &descriptors)?;

@@ -185,10 +185,12 @@ impl Questions {
         ensure!(answer.metadata.response_code == ResponseCode::NoError, "{answer}");
         ensure!(answer.queries.first() == Some(asked), "another question: {answer}");
         let [record] = answer.answers.as_slice() else { anyhow::bail!("not one answer: {answer}") };
-        let address = match &record.data {
-            RData::A(address) => IpAddr::V4(address.0),
-            RData::AAAA(address) => IpAddr::V6(address.0),
-            other => anyhow::bail!("{other} is no address"),
+        let address = if let RData::A(address) = &record.data {
+            IpAddr::V4(address.0)
+        } else if let RData::AAAA(address) = &record.data {
+            IpAddr::V6(address.0)
+        } else {
+            anyhow::bail!("{} is no address", record.data)
         };
         ensure!(record.name == *asked.name(), "the answer's owner is {}", record.name);
         ensure!(address == self.answers[place], "{address} in place of {}", self.answers[place]);

@@ -3,6 +3,7 @@
 //! It spins on a core of its own. Not here: who answers.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -22,6 +23,11 @@ const WARM: Duration = Duration::from_millis(300);
 const LOST: Duration = Duration::from_millis(250);
 /// Longest answer.
 const ANSWER: usize = 1500;
+
+/// The next question of the next run: a late answer to an earlier run has a number that is not in use.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+/// In place of a question.
+const NOT_ASKED: u32 = u32::MAX;
 
 /// What answers look like.
 #[derive(Clone, Copy)]
@@ -85,8 +91,8 @@ impl Load<'_> {
             load: self,
             to,
             batch: Datagrams::new(WINDOW, ANSWER, ANSWER),
-            turn: 0,
-            asked: vec![0; usize::from(u16::MAX) + 1],
+            turn: NEXT.load(Ordering::Relaxed),
+            asked: vec![NOT_ASKED; usize::from(u16::MAX) + 1],
             seen: Seen::default(),
             why: None,
         };
@@ -105,6 +111,7 @@ impl Load<'_> {
         run.work(span)?;
         run.seen.time = began.elapsed().as_secs_f64();
         run.seen.cpu = used(server)? - cpu;
+        NEXT.store(run.turn, Ordering::Relaxed);
         if run.seen.wrong > 0 {
             bail!("{to}: {} wrong answers, the last one: {}", run.seen.wrong, run.why.unwrap_or_default());
         }
@@ -156,7 +163,11 @@ impl Run<'_> {
                 continue;
             };
             let id = datagram.bytes.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
-            let question = self.asked[usize::from(id)] as usize;
+            let question = self.asked[usize::from(id)];
+            if question == NOT_ASKED {
+                continue;
+            }
+            let question = question as usize;
             match look(self.load, question, datagram.bytes, self.seen.answers) {
                 Ok(()) => self.seen.answers += 1,
                 Err(error) => {
