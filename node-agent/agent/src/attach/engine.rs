@@ -300,8 +300,11 @@ impl Engine {
         let ticket = self.node.inboxes.nft.poke(Wish::pod(holding.uid));
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
-        self.node.inboxes.services.poke(Wish::pod(holding.uid));
+        let services = self.node.inboxes.services.poke(Wish::pod(holding.uid));
         self.node.inboxes.dns.poke(Wish::pod(holding.uid));
+        // While it can still answer, this node's new connections already go elsewhere.
+        let soon = deadline.min(Instant::now() + limits::LEAVE_SERVICES);
+        self.node.inboxes.services.wait(services, soon);
         if let Err(error) = weft_kernel::detach(&holding.link, holding.mac, &holding.addresses) {
             tracing::warn!(%error, link = holding.link, "a link can't be taken out of service yet");
         }

@@ -121,7 +121,7 @@ pub fn gone_unheard(stage: &Stage<'_>) -> Result<String> {
     };
     let gone = || -> Result<Value> {
         fabric.detach(&leaving)?;
-        // Its link goes first and the maps follow: on a machine that does much else a connection may fall in between.
+        // The maps come first, unless the machine is so busy that they take longer than a link waits for them.
         eventually(SOON, || {
             let seen = connect()?;
             ensure!(seen["failed"] == 0 && seen["answers"]["leaving"].is_null(), "without the pod: {seen}");
