@@ -123,8 +123,12 @@ fn dead_files(root: &Path, files: &[PathBuf], problems: &mut Vec<String>) -> Res
         ];
         let named = parents.iter().filter_map(|p| fs::read_to_string(root.join(p)).ok()).any(|text| {
             text.lines().any(|line| {
-                let words =
-                    line.trim_start().trim_start_matches("pub").trim_start_matches("(crate)").trim_start();
+                let words = line
+                    .trim_start()
+                    .trim_start_matches("pub")
+                    .trim_start_matches("(crate)")
+                    .trim_start_matches("(super)")
+                    .trim_start();
                 words
                     .strip_prefix("mod ")
                     .is_some_and(|rest| rest.trim_end_matches([';', '{', ' ']) == module)
