@@ -315,6 +315,7 @@ mod tests {
     fn known(version: &str, kind: &str, at: &str) -> Vec<String> {
         let inner = match at {
             "spec" => "spec: {nonesuch: 1}",
+            "spec.dns" => "spec: {dns: {nonesuch: 1}}",
             _ => "spec: {ranges: {nonesuch: []}}",
         };
         let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: main}}\n{inner}\n");
