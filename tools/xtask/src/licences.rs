@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::{metadata, run::root};
 
 /// More packages than this in the lock file need a decision (CONTRIBUTING.md).
-const MOST_PACKAGES: usize = 400;
+const MOST_PACKAGES: usize = 410;
 
 #[derive(Deserialize)]
 struct Deny {

@@ -96,20 +96,18 @@ fn answer(bytes: &[u8], datagram: bool) -> Anyhow<Option<Vec<u8>>> {
             put(&mut reply, &name, RData::CNAME(CNAME(target.clone())));
             name = target;
         }
-        match asked.query_type() {
-            RecordType::A => put(&mut reply, &name, RData::A(A(ADDRESS_4))),
-            RecordType::AAAA => put(&mut reply, &name, RData::AAAA(AAAA(ADDRESS_6))),
-            RecordType::TXT if first == "big" => {
-                for part in 0..30 {
-                    put(
-                        &mut reply,
-                        &name,
-                        RData::TXT(TXT::new(vec![format!("{part:02}{}", "x".repeat(100))])),
-                    );
-                }
-            }
-            RecordType::TXT => put(&mut reply, &name, RData::TXT(TXT::new(vec![number.to_string()]))),
-            _ => deny(&mut reply),
+        let kind = asked.query_type();
+        if kind == RecordType::A {
+            put(&mut reply, &name, RData::A(A(ADDRESS_4)));
+        } else if kind == RecordType::AAAA {
+            put(&mut reply, &name, RData::AAAA(AAAA(ADDRESS_6)));
+        } else if kind == RecordType::TXT && first == "big" {
+            let texts = (0..30).map(|part| format!("{part:02}{}", "x".repeat(100)));
+            texts.for_each(|text| put(&mut reply, &name, RData::TXT(TXT::new(vec![text]))));
+        } else if kind == RecordType::TXT {
+            put(&mut reply, &name, RData::TXT(TXT::new(vec![number.to_string()])));
+        } else {
+            deny(&mut reply);
         }
     }
     let room = query.edns.as_ref().map_or(512, |edns| usize::from(edns.max_payload().max(512)));
