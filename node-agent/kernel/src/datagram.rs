@@ -263,7 +263,7 @@ mod tests {
                 seen.push(n);
                 datagram.room[..2].copy_from_slice(&[n, 7]);
                 // Every other one gets an answer.
-                batch.answer(place, if n % 2 == 0 { 2 } else { 0 });
+                batch.answer(place, if n.is_multiple_of(2) { 2 } else { 0 });
             }
             let outcome = batch.send(&server, count);
             assert_eq!(outcome, Sent { sent: expected / 2, refused: 0 });

@@ -31,6 +31,14 @@ impl Local for Agent {
         Err(Status::unimplemented("not in this test"))
     }
 
+    async fn setup(&self, _: Request<v1::Setup>) -> Result<Response<v1::SetupResult>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn lookup(&self, _: Request<v1::Lookup>) -> Result<Response<v1::LookupResult>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn ping(&self, _: Request<v1::Ping>) -> Result<Response<v1::PingResult>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
