@@ -161,8 +161,8 @@ fn read_back(families: Families) {
     let touched = view.fold(delta(10, after.into_iter().map(Item::Service).collect(), vec![gone])).unwrap();
     assert!(differs(&mut socket, &view).is_some());
     services.want(&view, &facts, Scope::Items(&touched.keys));
-    // One transaction for all changes, and one for the chain that nothing leads to any more.
-    assert_eq!(commit(&mut socket, &mut services), 2);
+    // One transaction for what comes, one for backends that nothing leads to any more, and one for the chain that is left.
+    assert_eq!(commit(&mut socket, &mut services), 3);
     assert_eq!(differs(&mut socket, &view), None, "{families}");
 
     // What somebody takes away or adds is found and mended, without touching the rest.
