@@ -1,5 +1,6 @@
 //! Load-balancer addresses on the link: who answers, and how soon another does when the owner is killed, frozen or cut off.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -90,6 +91,11 @@ impl<'a> Balanced<'a> {
                     format!("{heard} nodes fell silent, {silences} should; attempt {attempt}")
                 });
             }
+            let mut stderr = std::io::stderr();
+            drop(writeln!(
+                stderr,
+                "attempt {attempt} failed while {heard} nodes fell silent instead of {silences}; again"
+            ));
             attempt += 1;
             self.fabric.heal()?;
             self.fabric.nodes()?.iter().try_for_each(|node| {
@@ -160,6 +166,13 @@ impl<'a> Balanced<'a> {
     /// Asks 200 times a second from outside while `disturb` happens to the owner of the first address: what was seen until the
     /// address has moved.
     pub(super) fn gap(&self, disturb: impl FnOnce(&Owner) -> Result) -> Result<Gap> {
+        // A successor that was silent for a moment, on a busy machine, has to be back.
+        let first = *self.addresses.first().context("no address")?;
+        eventually(Duration::from_secs(15), || {
+            let owner = self.owner(first)?;
+            ensure!(owner.successor.is_some(), "{} has no successor", owner.node);
+            Ok(())
+        })?;
         self.seen(disturb, |before, address| {
             // Where it doesn't move, that is told by `Gap::moved`, with what was seen.
             until(MOVED, LOOK_AGAIN, || {
@@ -177,12 +190,7 @@ impl<'a> Balanced<'a> {
 
     fn seen(&self, disturb: impl FnOnce(&Owner) -> Result, look: impl FnOnce(&Owner, IpAddr)) -> Result<Gap> {
         let address = *self.addresses.first().context("no address")?;
-        // A successor that was silent for a moment, on a busy machine, has to be back.
-        let before = eventually(Duration::from_secs(15), || {
-            let owner = self.owner(address)?;
-            ensure!(owner.successor.is_some(), "{} has no successor", owner.node);
-            Ok(owner)
-        })?;
+        let before = self.owner(address)?;
         let outside = self.fabric.outside();
         let capture = self.fabric.capture(on(&outside), "eth0", &format!("owner-{}", before.epoch))?;
         let asked = self.fabric.background(on(&outside), &["gaps", &address.to_string(), UDP], &[])?;
