@@ -82,7 +82,8 @@ fn an_address_is_answered_for_while_it_is_held() {
         neighbour.run(|| prepare(2)).unwrap();
         let reaches = |address: &str| {
             let ping = || {
-                let words = ["-c", "1", "-W", "1", address];
+                // A neighbour is asked for once a second.
+                let words = ["-c", "1", "-W", "3", address];
                 std::process::Command::new("ping").args(words).output().expect("ping runs").status.success()
             };
             neighbour.run(ping).unwrap()
@@ -136,7 +137,8 @@ fn beside() -> (Namespace, LinkEnd) {
 fn asks_and_pings(neighbour: &Namespace, address: &str) -> bool {
     let ping = || {
         ip("neigh flush dev eth0");
-        let words = ["-c", "1", "-W", "1", address];
+        // A neighbour is asked for once a second.
+        let words = ["-c", "1", "-W", "3", address];
         std::process::Command::new("ping").args(words).output().expect("ping runs").status.success()
     };
     neighbour.run(ping).unwrap()
