@@ -35,7 +35,5 @@ pub use apply::{apply, apply_empty, dry_run};
 pub use error::{Error, RangeAt, ServiceError};
 pub use outcome::{Change, ItemChange, Outcome};
 pub use state::{EffectivePod, State};
-pub use terms::{
-    LOAD_BALANCER_CLASS, LOAD_BALANCER_IPS_ANNOTATION, SHARED_IP_ANNOTATION, TOPOLOGY_MODE_ANNOTATION,
-};
+pub use terms::{LOAD_BALANCER_CLASS, SHARED_IP_ANNOTATION, TOPOLOGY_MODE_ANNOTATION};
 pub use waits::waits_for_address;

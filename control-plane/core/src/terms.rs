@@ -6,8 +6,6 @@ use weft_model::Service;
 pub const LOAD_BALANCER_CLASS: &str = "weft.io/lb";
 /// Annotation: services with the same value may have one load-balancer address.
 pub const SHARED_IP_ANNOTATION: &str = "weft.io/allow-shared-ip";
-/// Annotation: wanted load-balancer addresses, separated by commas; read where text becomes a service.
-pub const LOAD_BALANCER_IPS_ANNOTATION: &str = "weft.io/load-balancer-ips";
 /// Annotation of Kubernetes: how endpoints are meant for zones; wins over `trafficDistribution`.
 pub const TOPOLOGY_MODE_ANNOTATION: &str = "service.kubernetes.io/topology-mode";
 

@@ -15,7 +15,7 @@
 //! the remembered denial. `spec.dns.searchPath: false` switches it off.
 
 use crate::{
-    DomainName, RecordType,
+    DomainName,
     asker::Search,
     message::Lowered,
     zone::{Head, Lookup},
@@ -32,7 +32,7 @@ pub(crate) enum Way {
 
 /// The way of a question; `None`: the name is denied.
 pub(crate) fn way(lookup: Lookup<'_>, head: &Head, search: &Search, name: &Lowered) -> Option<Way> {
-    let is_walked = head.search_path && matches!(lookup.kind, RecordType::A | RecordType::AAAA);
+    let is_walked = head.search_path && lookup.kind.is_address();
     let first_labels = search.first.labels().count();
     let labels = name.above(search.first.wire(), first_labels).filter(|labels| is_walked && *labels >= 2)?;
     let prefix = &name.wire()[..name.start(labels)];

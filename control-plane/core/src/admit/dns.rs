@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use weft_model::{
     DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, dns_addresses,
-    ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6, DNS_PORT},
+    ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6},
 };
 
 use super::Problems;
@@ -76,7 +76,8 @@ fn check_servers(fabric: &Fabric, field: &str, servers: &[SocketAddr], problems:
 /// Why nobody can be asked at an address.
 fn why_not(fabric: &Fabric, server: SocketAddr) -> Option<String> {
     let address = server.ip();
-    if is_own(fabric, address) && server.port() == DNS_PORT {
+    // Nothing else is there at any other port either: nodes refuse it.
+    if is_own(fabric, address) {
         return Some(
             "is the fabric's own DNS, so questions would go round: name a server outside".to_owned(),
         );

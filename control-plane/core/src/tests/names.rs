@@ -61,6 +61,7 @@ fn settings_that_cant_be_are_refused_with_their_place() {
     check(&|f| f.dns.ttl = 3_601, "spec.dns.ttl: Invalid value: 3601: must be between 0 and 3600");
     for (server, why) in [
         ("10.1.0.10:53", "is the fabric's own DNS"),
+        ("10.1.0.10:5353", "is the fabric's own DNS"),
         ("169.254.1.53:53", "is the fabric's own DNS"),
         ("[fd5a:7e53::53]:53", "is the fabric's own DNS"),
         ("192.0.2.1:0", "has no port"),
@@ -116,7 +117,7 @@ fn settings_go_to_every_node_and_a_new_fabric_has_the_usual_ones() {
     assert_eq!(seen(&world), DnsSettings::default());
     let wanted = DnsSettings {
         ttl: 0,
-        upstreams: servers("192.0.2.53:53 [2001:db8::53]:5353 10.1.0.10:5353"),
+        upstreams: servers("192.0.2.53:53 [2001:db8::53]:5353 192.0.2.54:5353"),
         // A name that only ends alike is another domain.
         stub_domains: vec![stub("mycluster.local", "192.0.2.1:53"), stub("local", "192.0.2.1:53")],
         search_path: false,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use weft_dns::{Socket, frame};
-use weft_errors::{DNS_UPSTREAM_LOOP, DNS_UPSTREAM_UNREACHABLE, Error};
+use weft_errors::{DNS_UPSTREAM_UNREACHABLE, Error};
 use weft_plan::Finding;
 use weft_proto::v1::{self, names_order::Order};
 
@@ -63,10 +63,8 @@ impl Post {
         let trouble =
             shared.trouble.iter().map(|error| finding("dns", false, &error.message, Some(error.clone())));
         let Some(state) = &shared.state else { return trouble.collect() };
-        let problems = state.problems.iter().map(|problem| {
-            let error = Error::new(&DNS_UPSTREAM_LOOP, problem.clone());
-            finding("dns settings", false, problem, Some(error))
-        });
+        // Each says by itself what is left out and why; they are of several kinds, so no code's remedy fits all.
+        let problems = state.problems.iter().map(|problem| finding("dns settings", false, problem, None));
         let numbers = finding("dns answers", true, &numbers(state), None);
         trouble.chain([numbers]).chain(problems).chain(state.upstreams.iter().filter_map(upstream)).collect()
     }
@@ -154,7 +152,7 @@ mod tests {
         assert_eq!(numbers(&state), "100 so far, 99 of 100 within 32 µs; 0 names cached, at revision 7");
         state.latencies = vec![0, 0, 150, 48, 0, 2];
         assert!(numbers(&state).contains("within 8 µs"), "{}", numbers(&state));
-        post.note(None, Some(Error::new(&DNS_UPSTREAM_LOOP, "x")));
+        post.note(None, Some(Error::new(&DNS_UPSTREAM_UNREACHABLE, "x")));
         assert_eq!(post.findings().len(), 1, "nothing is known of upstreams without a process");
     }
 }

@@ -228,7 +228,7 @@ fn to_replica(side: &Side) -> Rule {
 
 /// Clouds hand out their machines' credentials there, and often serve names too: of that alone pods may ask.
 fn to_metadata() -> Vec<Rule> {
-    const DNS: Value = Value::U16(53);
+    const DNS: Value = Value::U16(DNS_PORT);
     let names = |port| rule("", vec![Statement::is(port, DNS), Statement::Verdict(Verdict::Return)]);
     vec![
         names(Field::UdpDestination),
