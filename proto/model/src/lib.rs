@@ -15,6 +15,7 @@ mod kind;
 mod label;
 mod name;
 pub mod ownership;
+mod policy;
 mod range;
 mod secret;
 mod selector;
@@ -50,6 +51,10 @@ pub use kind::{
 pub use label::{LabelError, MAX_LABELS, check_label};
 pub use name::{
     AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName,
+};
+pub use policy::{
+    Direction, Identity, IdentityId, LabelOperator, LabelRequirement, LabelSelector, NetworkPolicy,
+    PolicyName, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch,
 };
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;
