@@ -18,6 +18,7 @@ mod m5;
 mod m6;
 mod m7;
 mod names;
+mod names_churn;
 mod nodes;
 mod services;
 mod shop;

@@ -10,8 +10,8 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use weft_e2e::{each_family, in_family};
 use weft_lab::checks::Cast;
+use weft_lab::checks::names::{ask, cluster_addresses, data, kind_of, of_kind, servers};
 use weft_lab::fabric::{Background, READY, on};
-use weft_lab::protocol::Place;
 use weft_lab::topology::Family;
 use weft_lab::wait::until;
 use weft_lab::{Fabric, Result};
@@ -39,62 +39,12 @@ const WEB: &str = "names-web.default.svc.cluster.local";
 /// Longest time without answers when the DNS process is killed.
 const BACK: u64 = 300;
 
-/// Asks; the document of the probe, whatever it says.
-fn ask(fabric: &Fabric, place: &Place, server: IpAddr, rest: &[&str]) -> Result<Value> {
-    let server = server.to_string();
-    fabric.probe(place.clone(), &[&["dns", server.as_str()], rest].concat())
-}
-
-/// Data of the answer's records of a type, in order.
-fn data(seen: &Value, kind: &str) -> Vec<String> {
-    let records = seen["answers"].as_array().into_iter().flatten();
-    let of_kind = records.filter(|record| record["type"] == kind);
-    let mut data: Vec<_> = of_kind.filter_map(|record| Some(record["data"].as_str()?.to_owned())).collect();
-    data.sort();
-    data
-}
-
 fn expect(seen: &Value, rcode: &str, kind: &str, expected: &[String]) -> Result {
     ensure!(
         seen["rcode"] == rcode && data(seen, kind) == expected,
         "{rcode} {expected:?} was expected: {seen}"
     );
     Ok(())
-}
-
-/// Addresses of a service.
-fn cluster_addresses(fabric: &Fabric, service: &str) -> Result<Vec<IpAddr>> {
-    let seen = fabric.weft_json(&["get", "service", service])?;
-    let all = seen["spec"]["clusterIPs"].as_array().into_iter().flatten();
-    Ok(all.filter_map(|address| address.as_str()?.parse().ok()).collect())
-}
-
-/// Addresses at which pods may ask, from the ranges of the fabric.
-fn servers(fabric: &Fabric) -> Result<Vec<IpAddr>> {
-    let seen = fabric.weft_json(&["get", "fabric"])?;
-    let spec = if seen["items"].is_array() { &seen["items"][0]["spec"] } else { &seen["spec"] };
-    let ranges = spec["ranges"]["services"].as_array().context("no ranges of services")?;
-    let mut servers = Vec::new();
-    for range in ranges.iter().filter_map(Value::as_str) {
-        let first: IpAddr = range.split('/').next().unwrap_or_default().parse()?;
-        let (tenth, local) = match first {
-            IpAddr::V4(first) => (IpAddr::V4((u32::from(first) + 10).into()), "169.254.1.53"),
-            IpAddr::V6(first) => (IpAddr::V6((u128::from(first) + 10).into()), "fd5a:7e53::53"),
-        };
-        servers.push(tenth);
-        servers.push(local.parse()?);
-    }
-    Ok(servers)
-}
-
-fn kind_of(address: &IpAddr) -> &'static str {
-    if address.is_ipv4() { "A" } else { "AAAA" }
-}
-
-fn of_kind(all: &[IpAddr], kind: &str) -> Vec<String> {
-    let mut some: Vec<_> = all.iter().filter(|a| kind_of(a) == kind).map(ToString::to_string).collect();
-    some.sort();
-    some
 }
 
 /// A service and a headless one are answered at every address, over UDP and TCP, to pods of each node and to the node.

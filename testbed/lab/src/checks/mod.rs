@@ -5,6 +5,7 @@
 pub mod control;
 pub mod faults;
 pub mod mesh;
+pub mod names;
 pub mod outside;
 pub mod paths;
 pub mod services;

@@ -4,11 +4,12 @@ use clap::{Args, ValueEnum};
 
 use super::{print, progress};
 use crate::checks::Cast;
+use crate::checks::names::{ChurnLoad, Names};
 use crate::checks::services::{Churn, Load, crowded};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
 use crate::topology::Topology;
-use crate::{Fabric, Result, prerequisites};
+use crate::{Fabric, Result, launch, prerequisites};
 
 /// Connections whose shares are compared.
 const CONNECTIONS: u64 = 20_000;
@@ -33,6 +34,8 @@ enum Part {
     Connections,
     /// No connection fails while backends come and go
     Churn,
+    /// No name tells what was withdrawn while everything changes
+    Names,
     /// A node full of pods that are asked for their readiness
     Crowd,
 }
@@ -40,7 +43,8 @@ enum Part {
 impl Soak {
     pub(crate) fn run(self) -> Result {
         prerequisites::check()?;
-        let (product, _) = product::build(if self.debug { Profile::Debug } else { Profile::Release })?;
+        let (product, lab) = product::build(if self.debug { Profile::Debug } else { Profile::Release })?;
+        launch::use_program(lab);
         let layout = Layout::of("soak")?;
         crate::substrate::stop(&layout)?;
         let mut topology = Topology::of_nodes(3);
@@ -48,7 +52,12 @@ impl Soak {
         let fabric = Fabric::tied(&layout, topology.checked()?, product, &mut progress)?;
         let cast = Cast::attach(&fabric)?;
         let wants = |part| self.only.is_none_or(|only| only == part);
-        if self.only != Some(Part::Crowd) {
+        if wants(Part::Names) {
+            let names = Names::set(&fabric, &cast)?;
+            print(names.under_change(&ChurnLoad::LONG)?)?;
+            names.strike()?;
+        }
+        if [Part::Shares, Part::Connections, Part::Churn].into_iter().any(wants) {
             let churn = Churn::set(&fabric, &cast, Load::LONG.services)?;
             if wants(Part::Shares) {
                 print(churn.shares(CONNECTIONS)?)?;

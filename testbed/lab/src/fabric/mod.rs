@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::launch::own_program;
 use crate::layout::Layout;
 use crate::plan::{Kind, Machine, Plan};
+use crate::probe::Change;
 use crate::protocol::{Act, JobSpec, Place, Request, ServiceState};
 use crate::record::{Product, Record};
 use crate::topology::Topology;
@@ -180,12 +181,38 @@ impl Fabric {
     /// Applies texts at so many per second, each list of them through a client of its own that stays connected; gives up after
     /// `within`. Returns what the probe says.
     pub fn write_all(&self, texts: &[Vec<String>], rate: f64, within: Duration) -> Result<Value> {
+        let changes = |texts: &Vec<String>| texts.iter().cloned().map(Change::Apply).collect();
+        self.change_all(&texts.iter().map(changes).collect::<Vec<_>>(), rate, within, &[])
+    }
+
+    /// As [`Fabric::write_all`], and tells of every change when it was sent and when it was stored: two moments (microseconds of the
+    /// wall clock) for each.
+    pub(crate) fn change_and_tell(
+        &self,
+        changes: &[Vec<Change>],
+        rate: f64,
+        within: Duration,
+    ) -> Result<(Vec<Vec<[u64; 2]>>, Value)> {
+        let mut seen = self.change_all(changes, rate, within, &["--tell"])?;
+        let told: Vec<Vec<[u64; 2]>> = serde_json::from_value(seen["told"].take())?;
+        let all = told.iter().map(Vec::len).eq(changes.iter().map(Vec::len));
+        ensure!(all, "not every change was written: {seen}");
+        Ok((told, seen))
+    }
+
+    fn change_all(
+        &self,
+        changes: &[Vec<Change>],
+        rate: f64,
+        within: Duration,
+        more: &[&str],
+    ) -> Result<Value> {
         let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
         let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
         let (rate, ms) = (rate.to_string(), within.as_millis().to_string());
-        let argv = probe_argv(&["write", "--rate", &rate, "--within", &ms])?;
+        let argv = probe_argv(&[&["write", "--rate", &rate, "--within", &ms], more].concat())?;
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let text = serde_json::to_string(texts)?;
+        let text = serde_json::to_string(changes)?;
         let seen =
             document(&self.client.run_with(Place::Switch, &argv, &env, Some(text), within + COMMAND)?)?;
         ensure!(seen["ok"] == true, "writing failed: {seen}");

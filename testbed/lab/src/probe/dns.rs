@@ -20,7 +20,7 @@ use crate::Result;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Question {
     /// The server.
-    server: IpAddr,
+    pub(super) server: IpAddr,
     /// The name; always taken as whole.
     name: Name,
     /// Type of the records.
@@ -28,7 +28,7 @@ pub struct Question {
     kind: RecordType,
     /// The server's port.
     #[arg(long, default_value_t = 53)]
-    port: u16,
+    pub(super) port: u16,
     /// Milliseconds until it gives up.
     #[arg(long, default_value_t = 3000)]
     within: u64,
@@ -37,8 +37,19 @@ pub struct Question {
     edns: u16,
 }
 
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} of {}", self.name, self.kind, self.server())
+    }
+}
+
 impl Question {
-    fn message(&self, id: u16) -> Result<Vec<u8>> {
+    /// As a client asks who says nothing else.
+    pub(super) fn new(server: IpAddr, name: Name, kind: RecordType) -> Self {
+        Self { server, name, kind, port: 53, within: 3000, edns: 1232 }
+    }
+
+    pub(super) fn message(&self, id: u16) -> Result<Vec<u8>> {
         let mut name = self.name.clone();
         name.set_fqdn(true);
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
@@ -56,7 +67,7 @@ impl Question {
         SocketAddr::new(self.server, self.port)
     }
 
-    fn socket(&self) -> Result<UdpSocket> {
+    pub(super) fn socket(&self) -> Result<UdpSocket> {
         let any: IpAddr = if self.server.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect(self.server())?;
@@ -127,7 +138,7 @@ pub(super) fn ask_by_stream(question: &Question, count: u16) -> Result<Value> {
 }
 
 /// An answer to one of the tries.
-fn read(bytes: &[u8], ids: RangeInclusive<u16>) -> Result<Value> {
+pub(super) fn read(bytes: &[u8], ids: RangeInclusive<u16>) -> Result<Value> {
     let answer = Message::from_vec(bytes).context("the answer can't be read")?;
     if !ids.contains(&answer.metadata.id) || answer.metadata.message_type != MessageType::Response {
         bail!("this is no answer to the question: {:?}", answer.metadata);

@@ -2,6 +2,7 @@
 //!
 //! Every client has a deadline. Exit status 0: it worked; 1: it ran and did not; the document says why.
 
+mod answers;
 mod attach;
 mod bulk;
 mod clients;
@@ -33,6 +34,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeVal;
 use serde_json::{Value, json};
+
+pub(crate) use write::Change;
 
 use crate::{Refusal, Result};
 
@@ -141,6 +144,8 @@ pub enum Probe {
         #[arg(long, default_value_t = 1000)]
         rate: u32,
     },
+    /// Names asked over and over until SIGTERM, over UDP and TCP: every answer with its moments.
+    DnsAnswers(answers::Plan),
     /// Compares servers of names on one core: ours, others that are installed, and a bare echo.
     Resolvers(resolvers::Plan),
     /// Answers datagrams and does nothing else, until it is killed.
@@ -209,6 +214,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Dns { question, tcp: None } => dns::ask(question),
         Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
         Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
+        Probe::DnsAnswers(plan) => answers::run(plan, &stop),
         Probe::Resolvers(plan) => resolvers::run(plan),
         Probe::Echo { at, what } => resolvers::echo::run(*at, *what),
         Probe::Watch => watch::run(&stop),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use weft_proto::v1;
 use weft_rpc::{
@@ -18,19 +18,38 @@ use super::connects::at;
 use super::now_us;
 use crate::Result;
 
+/// Where everything is written.
+const NAMESPACE: &str = "default";
 /// A write is given up after this.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Moments that are told; of more only these.
 const MOST_TOLD: usize = 16;
 
-/// One text, stored.
+/// What is written at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Change {
+    /// A text with objects, as `weft apply` takes it.
+    Apply(String),
+    /// A service of namespace `default` goes.
+    Delete(String),
+}
+
+/// One change, stored.
 struct Write {
     sent_us: u64,
     took: Duration,
 }
 
-/// Who writes, how fast. On standard input stands a list of texts per writer (JSON); each text is one `apply`.
+impl Write {
+    /// When it was sent and when it was stored.
+    fn moments(&self) -> [u64; 2] {
+        [self.sent_us, self.sent_us + u64::try_from(self.took.as_micros()).unwrap_or(0)]
+    }
+}
+
+/// Who writes, how fast. On standard input stands a list of changes per writer (JSON).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
     /// The contexts file of `weft`.
@@ -45,6 +64,9 @@ pub struct Plan {
     /// Milliseconds after which it gives up: it can't keep up.
     #[arg(long)]
     within: u64,
+    /// Tells of every change when it was sent and when it was stored, per writer.
+    #[arg(long)]
+    tell: bool,
 }
 
 /// What is read of the contexts file.
@@ -67,42 +89,41 @@ struct Entry {
 pub(super) fn run(plan: &Plan) -> Result<Value> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
-    let texts: Vec<Vec<String>> =
-        serde_json::from_str(&text).context("standard input is no list of texts per writer")?;
+    let changes: Vec<Vec<Change>> =
+        serde_json::from_str(&text).context("standard input is no list of changes per writer")?;
     let channel = channel(&plan.contexts, &plan.context)?;
     let (failed, began) = (AtomicBool::new(false), Instant::now());
-    let step = Duration::from_secs_f64(texts.len() as f64 / plan.rate);
+    let step = Duration::from_secs_f64(changes.len() as f64 / plan.rate);
     let until = began + Duration::from_millis(plan.within);
-    let written = std::thread::scope(|scope| -> Result<Vec<Write>> {
-        let writer = |texts: Vec<String>| {
+    let written = std::thread::scope(|scope| -> Result<Vec<Vec<Write>>> {
+        let writer = |changes: Vec<Change>| {
             let (channel, failed) = (channel.clone(), &failed);
             scope.spawn(move || {
-                let written = write(&channel, texts, step, until, failed);
+                let written = write(&channel, changes, step, until, failed);
                 failed.fetch_or(written.is_err(), Ordering::Relaxed);
                 written
             })
         };
-        let writers: Vec<_> = texts.into_iter().map(writer).collect();
-        let mut all = Vec::new();
-        for writer in writers {
-            all.extend(writer.join().map_err(|_| anyhow!("a writer panicked"))??);
-        }
-        Ok(all)
+        let writers: Vec<_> = changes.into_iter().map(writer).collect();
+        writers.into_iter().map(|writer| writer.join().map_err(|_| anyhow!("a writer panicked"))?).collect()
     })?;
     let took = began.elapsed();
-    let mut times: Vec<Duration> = written.iter().map(|write| write.took).collect();
-    let sent: Vec<u64> = written.iter().map(|write| write.sent_us).take(MOST_TOLD).collect();
+    let mut times: Vec<Duration> = written.iter().flatten().map(|write| write.took).collect();
+    let sent: Vec<u64> = written.iter().flatten().map(|write| write.sent_us).take(MOST_TOLD).collect();
     times.sort_unstable();
+    let told = |writes: &Vec<Write>| writes.iter().map(Write::moments).collect::<Vec<_>>();
+    let told: Vec<_> = if plan.tell { written.iter().map(told).collect() } else { Vec::new() };
     Ok(json!({
         "ok": true, "writes": times.len(), "ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "p50_us": at(&times, 50), "p99_us": at(&times, 99), "longest_us": at(&times, 100), "sent_us": sent,
+        "told": told,
     }))
 }
 
 /// One writer, on a thread and a connection of its own.
 fn write(
     channel: &Options,
-    texts: Vec<String>,
+    changes: Vec<Change>,
     step: Duration,
     until: Instant,
     failed: &AtomicBool,
@@ -113,30 +134,55 @@ fn write(
         let client = client_id();
         // Connecting isn't writing.
         channel.retry(DEADLINE, || status(&channel)).await?;
-        let (began, mut written, count) = (Instant::now(), Vec::with_capacity(texts.len()), texts.len());
-        for (sequence, text) in (1_u32..).zip(texts) {
-            ensure!(Instant::now() < until, "the writer fell behind: {} of {count} texts", sequence - 1);
+        let (began, mut written, count) = (Instant::now(), Vec::with_capacity(changes.len()), changes.len());
+        for (sequence, change) in (1_u32..).zip(changes) {
+            ensure!(Instant::now() < until, "the writer fell behind: {} of {count} changes", sequence - 1);
             if failed.load(Ordering::Relaxed) {
                 break;
             }
-            let request = v1::ApplyRequest {
-                mutation: Some(v1::MutationId { client: client.to_vec().into(), sequence: sequence.into() }),
-                text,
-                file: "-".to_owned(),
-                namespace: "default".to_owned(),
-                ..v1::ApplyRequest::default()
-            };
+            let mutation = v1::MutationId { client: client.to_vec().into(), sequence: sequence.into() };
             let (sent, sent_us) = (Instant::now(), now_us());
-            let call = || {
-                let (mut admin, request) = (channel.admin(), request.clone());
-                async move { admin.apply(with_deadline(request, DEADLINE)).await }
-            };
-            channel.retry(DEADLINE, call).await?;
+            store(&channel, mutation, change).await?;
             written.push(Write { sent_us, took: sent.elapsed() });
             tokio::time::sleep_until((began + step * sequence).into()).await;
         }
         Ok(written)
     })
+}
+
+/// Until it is stored.
+async fn store(channel: &Channel, mutation: v1::MutationId, change: Change) -> Result {
+    match change {
+        Change::Apply(text) => {
+            let request = v1::ApplyRequest {
+                mutation: Some(mutation),
+                text,
+                file: "-".to_owned(),
+                namespace: NAMESPACE.to_owned(),
+                ..v1::ApplyRequest::default()
+            };
+            let call = || {
+                let (mut admin, request) = (channel.admin(), request.clone());
+                async move { admin.apply(with_deadline(request, DEADLINE)).await }
+            };
+            channel.retry(DEADLINE, call).await?;
+        }
+        Change::Delete(name) => {
+            let request = v1::DeleteRequest {
+                mutation: Some(mutation),
+                kind: v1::Kind::Service.into(),
+                namespace: NAMESPACE.to_owned(),
+                name,
+                ..v1::DeleteRequest::default()
+            };
+            let call = || {
+                let (mut admin, request) = (channel.admin(), request.clone());
+                async move { admin.delete(with_deadline(request, DEADLINE)).await }
+            };
+            channel.retry(DEADLINE, call).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn status(channel: &Channel) -> core::result::Result<Response<v1::StatusResponse>, Status> {

@@ -19,7 +19,7 @@ use crate::fabric::product::{self, Profile};
 use crate::fabric::{COMMAND, on};
 use crate::layout::{Layout, workspace};
 use crate::topology::Topology;
-use crate::{Fabric, Refusal, Result, prerequisites};
+use crate::{Fabric, Refusal, Result, launch, prerequisites};
 
 /// Interleaved rounds of each measurement.
 const ROUNDS: usize = 5;
@@ -98,7 +98,9 @@ impl Bench {
             bail!(Refusal::Usage(format!("no bench {wanted:?}; cargo lab bench --list names them")));
         };
         prerequisites::check()?;
-        let (product, _) = product::build(Profile::Release)?;
+        let (product, lab) = product::build(Profile::Release)?;
+        // What asks, echoes and counts is compiled as what is measured, however this command itself was.
+        launch::use_program(lab);
         let layout = Layout::of(&format!("bench-{}", name.replace('/', "-")))?;
         crate::substrate::stop(&layout)?;
         let mut topology = Topology::of_nodes(*nodes);
@@ -236,7 +238,7 @@ fn cni(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
     ];
     let (program, config) = (fabric.cni_program(), fabric.cni_config("n1", &[])?);
     for _ in 0..ROUNDS {
-        let lab = crate::launch::own_program()?.to_string_lossy().into_owned();
+        let lab = launch::own_program()?.to_string_lossy().into_owned();
         let argv = [&lab, "probe", "attach", &program, "--count", ATTACHMENTS];
         let output = fabric.client().run_with(on("n1"), &argv, &[], Some(config.clone()), COMMAND * 2)?;
         let seen: Value = serde_json::from_str(output.success("probe attach")?.trim())?;
