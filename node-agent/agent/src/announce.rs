@@ -1,7 +1,7 @@
 //! Load-balancer addresses that this node owns: answered for on the link, and announced when they come.
 //!
-//! In: owners of the View, claims of other machines on the link. Out: addresses held in the kernel, the tables that let answers
-//! through while this loop runs, announcements. An address is held only while the rules of services are in place, which drop what
+//! In: owners of the View, claims of other machines on the link. Out: addresses held in the kernel, signs of life that let
+//! answers through while this loop runs (`gate`), announcements. An address is held only while the rules of services are in place, which drop what
 //! is for it and isn't a service's; it stays while the agent starts anew and when there is no leader. Not here: who yields to whom
 //! and what is said when (weft-plan, `Duties`), signs of life (`pulse`).
 
@@ -13,12 +13,10 @@ use std::{
 
 use weft_errors::{Coded, Error};
 use weft_kernel::{Announce, Announcer, Claims, HeldAddresses, LinkEnd, NftSocket};
-use weft_plan::{
-    AWAKE, AWAKE_RESTART, Duties, Facts, Heard, Sweep, answer_tables, guard_answers, is_awake,
-    remove_answer_tables, stay_awake,
-};
+use weft_plan::{Duties, Facts, Heard, Sweep};
 
 use crate::{
+    gate::Gate,
     inbox::{Outcome, Work},
     limits,
     node::Node,
@@ -34,11 +32,16 @@ pub(crate) fn run(node: &Node, socket: NftSocket) -> Result<(), Error> {
     loop {
         match node.inboxes.announce.take(until) {
             Work::Stop => {
-                keeper.rest();
+                keeper.gate.rest();
                 return Ok(());
             }
-            Work::Wish(_, ticket) => {
-                keeper.known = None;
+            Work::Wish(wish, ticket) => {
+                if wish.observe {
+                    keeper.gate.look_soon();
+                }
+                if wish.all {
+                    keeper.known = None;
+                }
                 node.inboxes.announce.done(ticket, Outcome::default());
             }
             Work::Nothing => {}
@@ -59,50 +62,38 @@ pub(crate) fn run(node: &Node, socket: NftSocket) -> Result<(), Error> {
     }
 }
 
-/// What the tables are known to hold.
-#[derive(Debug, PartialEq, Eq)]
-struct Guarded {
-    held: BTreeSet<IpAddr>,
-    uplink: String,
-}
-
 /// One node's end of the link.
 struct Keeper<'a> {
     node: &'a Node,
-    socket: NftSocket,
+    gate: Gate,
     began: Instant,
     duties: Duties,
     link: Option<LinkEnd>,
     claims: Option<Claims>,
-    /// `None`: look first.
-    guarded: Option<Guarded>,
     /// Addresses that the kernel is known to hold, since when; `None`: look first.
     known: Option<(BTreeSet<IpAddr>, Instant)>,
     /// Tables that an agent before this one left have been looked at.
     begun: bool,
-    /// The tables can't be changed, and that was said.
-    unguarded: bool,
 }
 
 impl<'a> Keeper<'a> {
     fn new(node: &'a Node, socket: NftSocket) -> Self {
         Self {
             node,
-            socket,
+            gate: Gate::new(socket),
             began: Instant::now(),
             duties: Duties::default(),
             link: None,
             claims: None,
-            guarded: None,
             known: None,
             begun: false,
-            unguarded: false,
         }
     }
 
     /// After a failure nothing is known.
     fn forget(&mut self) {
-        (self.claims, self.guarded, self.known) = (None, None, None);
+        (self.claims, self.known) = (None, None);
+        self.gate.forget();
     }
 
     fn now(&self) -> Duration {
@@ -145,12 +136,8 @@ impl<'a> Keeper<'a> {
         if std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        let tables = answer_tables();
-        let observed = self.socket.observe(&tables).map_err(|e| e.envelope())?;
-        self.duties = Duties::new(is_awake(&observed, uplink), self.now());
-        if !tables.iter().any(|table| observed.has_table(&table.id)) {
-            self.guarded = Some(Guarded { held: BTreeSet::new(), uplink: uplink.to_owned() });
-        }
+        let expected = self.gate.begin(uplink)?;
+        self.duties = Duties::new(expected, self.now());
         Ok(())
     }
 
@@ -207,38 +194,13 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Lets answers for held addresses through for a moment. Where the kernel can't withhold them they are given all the same.
+    /// Lets answers for held addresses through for a moment.
     fn vouch(&mut self, wanted: &BTreeSet<IpAddr>, uplink: &str) {
         let there = self.known.as_ref().map(|(there, _)| there.clone()).unwrap_or_default();
         let held: BTreeSet<IpAddr> = wanted.union(&there).copied().collect();
-        let same =
-            self.guarded.as_ref().is_some_and(|g| g.held == held && (held.is_empty() || g.uplink == uplink));
         // What nobody vouches for is held back, until that is known or it is released.
-        let silent = wanted.is_empty() && !held.is_empty();
-        if silent || (same && held.is_empty()) {
-            return;
-        }
-        let all =
-            || if held.is_empty() { remove_answer_tables() } else { guard_answers(&held, uplink, AWAKE) };
-        let done = match same {
-            // Somebody may have taken the tables away.
-            true => self
-                .socket
-                .commit_aside(&stay_awake(uplink, AWAKE))
-                .or_else(|_| self.socket.commit_aside(&all())),
-            false => self.socket.commit_aside(&all()),
-        };
-        match done {
-            Ok(_) => {
-                self.guarded = Some(Guarded { held, uplink: uplink.to_owned() });
-                self.unguarded = false;
-            }
-            Err(error) => {
-                self.guarded = None;
-                if !std::mem::replace(&mut self.unguarded, true) {
-                    tracing::warn!(error = %error.envelope(), "answers on the link can't be withheld: a frozen agent would go on answering");
-                }
-            }
+        if !wanted.is_empty() || held.is_empty() {
+            self.gate.vouch(&held, uplink);
         }
     }
 
@@ -281,14 +243,6 @@ impl<'a> Keeper<'a> {
             self.claims = Some(Claims::open(link, &watched).map_err(|e| e.envelope())?);
         }
         Ok(())
-    }
-
-    /// The agent starts anew: the kernel answers meanwhile.
-    fn rest(&mut self) {
-        let Some(guarded) = self.guarded.as_ref().filter(|guarded| !guarded.held.is_empty()) else { return };
-        if let Err(error) = self.socket.commit_aside(&stay_awake(&guarded.uplink, AWAKE_RESTART)) {
-            tracing::warn!(error = %error.envelope(), "load-balancer addresses aren't answered for while the agent is away");
-        }
     }
 }
 

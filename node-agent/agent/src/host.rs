@@ -97,7 +97,7 @@ pub(crate) fn watch_nft(node: &Node, mut monitor: NftMonitor, stop: &Cancellatio
 }
 
 fn look_at_nft(node: &Node) {
-    for inbox in [&node.inboxes.nft, &node.inboxes.services] {
+    for inbox in [&node.inboxes.nft, &node.inboxes.services, &node.inboxes.announce] {
         inbox.poke(Wish::observe());
     }
 }

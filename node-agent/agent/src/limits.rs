@@ -111,6 +111,8 @@ pub(crate) const PORT_AGAIN: Duration = Duration::from_secs(2);
 
 /// Load-balancer addresses that can't be held yet are tried again after this.
 pub(crate) const ANNOUNCE_AGAIN: Duration = Duration::from_millis(500);
+/// Whoever holds one looks whether its tables still stand at most this often, however often others commit.
+pub(crate) const GATE_LOOK_REST: Duration = Duration::from_secs(1);
 /// Whoever holds one says this often that it is awake, and hears what others claim.
 pub(crate) const AWAKE_EVERY: Duration = Duration::from_millis(50);
 /// Whether signs of life are needed is looked at this often, beside when load balancers change.

@@ -58,7 +58,7 @@ impl Inboxes {
             self.path_mtu.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
         }
         if touched.became_in_sync || any(touched, |key| matches!(key, ItemKey::Owner(_))) {
-            self.announce.poke(Wish::default());
+            self.announce.poke(Wish::all());
         }
         if wide {
             self.host.poke(Wish::observe());
@@ -68,7 +68,7 @@ impl Inboxes {
 
     /// The host is another one.
     pub(crate) fn tell_of_facts(&self) {
-        self.announce.poke(Wish::default());
+        self.announce.poke(Wish::all());
         for inbox in self.subjects() {
             inbox.poke(Wish::all());
         }

@@ -17,6 +17,7 @@ mod drain;
 mod fixture;
 mod flows;
 mod follow;
+mod gate;
 mod host;
 mod identity;
 mod inbox;

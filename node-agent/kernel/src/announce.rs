@@ -105,7 +105,7 @@ pub(crate) enum Operation {
 }
 
 /// Ethernet, IPv4, their lengths.
-const ARP_HEAD: [u8; 6] = [0, 1, 8, 0, 6, 4];
+pub(crate) const ARP_HEAD: [u8; 6] = [0, 1, 8, 0, 6, 4];
 /// Least frame without its check sum (IEEE 802.3): an ARP message leaves 18 bytes of it unused.
 const LEAST_FRAME: usize = 60;
 /// Where the padding of an ARP frame begins.

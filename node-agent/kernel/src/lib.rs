@@ -26,6 +26,7 @@ mod request;
 mod route;
 mod setting;
 mod tun;
+mod vouch;
 
 pub use announce::{Announce, Announcer, LinkEnd};
 pub use attach::{Attached, PodInterface, PodLink, attach, detach, inspect, is_link_alive, reap};
@@ -53,3 +54,4 @@ pub use purge::purge;
 pub use route::RouteExecutor;
 pub use setting::{read_setting, write_setting};
 pub use tun::{TUN_CONTROL, Tun, TunEnsured, TunError, ensure_tun, link_kind, link_mtu};
+pub use vouch::Voucher;

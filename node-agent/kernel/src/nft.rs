@@ -29,13 +29,14 @@ const OWN_GENERATIONS: usize = 1024;
 struct OwnGenerations {
     /// Those that no monitor has heard of yet.
     unheard: Vec<u32>,
-    /// Those that changed tables which nobody reads by `observe`.
-    aside: Vec<u32>,
 }
 
 impl OwnGenerations {
     fn add(&mut self, generation: u32) {
-        keep(&mut self.unheard, generation);
+        if self.unheard.len() == OWN_GENERATIONS {
+            self.unheard.remove(0);
+        }
+        self.unheard.push(generation);
     }
 
     /// Takes one claim back: another socket of this process may have made the generation.
@@ -50,24 +51,6 @@ impl OwnGenerations {
         self.unheard.retain(|g| *g != generation);
         self.unheard.len() != before
     }
-
-    fn set_aside(&mut self, generation: u32) {
-        keep(&mut self.aside, generation);
-    }
-
-    /// Whether every commit between two generations changed nothing that is read.
-    fn are_aside(&self, before: u32, after: u32) -> bool {
-        let between = after.wrapping_sub(before);
-        let count = usize::try_from(between).unwrap_or(usize::MAX);
-        count <= OWN_GENERATIONS && (1..=between).all(|n| self.aside.contains(&before.wrapping_add(n)))
-    }
-}
-
-fn keep(generations: &mut Vec<u32>, generation: u32) {
-    if generations.len() == OWN_GENERATIONS {
-        generations.remove(0);
-    }
-    generations.push(generation);
 }
 
 /// A socket to nf_tables of one network namespace.
@@ -140,14 +123,6 @@ impl NftSocket {
         Err(NftError::Contended { tries: COMMIT_TRIES })
     }
 
-    /// As [`Self::commit`], for tables that no other socket of this process observes: what such commits change many times a
-    /// second keeps nobody from reading the others.
-    pub fn commit_aside(&mut self, batch: &Batch) -> Result<u32, NftError> {
-        let generation = self.commit(batch)?;
-        self.own().set_aside(generation);
-        Ok(generation)
-    }
-
     /// Reads tables as one consistent picture: the tables, their chains, rules, sets and elements.
     pub fn observe(&mut self, tables: &[Table]) -> Result<Observed, NftError> {
         // Nobody gives up.
@@ -170,8 +145,7 @@ impl NftSocket {
                 Dump::GivenUp => return Ok(None),
             };
             let after = self.generation()?.id;
-            // The kernel calls a dump interrupted by any commit, whichever table it changed.
-            if (steady && after == before) || (after != before && self.own().are_aside(before, after)) {
+            if steady && after == before {
                 return Ok(Some(observed));
             }
         }
@@ -337,21 +311,5 @@ mod tests {
         own.add(5000);
         own.withdraw(5000);
         assert!(own.take(5000) && !own.take(5000));
-    }
-
-    #[test]
-    fn a_picture_is_whole_when_only_tables_aside_changed_meanwhile() {
-        let mut own = OwnGenerations::default();
-        [10, 11, 13, u32::MAX, 0].into_iter().for_each(|g| own.set_aside(g));
-        for (before, after, aside) in [
-            (9, 9, true),
-            (9, 11, true),
-            (9, 12, false),
-            (12, 13, true),
-            (u32::MAX - 1, 0, true),
-            (0, 5000, false),
-        ] {
-            assert_eq!(own.are_aside(before, after), aside, "{before} to {after}");
-        }
     }
 }

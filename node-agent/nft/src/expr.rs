@@ -86,8 +86,8 @@ pub(crate) enum Expr {
     Random { to: u32, modulus: u32 },
     /// Jenkins' hash of registers.
     Hash { from: u32, len: u32, to: u32, modulus: u32, seed: u32 },
-    /// Adds, refreshes or removes an element of a map.
-    Remember { op: RecallOp, map: String, key: u32, data: u32, timeout_ms: u64 },
+    /// Adds, refreshes or removes an element of a map, or of a set, which has no data.
+    Remember { op: RecallOp, map: String, key: u32, data: Option<u32>, timeout_ms: u64 },
     /// The packet belongs to no connection.
     NoTrack,
     /// Refuses and says so (`enum nft_reject_types`).

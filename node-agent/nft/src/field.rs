@@ -22,6 +22,10 @@ pub enum Field {
     EtherSource,
     /// Destination MAC.
     EtherDestination,
+    /// Source MAC of a frame on a device that may not be Ethernet by its kind: the loopback device has the same header.
+    LinkSource,
+    /// ARP: the protocol whose addresses it is about.
+    ArpProtocol,
     /// ARP: the sender's MAC.
     ArpSenderMac,
     /// ARP about IPv4: the sender's address.
@@ -88,9 +92,14 @@ impl Field {
     pub(crate) const fn bytes(self) -> u32 {
         match self {
             Self::InName | Self::OutName | Self::Ip6Source | Self::Ip6Destination | Self::NdTarget => 16,
-            Self::EtherSource | Self::EtherDestination | Self::ArpSenderMac | Self::NdOptionMac => 6,
+            Self::EtherSource
+            | Self::EtherDestination
+            | Self::LinkSource
+            | Self::ArpSenderMac
+            | Self::NdOptionMac => 6,
             Self::ArpSenderAddress | Self::Ip4Source | Self::Ip4Destination => 4,
             Self::EtherType
+            | Self::ArpProtocol
             | Self::Ip6Length
             | Self::NdOption
             | Self::TcpDestination
@@ -109,10 +118,11 @@ impl Field {
             | Self::L4Proto
             | Self::NfProto
             | Self::EtherType
+            | Self::LinkSource
             | Self::TransportSource
             | Self::TransportDestination => Depends::Nothing,
             Self::EtherSource | Self::EtherDestination => Depends::Ethernet,
-            Self::ArpSenderMac | Self::ArpSenderAddress => Depends::Arp,
+            Self::ArpProtocol | Self::ArpSenderMac | Self::ArpSenderAddress => Depends::Arp,
             Self::Ip4Source | Self::Ip4Destination => Depends::Ip4,
             Self::Ip6Source | Self::Ip6Destination | Self::Ip6Length => Depends::Ip6,
             Self::IcmpType => Depends::Transport(ICMP),
@@ -132,8 +142,9 @@ impl Field {
             Self::L4Proto => return Expr::Meta { key: meta::L4PROTO, to },
             Self::NfProto => return Expr::Meta { key: meta::NFPROTO, to },
             Self::EtherDestination => (LINK, 0),
-            Self::EtherSource => (LINK, 6),
+            Self::EtherSource | Self::LinkSource => (LINK, 6),
             Self::EtherType => (LINK, 12),
+            Self::ArpProtocol => (NETWORK, 2),
             Self::ArpSenderMac => (NETWORK, 8),
             Self::ArpSenderAddress => (NETWORK, 14),
             Self::Ip4Source => (NETWORK, 12),
@@ -160,6 +171,8 @@ impl Field {
             Self::EtherType => "ether type",
             Self::EtherSource => "ether saddr",
             Self::EtherDestination => "ether daddr",
+            Self::LinkSource => "@ll,48,48",
+            Self::ArpProtocol => "arp ptype",
             Self::ArpSenderMac => "arp saddr ether",
             Self::ArpSenderAddress => "arp saddr ip",
             Self::Ip4Source => "ip saddr",
@@ -202,6 +215,9 @@ impl Field {
             (Self::Icmp6Type, Value::U8(137)) => "nd-redirect",
             (Self::Icmp6Type, Value::U8(143)) => "mld2-listener-report",
             (Self::NdOption, Value::U16(n)) => return format!("{n:#x}"),
+            (Self::LinkSource, Value::Mac([a, b, c, d, e, g])) => {
+                return format!("{:#x}", u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *g]));
+            }
             _ => return value.to_string(),
         };
         name.to_owned()
@@ -211,9 +227,12 @@ impl Field {
     pub fn data_type(self) -> Option<DataType> {
         Some(match self {
             Self::InName | Self::OutName => DataType::Ifname,
-            Self::EtherSource | Self::EtherDestination | Self::ArpSenderMac | Self::NdOptionMac => {
-                DataType::EtherAddr
-            }
+            Self::EtherSource
+            | Self::EtherDestination
+            | Self::LinkSource
+            | Self::ArpSenderMac
+            | Self::NdOptionMac => DataType::EtherAddr,
+            Self::ArpProtocol => DataType::EtherType,
             Self::ArpSenderAddress | Self::Ip4Source | Self::Ip4Destination => DataType::Ipv4Addr,
             Self::Ip6Source | Self::Ip6Destination | Self::NdTarget => DataType::Ipv6Addr,
             Self::L4Proto => DataType::InetProto,

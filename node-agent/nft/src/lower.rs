@@ -87,6 +87,7 @@ impl Lowering {
             | Statement::PriorityIs(_)
             | Statement::Translate { .. }
             | Statement::Remember { .. }
+            | Statement::Renew { .. }
             | Statement::MasqueradeRandomly
             | Statement::MssOfRoute
             | Statement::Counter
@@ -133,7 +134,12 @@ impl Lowering {
                     Recall::Forget => (RecallOp::Delete, 0),
                 };
                 let map = (*map).to_owned();
-                self.out.push(Expr::Remember { op, map, key: 0, data: key.words(), timeout_ms });
+                self.out.push(Expr::Remember { op, map, key: 0, data: Some(key.words()), timeout_ms });
+            }
+            Statement::Renew { set, key, timeout_ms } => {
+                self.load(std::slice::from_ref(key));
+                let (op, map, timeout_ms) = (RecallOp::Update, (*set).to_owned(), *timeout_ms);
+                self.out.push(Expr::Remember { op, map, key: 0, data: None, timeout_ms });
             }
             Statement::Snat(address) => self.translate(NatKind::Source, *address, None),
             Statement::Dnat(address, port) => self.translate(NatKind::Destination, *address, *port),

@@ -191,6 +191,15 @@ pub enum Statement {
         /// Value of the element.
         data: Term,
     },
+    /// Puts a key into a set that rules keep, or lets the time of one that is there begin anew.
+    Renew {
+        /// Name of the set, in the same table.
+        set: &'static str,
+        /// The field that is the key.
+        key: Field,
+        /// Life of the element, milliseconds.
+        timeout_ms: u64,
+    },
     /// Source becomes the address of the device it leaves by, the port is chosen at random.
     MasqueradeRandomly,
     /// Fields looked up in a verdict map.

@@ -172,6 +172,9 @@ impl fmt::Display for Statement {
             Self::Remember { what: Recall::Forget, map, key, data } => {
                 write!(f, "delete @{map} {{ {key} : {data} }}")
             }
+            Self::Renew { set, key, timeout_ms } => {
+                write!(f, "update @{set} {{ {} timeout {} }}", key.text(), Milliseconds(*timeout_ms))
+            }
             Self::MasqueradeRandomly => f.write_str("masquerade fully-random"),
             Self::VerdictMap { key, map } => write!(f, "{} vmap @{map}", key_text(key)),
             Self::DestinationKind(op, kind) => {

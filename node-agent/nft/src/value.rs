@@ -19,6 +19,8 @@ pub enum DataType {
     Ipv4Addr,
     /// IPv6 address.
     Ipv6Addr,
+    /// EtherType, 2 bytes, network order.
+    EtherType,
     /// Number of a transport protocol, 1 byte.
     InetProto,
     /// Port, 2 bytes, network order.
@@ -34,6 +36,7 @@ impl DataType {
             Self::Ipv4Addr => 7,
             Self::Ipv6Addr => 8,
             Self::EtherAddr => 9,
+            Self::EtherType => 10,
             Self::InetProto => 12,
             Self::InetService => 13,
             Self::Mark => 19,
@@ -49,7 +52,7 @@ impl DataType {
             Self::Ipv4Addr | Self::Mark => 4,
             Self::Ipv6Addr => 16,
             Self::InetProto => 1,
-            Self::InetService => 2,
+            Self::EtherType | Self::InetService => 2,
         }
     }
 
@@ -69,6 +72,7 @@ impl DataType {
             Self::EtherAddr => Value::Mac(*bytes.first_chunk()?),
             Self::Ipv4Addr => Value::V4(Ipv4Addr::from(*bytes.first_chunk::<4>()?)),
             Self::Ipv6Addr => Value::V6(Ipv6Addr::from(*bytes.first_chunk::<16>()?)),
+            Self::EtherType => Value::EtherType(u16::from_be_bytes(*bytes.first_chunk()?)),
             Self::InetProto => Value::Protocol(*bytes.first()?),
             Self::InetService => Value::U16(u16::from_be_bytes(*bytes.first_chunk()?)),
             Self::Mark => Value::U32(u32::from_ne_bytes(*bytes.first_chunk()?)),
@@ -83,6 +87,7 @@ impl fmt::Display for DataType {
             Self::EtherAddr => "ether_addr",
             Self::Ipv4Addr => "ipv4_addr",
             Self::Ipv6Addr => "ipv6_addr",
+            Self::EtherType => "ether_type",
             Self::InetProto => "inet_proto",
             Self::InetService => "inet_service",
             Self::Mark => "mark",
@@ -107,6 +112,8 @@ pub enum Value {
     V4Range(Ipv4Addr, Ipv4Addr),
     /// IPv6 addresses from the first to the second, both included. Only in interval sets.
     V6Range(Ipv6Addr, Ipv6Addr),
+    /// EtherType.
+    EtherType(u16),
     /// Number of a transport protocol.
     Protocol(u8),
     /// One byte.
@@ -131,7 +138,7 @@ impl Value {
             Self::V4(a) | Self::V4Range(a, _) => a.octets().to_vec(),
             Self::V6(a) | Self::V6Range(a, _) => a.octets().to_vec(),
             Self::U8(n) | Self::Protocol(n) => vec![*n],
-            Self::U16(n) => n.to_be_bytes().to_vec(),
+            Self::U16(n) | Self::EtherType(n) => n.to_be_bytes().to_vec(),
             Self::U32(n) => n.to_ne_bytes().to_vec(),
         }
     }
@@ -146,6 +153,7 @@ impl Value {
             | Self::Mac(_)
             | Self::V4(_)
             | Self::V6(_)
+            | Self::EtherType(_)
             | Self::Protocol(_)
             | Self::U8(_)
             | Self::U16(_)
@@ -168,6 +176,7 @@ impl Value {
             Self::Name(_)
             | Self::NamePrefix(_)
             | Self::Mac(_)
+            | Self::EtherType(_)
             | Self::Protocol(_)
             | Self::U8(_)
             | Self::U16(_)
@@ -208,6 +217,12 @@ impl fmt::Display for Value {
                 58 => f.write_str("ipv6-icmp"),
                 132 => f.write_str("sctp"),
                 other => other.fmt(f),
+            },
+            Self::EtherType(n) => match n {
+                0x0800 => f.write_str("ip"),
+                0x0806 => f.write_str("arp"),
+                0x86dd => f.write_str("ip6"),
+                other => write!(f, "{other:#06x}"),
             },
             Self::U8(n) => n.fmt(f),
             Self::U16(n) => n.fmt(f),
@@ -257,6 +272,7 @@ mod tests {
             (DataType::EtherAddr, Value::Mac([2, 0, 0, 0, 1, 9])),
             (DataType::Ipv4Addr, Value::V4("10.1.2.3".parse().unwrap())),
             (DataType::Ipv6Addr, Value::V6("fd00::9".parse().unwrap())),
+            (DataType::EtherType, Value::EtherType(0x0800)),
             (DataType::InetProto, Value::Protocol(6)),
             (DataType::InetService, Value::U16(8080)),
             (DataType::Mark, Value::U32(0x0100_0000)),

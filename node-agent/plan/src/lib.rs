@@ -29,7 +29,8 @@ mod way;
 mod world;
 
 pub use answer::{
-    AWAKE, AWAKE_RESTART, answer_tables, guard_answers, is_awake, remove_answer_tables, stay_awake,
+    AWAKE, AWAKE_RESTART, answer_tables, changed_answers, fall_asleep, guard_answers, is_awake,
+    remove_answer_tables, stay_awake, try_vouchers, vouched_for,
 };
 pub use duty::{Claim, DOUBT, Duties, Heard};
 pub use error::Error;

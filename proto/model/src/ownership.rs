@@ -6,6 +6,9 @@
 pub const NFT_TABLE: &str = "weft";
 /// Name of our nf_tables tables about answers on the link (`arp weft_link`, `ip6 weft_link`).
 pub const NFT_LINK_TABLE: &str = "weft_link";
+/// Sender's hardware address of frames by which an agent tells its own kernel that it is awake, on the loopback device: locally
+/// administered, "weft".
+pub const VOUCHER_MAC: [u8; 6] = *b"\x02weft\0";
 /// The pod bridge of a node.
 pub const BRIDGE: &str = "weftbr0";
 /// MAC of the pod bridge, the same on every node: the pods' gateway neighbour entry never changes.

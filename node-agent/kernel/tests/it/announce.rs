@@ -1,16 +1,22 @@
 //! Announcements as a neighbour on the link takes them in: its table follows an address to its new owner.
 
 use std::{
+    collections::BTreeSet,
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use weft_kernel::{
-    Announce, Announcer, Claims, HeldAddresses, LinkEnd, Namespace, NftSocket, RouteExecutor, purge,
+    Announce, Announcer, Claims, HeldAddresses, LinkEnd, Namespace, NftSocket, RouteExecutor, Voucher, purge,
     read_host,
 };
+use weft_model::Family;
+use weft_nft::{Batch, DataType, Element, Set, Table, TableFamily, TableRef, Value};
 use weft_plan::{
-    AWAKE, Claim, Executor, Route, answer_tables, guard_answers, is_awake, remove_answer_tables, stay_awake,
+    AWAKE, Claim, Executor, Route, answer_tables, changed_answers, fall_asleep, guard_answers, is_awake,
+    remove_answer_tables, stay_awake, try_vouchers, vouched_for,
 };
 
 use crate::world::{in_namespace, ip, pod_namespace};
@@ -144,44 +150,143 @@ fn asks_and_pings(neighbour: &Namespace, address: &str) -> bool {
     neighbour.run(ping).unwrap()
 }
 
+/// Vouches as often as an agent does while something else is done.
+fn awake_while<T>(work: impl FnOnce() -> T) -> T {
+    let voucher = Voucher::open().unwrap();
+    let vouch = || [Family::V4, Family::V6].iter().for_each(|family| voucher.vouch(*family).unwrap());
+    vouch();
+    let (end, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(AWAKE / 4) == Err(mpsc::RecvTimeoutError::Timeout) {
+                vouch();
+            }
+        });
+        let done = work();
+        drop(end);
+        done
+    })
+}
+
+/// Both addresses are held at eth0 and in the tables, and nobody has vouched yet.
+fn holding() -> (Namespace, NftSocket, BTreeSet<IpAddr>) {
+    let (neighbour, _) = beside();
+    let addresses: BTreeSet<IpAddr> = ["192.0.2.9", "2001:db8::9"].map(|a| a.parse().unwrap()).into();
+    let mut held = HeldAddresses::open().unwrap();
+    let mut socket = NftSocket::open().unwrap();
+    socket.commit(&guard_answers(&addresses, "eth0", AWAKE)).unwrap();
+    socket.commit(&fall_asleep()).unwrap();
+    addresses.iter().for_each(|address| held.hold(*address, "eth0").unwrap());
+    (neighbour, socket, addresses)
+}
+
+fn vouched(socket: &mut NftSocket) -> BTreeSet<Family> {
+    vouched_for(&socket.observe(&answer_tables()).unwrap())
+}
+
 #[test]
 fn nobody_is_told_of_a_held_address_when_the_agent_sleeps() {
     in_namespace(|| {
-        let (neighbour, _) = beside();
-        let addresses: std::collections::BTreeSet<std::net::IpAddr> =
-            ["192.0.2.9", "2001:db8::9"].map(|a| a.parse().unwrap()).into();
-        let mut held = HeldAddresses::open().unwrap();
-        let mut socket = NftSocket::open().unwrap();
-        let long = Duration::from_secs(60);
-        socket.commit(&guard_answers(&addresses, "eth0", long)).unwrap();
-        addresses.iter().for_each(|address| held.hold(*address, "eth0").unwrap());
-        for address in &addresses {
-            assert!(asks_and_pings(&neighbour, &address.to_string()), "{address}: awake");
-        }
-        assert!(is_awake(&socket.observe(&answer_tables()).unwrap(), "eth0"));
-        let shortly = Duration::from_millis(50);
-        socket.commit(&stay_awake("eth0", shortly)).unwrap();
+        let (neighbour, mut socket, addresses) = holding();
+        let told = |address: &IpAddr| asks_and_pings(&neighbour, &address.to_string());
+        awake_while(|| addresses.iter().for_each(|address| assert!(told(address), "{address}: awake")));
         let began = Instant::now();
-        let sleeps = |socket: &mut NftSocket| !is_awake(&socket.observe(&answer_tables()).unwrap(), "eth0");
-        while !sleeps(&mut socket) {
+        while !vouched(&mut socket).is_empty() {
             assert!(began.elapsed() < Duration::from_secs(5), "its time is never over");
         }
-        for address in &addresses {
-            assert!(!asks_and_pings(&neighbour, &address.to_string()), "{address}: asleep");
-        }
+        addresses.iter().for_each(|address| assert!(!told(address), "{address}: asleep"));
         for own in ["192.0.2.1", "2001:db8::1"] {
             assert!(asks_and_pings(&neighbour, own), "{own}: its own address is another matter");
         }
-        // Each time begins anew, whether or not the last one is over.
-        for _ in 0..20 {
-            socket.commit(&stay_awake("eth0", AWAKE)).unwrap();
+        // Before an agent starts anew it vouches for longer.
+        socket.commit(&stay_awake(Duration::from_secs(60))).unwrap();
+        addresses.iter().for_each(|address| assert!(told(address), "{address}: for the next agent"));
+        assert!(is_awake(&socket.observe(&answer_tables()).unwrap(), "eth0"));
+        // The next one's first sign of life counts from then on.
+        awake_while(|| ());
+        let began = Instant::now();
+        while !vouched(&mut socket).is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(5), "it sleeps and answers");
         }
-        socket.commit(&stay_awake("eth0", long)).unwrap();
-        for address in &addresses {
-            assert!(asks_and_pings(&neighbour, &address.to_string()), "{address}: awake again");
-        }
+        // Another link is none that it vouches for.
+        socket.commit(&guard_answers(&addresses, "eth1", Duration::from_secs(60))).unwrap();
+        addresses.iter().for_each(|address| assert!(!told(address), "{address}: by another link"));
+        assert!(!is_awake(&socket.observe(&answer_tables()).unwrap(), "eth0"));
         socket.commit(&remove_answer_tables()).unwrap();
         assert!(!socket.observe(&answer_tables()).unwrap().has_table(&answer_tables()[0].id));
+    });
+}
+
+#[test]
+fn only_frames_of_our_own_vouch_and_it_shows_where_none_gets_through() {
+    in_namespace(|| {
+        let (_neighbour, mut socket, addresses) = holding();
+        let ping = std::process::Command::new("ping").args(["-c", "2", "-i", "0.2", "::1"]).output();
+        assert!(ping.expect("ping runs").status.success());
+        assert_eq!(
+            vouched(&mut socket),
+            BTreeSet::new(),
+            "what others send to themselves vouches for nobody"
+        );
+        let voucher = Voucher::open().unwrap();
+        voucher.vouch(Family::V4).unwrap();
+        assert_eq!(vouched(&mut socket), [Family::V4].into(), "for each family by itself");
+        voucher.vouch(Family::V6).unwrap();
+        assert!(vouched(&mut socket).contains(&Family::V6));
+        let seen = socket.observe(&answer_tables()).unwrap();
+        assert_eq!(changed_answers(&seen, &addresses, "eth0"), None);
+        assert!(changed_answers(&seen, &addresses, "eth1").is_some());
+        socket.commit(&try_vouchers("eth0")).unwrap();
+        let seen = socket.observe(&answer_tables()).unwrap();
+        assert!(changed_answers(&seen, &addresses, "eth0").is_some(), "no address is in there yet");
+        assert_eq!(vouched_for(&seen), BTreeSet::new());
+        ip("link set lo down");
+        assert!(voucher.vouch(Family::V4).is_err(), "the loopback device is down");
+    });
+}
+
+#[test]
+fn signs_of_life_change_no_generation_and_keep_nobody_from_reading_a_large_table() {
+    const ELEMENTS: u16 = 30_000;
+    in_namespace(|| {
+        let (neighbour, mut socket, _) = holding();
+        let id = TableRef { family: TableFamily::Inet, name: "large".to_owned() };
+        let set = Set::exact("all", &[DataType::InetService], 0);
+        let large = Table { id, sets: vec![set], chains: Vec::new() };
+        let elements: Vec<Element> = (0..ELEMENTS).map(|port| Element::of(vec![Value::U16(port)])).collect();
+        let mut batch = Batch::new();
+        batch.replace_table(&large);
+        socket.commit(&batch).unwrap();
+        for some in elements.chunks(5_000) {
+            let mut batch = Batch::new();
+            batch.add_elements(&large.id, &large.sets[0], some);
+            socket.commit(&batch).unwrap();
+        }
+        let mut reading = || {
+            let began = Instant::now();
+            let all = socket.observe(std::slice::from_ref(&large)).expect("a picture");
+            assert_eq!(all.elements(std::slice::from_ref(&large)).len(), usize::from(ELEMENTS));
+            began.elapsed()
+        };
+        let quiet = reading();
+        let mut other = NftSocket::open().unwrap();
+        let (mut times, mut asked) = (Vec::new(), 0);
+        awake_while(|| {
+            let (before, began) = (other.generation().unwrap().id, Instant::now());
+            while began.elapsed() < Duration::from_secs(2) {
+                times.push(reading());
+                for address in ["192.0.2.9", "2001:db8::9"] {
+                    assert!(asks_and_pings(&neighbour, address), "{address}");
+                    asked += 1;
+                }
+            }
+            assert_eq!(other.generation().unwrap().id, before, "nothing is committed");
+        });
+        let longest = times.iter().max().unwrap();
+        println!(
+            "reading {ELEMENTS} elements: {quiet:?}; while somebody vouches at most {longest:?} ({} times, {asked} questions answered)",
+            times.len()
+        );
     });
 }
 
@@ -189,7 +294,7 @@ fn nobody_is_told_of_a_held_address_when_the_agent_sleeps() {
 fn claims_of_others_are_heard_and_nothing_else() {
     in_namespace(|| {
         let (neighbour, link) = beside();
-        let addresses: [std::net::IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|a| a.parse().unwrap());
+        let addresses: [IpAddr; 2] = ["192.0.2.9", "2001:db8::9"].map(|a| a.parse().unwrap());
         let mut claims = Claims::open(link, &addresses.into()).unwrap();
         assert!(claims.is_about(link, &addresses.into()) && !claims.is_about(link, &[addresses[0]].into()));
         let mut own = Announcer::open().unwrap();
@@ -212,7 +317,7 @@ fn claims_of_others_are_heard_and_nothing_else() {
             ip("-6 addr add 2001:db8::9/128 dev eth0 nodad");
         };
         neighbour.run(take).unwrap();
-        let mut heard = std::collections::BTreeSet::new();
+        let mut heard = BTreeSet::new();
         let began = Instant::now();
         while heard.len() < 2 {
             assert!(began.elapsed() < Duration::from_secs(5), "only {heard:?}");
@@ -220,32 +325,5 @@ fn claims_of_others_are_heard_and_nothing_else() {
             heard.extend(claims.read().unwrap().into_iter().filter(|claim| claim.epoch.is_none()));
         }
         assert_eq!(heard, addresses.map(|address| Claim { address, epoch: None }).into());
-    });
-}
-
-#[test]
-fn who_vouches_all_the_time_keeps_nobody_from_reading_other_tables() {
-    in_namespace(|| {
-        let mut reader = NftSocket::open().unwrap();
-        let tables = answer_tables();
-        let held = (0..250).map(|n| std::net::IpAddr::from([192, 0, 2, n])).collect();
-        reader.commit(&guard_answers(&held, "eth0", AWAKE)).unwrap();
-        let mut other = reader.beside().unwrap();
-        let end = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !end.load(std::sync::atomic::Ordering::Relaxed) {
-                    other.commit_aside(&stay_awake("eth0", AWAKE)).unwrap();
-                }
-            });
-            let seen: Vec<_> = (0..20).map(|_| reader.observe(&tables)).collect();
-            end.store(true, std::sync::atomic::Ordering::Relaxed);
-            for observed in seen {
-                let whole = observed.expect("a picture in spite of commits").elements(&tables);
-                let count =
-                    whole.iter().filter(|(set, _)| set.name == "held").map(|(_, e)| e.len()).sum::<usize>();
-                assert_eq!(count, 250);
-            }
-        });
     });
 }

@@ -262,10 +262,9 @@ fn dynset(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
         Some(2) => RecallOp::Delete,
         _ => return Ok(None),
     };
-    let registers = (word(data, key)?, word(data, value)?);
-    let (Some(map), (Some(key), Some(data_))) = (data.find(name)?, registers) else { return Ok(None) };
+    let (Some(map), Some(key)) = (data.find(name)?, word(data, key)?) else { return Ok(None) };
     let timeout_ms = data.find(timeout)?.map(|a| a.u64()).transpose()?.unwrap_or_default();
-    Ok(Some(Expr::Remember { op, map: map.string(), key, data: data_, timeout_ms }))
+    Ok(Some(Expr::Remember { op, map: map.string(), key, data: word(data, value)?, timeout_ms }))
 }
 
 fn reject(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
@@ -314,10 +313,17 @@ mod tests {
                 op: RecallOp::Update,
                 map: "affinity".into(),
                 key: 0,
-                data: 2,
+                data: Some(2),
                 timeout_ms: 3000,
             },
-            Expr::Remember { op: RecallOp::Delete, map: "affinity".into(), key: 0, data: 2, timeout_ms: 0 },
+            Expr::Remember {
+                op: RecallOp::Delete,
+                map: "affinity".into(),
+                key: 0,
+                data: Some(2),
+                timeout_ms: 0,
+            },
+            Expr::Remember { op: RecallOp::Update, map: "awake".into(), key: 0, data: None, timeout_ms: 200 },
             Expr::Reject { kind: 2, code: 3 },
         ];
         let mut w = Writer::default();

@@ -172,10 +172,10 @@ impl Expr {
             }
             Self::Remember { op, map, key, data, timeout_ms } => {
                 let [name, _, op_, key_, data_, timeout] = attrs::DYNSET;
-                w.string(name, map)
-                    .u32(op_, *op as u32)
-                    .u32(key_, register(*key))
-                    .u32(data_, register(*data));
+                w.string(name, map).u32(op_, *op as u32).u32(key_, register(*key));
+                if let Some(data) = data {
+                    w.u32(data_, register(*data));
+                }
                 if *timeout_ms != 0 {
                     w.u64(timeout, *timeout_ms);
                 }
