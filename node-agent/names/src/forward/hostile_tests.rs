@@ -34,6 +34,17 @@ fn poison_beside_the_answer_is_left_out() {
 }
 
 #[test]
+fn an_upstream_says_nothing_about_names_of_the_cluster() {
+    let mut b = Bench::new(settings());
+    let client = b.ask(RecordType::A, "www.example.com");
+    b.answer(|m| {
+        m.add_answer(cname("www.example.com.", "web.default.svc.cluster.local."));
+        m.add_answer(a("web.default.svc.cluster.local.", 60, 66));
+    });
+    assert_eq!(b.says(client), "upstream NoError: 300 CNAME web.default.svc.cluster.local.");
+}
+
+#[test]
 fn forged_answers_dont_count_and_many_of_them_lead_to_tcp() {
     let mut b = Bench::new(settings());
     let client = b.ask(RecordType::A, "www.example.com");

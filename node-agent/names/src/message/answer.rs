@@ -29,6 +29,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) dnssec_ok: bool,
     /// Addresses that this upstream must not give out.
     pub(crate) is_filtered: &'a dyn Fn(IpAddr) -> bool,
+    /// The cluster's domain, of which no upstream knows anything.
+    pub(crate) own: Option<&'a [u8]>,
 }
 
 /// What to make of a message.
@@ -121,7 +123,10 @@ impl<'a> Message<'a> {
                 let is_denied = self.rcode == Rcode::NXDOMAIN;
                 return if is_denied { Verdict::Broken } else { Verdict::Answer(builder.answer(MAX_TTL)) };
             }
+            let is_own = |name: &[u8]| expected.own.is_some_and(|own| within(name, own).is_some());
             match self.follow(&mut builder, &name, expected) {
+                // What the upstream says of that name doesn't count.
+                Some(Some(target)) if is_own(&target) => return Verdict::Answer(builder.open(MAX_TTL)),
                 Some(Some(target)) => name = target,
                 Some(None) => return self.deny(builder, &name, expected),
                 None => return Verdict::Broken,

@@ -20,8 +20,15 @@ const NAME: &str = "www.example.com";
 fn judge(bytes: &[u8], question: &[u8], kind: RecordType) -> Verdict {
     let name = wire(NAME);
     let nothing = |_: IpAddr| false;
-    let expected =
-        Expected { id: 0xabcd, question, name: &name, kind, dnssec_ok: false, is_filtered: &nothing };
+    let expected = Expected {
+        id: 0xabcd,
+        question,
+        name: &name,
+        kind,
+        dnssec_ok: false,
+        is_filtered: &nothing,
+        own: None,
+    };
     read_answer(bytes, expected)
 }
 

@@ -26,6 +26,7 @@ impl Forwarder {
         };
         let route = self.config.route(&flight.topic.name);
         let is_filtered = |address| route.is_some_and(|route| self.config.is_filtered(route, address));
+        let head = self.shared.tables.head();
         let expected = Expected {
             id: pending.id,
             question: &pending.question,
@@ -33,6 +34,7 @@ impl Forwarder {
             kind: flight.topic.kind,
             dnssec_ok: flight.topic.signatures,
             is_filtered: &is_filtered,
+            own: head.as_ref().as_ref().map(|head| head.origin.wire()),
         };
         let verdict = read_answer(bytes, expected);
         if verdict == Verdict::Stranger && !pending.is_tcp {
