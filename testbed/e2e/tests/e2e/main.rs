@@ -19,6 +19,7 @@ mod m6;
 mod m7;
 mod names;
 mod names_churn;
+mod names_hostile;
 mod nodes;
 mod services;
 mod shop;

@@ -3,14 +3,13 @@
 //! Questions and answers are read by another implementation (hickory). Every record of the specification is walked elsewhere; here
 //! it is sockets, ways and processes.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use weft_e2e::{each_family, in_family};
 use weft_lab::checks::Cast;
-use weft_lab::checks::names::{ask, cluster_addresses, data, kind_of, of_kind, servers};
+use weft_lab::checks::names::{WEB, ask, cluster_addresses, data, forward_to, kind_of, of_kind, servers};
 use weft_lab::fabric::{Background, READY, on};
 use weft_lab::topology::Family;
 use weft_lab::wait::until;
@@ -33,8 +32,6 @@ spec:
   selector: {names: alone}
   ports: [{name: http, port: 80}]
 ";
-
-const WEB: &str = "names-web.default.svc.cluster.local";
 
 /// Longest time without answers when the DNS process is killed.
 const BACK: u64 = 300;
@@ -125,15 +122,6 @@ fn services_are_found_by_name_in_mode_routed() -> Result {
         answered(fabric, cast)?;
         closed_to_others(fabric, cast)
     })
-}
-
-/// Whom foreign names are asked of.
-fn forward_to(fabric: &Fabric, servers: &[IpAddr]) -> Result {
-    let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
-    fabric.apply(&format!(
-        "apiVersion: weft.io/v1\nkind: Fabric\nmetadata: {{name: main}}\nspec: {{dns: {{upstreams: [{}]}}}}\n",
-        servers.join(", ")
-    ))
 }
 
 #[test]

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
 use hickory_proto::rr::{Name, RecordType};
+use nix::sys::prctl::set_timerslack;
 use serde_json::{Value, json};
 
 use super::dns::{Question, read};
-use super::{Stop, now_us};
+use super::{Event, Stop, now_us, print};
 use crate::Result;
 use crate::wait::pass;
 
@@ -154,6 +155,29 @@ fn by_stream(
     let seen = read(&answer, number..=number)?;
     ensure!(seen["tc"] == false, "cut, over TCP");
     Ok((sent, received, seen))
+}
+
+/// One name over and over until a signal comes: a line for each answer that differs from the one before; `ready` behind the first one.
+pub(super) fn changes(question: &Question, stop: &Stop) -> Result<Value> {
+    /// Between two questions: what is measured is not finer than this.
+    const REST: Duration = Duration::from_micros(300);
+    set_timerslack(1)?;
+    let (mut last, mut number) = (Value::Null, 0_u16);
+    loop {
+        number = number.wrapping_add(1);
+        let (_, at, answer) = by_datagram(question, number)?;
+        let state = state(&answer);
+        if state != last {
+            print(&json!({"at_us": at, "data": state["data"]}))?;
+            if last.is_null() {
+                print(&json!("ready"))?;
+            }
+            last = state;
+        }
+        if stop.or_any(&[], REST)? == Event::Stop {
+            return Ok(json!({"ok": true}));
+        }
+    }
 }
 
 /// What an answer says: its code, data in order, and the longest time for which it counts.

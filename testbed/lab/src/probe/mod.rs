@@ -8,8 +8,10 @@ mod bulk;
 mod clients;
 mod connects;
 mod dns;
+mod flood;
 mod gaps;
 mod health;
+pub(crate) mod liar;
 mod moments;
 pub(crate) mod names;
 mod ping;
@@ -23,7 +25,7 @@ mod watch;
 mod write;
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,7 +49,7 @@ pub const MARKER: &[u8] = b"<weft-lab-marker:b4d1c0ffee5e:end>";
 pub enum Probe {
     /// Servers until SIGTERM: http:PORT, https:PORT, grpc:PORT (health: all serve but the service `ill`), tcp:PORT, udp:PORT, bulk:PORT,
     /// icmp (hears echo requests), alternate:PORT (HTTP: well and ill in turn, and prints when), usage:PORT (HTTP: processor time of
-    /// this process), names:PORT (DNS below example.test).
+    /// this process), names:PORT (DNS below example.test), liar:PORT (the same, and lies below lie.test).
     Serve {
         /// What to serve.
         #[arg(required = true)]
@@ -146,6 +148,10 @@ pub enum Probe {
     },
     /// Names asked over and over until SIGTERM, over UDP and TCP: every answer with its moments.
     DnsAnswers(answers::Plan),
+    /// One name over and over until SIGTERM: a line for each answer that differs from the one before.
+    DnsChanges(dns::Question),
+    /// A hostile client of a server of names, until SIGTERM.
+    DnsFlood(flood::Plan),
     /// Compares servers of names on one core: ours, others that are installed, and a bare echo.
     Resolvers(resolvers::Plan),
     /// Answers datagrams and does nothing else, until it is killed.
@@ -215,6 +221,8 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
         Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
         Probe::DnsAnswers(plan) => answers::run(plan, &stop),
+        Probe::DnsChanges(question) => answers::changes(question, &stop),
+        Probe::DnsFlood(plan) => flood::run(plan, &stop),
         Probe::Resolvers(plan) => resolvers::run(plan),
         Probe::Echo { at, what } => resolvers::echo::run(*at, *what),
         Probe::Watch => watch::run(&stop),
@@ -309,6 +317,20 @@ impl Stop {
             return Ok(Event::Stop);
         }
         Ok(if ready(&fds[1]) { Event::Readable } else { Event::Time })
+    }
+
+    /// As [`Stop::or_readable`], of any of some sockets, and without rounding.
+    pub(crate) fn or_any(&self, others: &[UdpSocket], within: Duration) -> Result<Event> {
+        use rustix::event::{PollFd, PollFlags};
+        let mut fds = vec![PollFd::new(&self.0, PollFlags::IN)];
+        fds.extend(others.iter().map(|other| PollFd::new(other, PollFlags::IN)));
+        rustix::event::poll(&mut fds, Some(&within.try_into()?))?;
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
+            self.0.read_signal()?;
+            return Ok(Event::Stop);
+        }
+        Ok(if ready.any(|ready| ready) { Event::Readable } else { Event::Time })
     }
 
     /// Waits for a signal.

@@ -64,7 +64,8 @@ fn talk(mut stream: TcpStream) -> Result {
     }
 }
 
-fn answer(bytes: &[u8], datagram: bool) -> Anyhow<Option<Vec<u8>>> {
+/// The answer to a query, unless it is to get none.
+pub(super) fn answer(bytes: &[u8], datagram: bool) -> Anyhow<Option<Vec<u8>>> {
     let query = Message::from_vec(bytes)?;
     let asked = query.queries.first().context("no question")?.clone();
     let number = ASKED.fetch_add(1, Ordering::Relaxed) + 1;

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use serde_json::json;
 
-use super::{Stop, bulk, health, names, now_us, print, secure, usage};
+use super::{Stop, bulk, health, liar, names, now_us, print, secure, usage};
 use crate::{Refusal, Result};
 
 /// A connection that says nothing for this long is closed.
@@ -36,9 +36,10 @@ pub(super) fn run(what: &[String], stop: &Stop) -> Result {
             Some(("usage", Ok(port))) => listen(port, tell_usage)?,
             Some(("udp", Ok(port))) => datagrams(port)?,
             Some(("names", Ok(port))) => names::serve(port)?,
+            Some(("liar", Ok(port))) => liar::serve(port)?,
             None if one == "icmp" => hear_echo_requests()?,
             _ => bail!(Refusal::Usage(format!(
-                "serve {one:?}: http:PORT, https:PORT, grpc:PORT, tcp:PORT, udp:PORT, bulk:PORT, alternate:PORT, usage:PORT, names:PORT or icmp"
+                "serve {one:?}: http:PORT, https:PORT, grpc:PORT, tcp:PORT, udp:PORT, bulk:PORT, alternate:PORT, usage:PORT, names:PORT, liar:PORT or icmp"
             ))),
         }
     }

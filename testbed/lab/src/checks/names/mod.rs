@@ -1,7 +1,9 @@
 //! Names, asked with real packets: while everything changes, next to hostile pods, behind a lying upstream.
 
 mod churn;
+mod hostile;
 mod ledger;
+mod lies;
 
 use std::net::IpAddr;
 
@@ -9,6 +11,9 @@ use anyhow::Context;
 use serde_json::Value;
 
 pub use churn::{Load as ChurnLoad, Names, late_is_noticed};
+pub(crate) use hostile::rounds;
+pub use hostile::{Attack, attacked};
+pub use lies::lied_to;
 
 use crate::protocol::Place;
 use crate::{Fabric, Result};
@@ -73,3 +78,19 @@ pub fn of_kind(all: &[IpAddr], kind: &str) -> Vec<String> {
     some.sort();
     some
 }
+
+/// Whom foreign names are asked of; nobody: the node's own servers.
+pub fn forward_to(fabric: &Fabric, servers: &[IpAddr]) -> Result {
+    let servers: Vec<_> = servers.iter().map(|server| format!("\"{server}\"")).collect();
+    fabric.apply(&format!(
+        "apiVersion: weft.io/v1\nkind: Fabric\nmetadata: {{name: main}}\nspec: {{dns: {{upstreams: [{}]}}}}\n",
+        servers.join(", ")
+    ))
+}
+
+/// A service with an address of each family, which checks ask for.
+pub const WEB: &str = "names-web.default.svc.cluster.local";
+
+/// It, as people write it.
+pub const WEB_SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: names-web, namespace: default}\nspec:\n  \
+                               ipFamilyPolicy: PreferDualStack\n  ports: [{name: http, port: 80}]\n";

@@ -3,6 +3,7 @@
 mod dns;
 mod fabric;
 mod live;
+mod names;
 mod services;
 
 use std::borrow::Cow;
@@ -31,7 +32,7 @@ const ATTACHMENTS: &str = "40";
 /// `cargo lab bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which: fabric, tunnel, services, dns or cni
+    /// Which: fabric, tunnel, services, dns, names or cni
     name: Option<String>,
     /// What is measured, against whom
     #[arg(long)]
@@ -45,7 +46,7 @@ type Measure = fn(&Fabric, Duration) -> Result<Vec<Row>>;
 type Entry = (&'static str, &'static str, u16, u16, Measure);
 
 /// Name, what is measured, nodes, replicas, the measurement.
-const ALL: [(&str, &str, u16, u16, Measure); 5] = [
+const ALL: [(&str, &str, u16, u16, Measure); 6] = [
     (
         "fabric",
         "start, a change's way into every kernel, memory and idle time, against the same command without a change",
@@ -75,6 +76,13 @@ const ALL: [(&str, &str, u16, u16, Measure); 5] = [
         1,
         1,
         dns::measure,
+    ),
+    (
+        "names",
+        "how soon a change is in every node's answers, and a pod's answers beside a hostile pod, against those when it is alone",
+        3,
+        3,
+        names::measure,
     ),
     ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", 2, 1, cni),
 ];
