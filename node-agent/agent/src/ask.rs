@@ -103,10 +103,28 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
         }
         Some(What::Setup(request)) => engine.setups().answer(node, &request.pod).map(Answer::Setup),
         Some(What::Lookup(request)) => lookup(engine, &request, deadline).map(Answer::Lookup),
+        Some(What::Flows(request)) => flows(node, &request, deadline).map(Answer::Flows),
         Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),
     }
+}
+
+/// What happened since a watcher asked last.
+pub(crate) fn flows(node: &Node, request: &v1::Flows, deadline: Instant) -> Result<v1::FlowsResult, Error> {
+    if !request.names {
+        let error = Error::new(&weft_errors::USAGE, "nothing else than questions about names can be watched");
+        return Err(error.field("names"));
+    }
+    let pod = match request.pod.as_str() {
+        "" => None,
+        name => Some(ping::attached(node, name)?.pod),
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let wait = Duration::from_millis(request.wait_ms.into()).min(left / 2);
+    node.watchers.fetch(request.watcher, pod, wait, || {
+        node.inboxes.dns.poke(Wish::default());
+    })
 }
 
 /// A pod's name as two texts.

@@ -145,5 +145,15 @@ pub(crate) const DNS_OFFER: Duration = Duration::from_millis(500);
 pub(crate) const DNS_LOOK: Duration = Duration::from_secs(1);
 /// A DNS process that says nothing for so long hangs; it tells its state each second.
 pub(crate) const DNS_SILENT: Duration = Duration::from_secs(5);
+/// Those who watch what happens on this node at a time; more are refused.
+pub(crate) const WATCHERS: usize = 8;
+/// What one of them hasn't fetched yet; more is dropped and counted.
+pub(crate) const WATCHED: usize = 8192;
+/// What one of them is given at once: an answer of about a hundred kilobytes.
+pub(crate) const WATCHED_AT_ONCE: usize = 1000;
+/// How long one of them may wait for something to happen.
+pub(crate) const WATCH_WAIT: Duration = Duration::from_secs(10);
+/// One that hasn't asked for so long watches no more.
+pub(crate) const WATCHER_GONE: Duration = Duration::from_secs(15);
 /// A node without a DNS process is said to be degraded after this.
 pub(crate) const DNS_GRACE: Duration = Duration::from_secs(5);

@@ -11,7 +11,13 @@ use weft_proto::v1::{self, local_server::Local};
 use weft_rpc::{Channel, Request, Response, Status, status_of, with_deadline};
 
 use crate::{
-    ask::pod_name, attach::Engine, drain, lookup::lookup, node::published, ping, pods, status::account,
+    ask::{flows, pod_name},
+    attach::Engine,
+    drain,
+    lookup::lookup,
+    node::published,
+    ping, pods,
+    status::account,
 };
 
 /// A call gets its answer within this.
@@ -125,6 +131,11 @@ impl Local for LocalService {
     async fn lookup(&self, request: Request<v1::Lookup>) -> Result<Response<v1::LookupResult>, Status> {
         let request = request.into_inner();
         self.blocking(move |engine, deadline| lookup(engine, &request, deadline)).await
+    }
+
+    async fn flows(&self, request: Request<v1::Flows>) -> Result<Response<v1::FlowsResult>, Status> {
+        let request = request.into_inner();
+        self.blocking(move |engine, deadline| flows(engine.node(), &request, deadline)).await
     }
 
     async fn ping(&self, request: Request<v1::Ping>) -> Result<Response<v1::PingResult>, Status> {

@@ -20,7 +20,7 @@ use crate::{
     desk::Desk,
     locks::Locks,
     loops::{Inboxes, Wakes},
-    names::Post,
+    names::{Post, Watchers},
     ports::PortFindings,
     publish::Publications,
     readiness,
@@ -49,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) ports: PortFindings,
     /// How names are served.
     pub(crate) names: Post,
+    /// Who watches questions about names.
+    pub(crate) watchers: Watchers,
     /// Questions to the DNS process.
     pub(crate) desk: Desk,
     /// Pods to be published.
@@ -105,6 +107,7 @@ impl Node {
             service_findings: ServiceFindings::default(),
             ports: PortFindings::default(),
             names: Post::default(),
+            watchers: Watchers::default(),
             desk: Desk::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),

@@ -66,6 +66,7 @@ async fn send(node: &Node, channel: &Channel, told: Option<Told>) -> Option<Told
     if !whole {
         account.peers.clear();
         account.findings.clear();
+        account.names = None;
     }
     let request = v1::ReportRequest { status: Some(account) };
     let mut client = channel.sync();

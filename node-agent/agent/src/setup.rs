@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use weft_dns::node_resolv_conf;
 use weft_errors::Error;
 use weft_model::{NamespaceName, PodDns, PodName};
 use weft_plan::{ResolvConf, Variable, environment, resolv_conf};
@@ -19,11 +20,6 @@ use crate::{node::Node, ping::attached};
 
 /// Longest file that is read: variables of some thousand services.
 const FILE_MAX: u64 = 4 << 20;
-/// The node's own.
-const NODE_RESOLV_CONF: &str = "/etc/resolv.conf";
-/// What systemd-resolved forwards to, where the node's own file only names its stub on loopback.
-const RESOLVED_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
-
 const RESOLV_CONF: &str = "resolv.conf";
 const ENVIRONMENT: &str = "environment";
 
@@ -123,21 +119,6 @@ impl Setups {
     }
 }
 
-/// The node's own resolv.conf. One that only names a stub on loopback gives way to what the stub forwards to (systemd-resolved): pods
-/// have a loopback of their own.
-pub(crate) fn node_resolv_conf() -> ResolvConf {
-    first_usable([NODE_RESOLV_CONF, RESOLVED_RESOLV_CONF].map(Path::new))
-}
-
-fn first_usable(paths: [&Path; 2]) -> ResolvConf {
-    let [own, behind] = paths.map(|path| {
-        let bytes = weft_process::read_limited(path, FILE_MAX).ok()?;
-        Some(ResolvConf::parse(&String::from_utf8_lossy(&bytes)))
-    });
-    let own = own.unwrap_or_default();
-    if own.is_local() { behind.filter(|behind| !behind.is_local()).unwrap_or(own) } else { own }
-}
-
 /// A folder that everybody may enter, whatever the umask: pods' processes are often not root.
 pub(crate) fn public_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
@@ -206,26 +187,5 @@ mod tests {
             conf,
             "a node that knows no fabric yet"
         );
-    }
-
-    #[test]
-    fn a_stub_on_loopback_gives_way_to_what_is_behind_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (own, behind) = (folder.path().join("own"), folder.path().join("behind"));
-        let check = |first: Option<&str>, second: Option<&str>, expected: &str| {
-            for (path, text) in [(&own, first), (&behind, second)] {
-                let _ = fs::remove_file(path);
-                if let Some(text) = text {
-                    fs::write(path, text).unwrap();
-                }
-            }
-            assert_eq!(first_usable([&own, &behind]).to_string(), expected, "{first:?} {second:?}");
-        };
-        let (stub, real) = ("nameserver 127.0.0.53\n", "nameserver 192.0.2.53\n");
-        check(Some(stub), Some(real), real);
-        check(Some(stub), None, stub);
-        check(Some(stub), Some("nameserver 127.0.0.1\n"), stub);
-        check(Some("nameserver 192.0.2.1\n"), Some(real), "nameserver 192.0.2.1\n");
-        check(None, Some(real), "");
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weft_dns::node_resolv_conf;
 use weft_model::PodName;
 use weft_plan::Facts;
 use weft_proto::v1;
@@ -14,7 +15,6 @@ use crate::{
     attach::Engine,
     clock,
     node::Node,
-    setup::node_resolv_conf,
     states::{State, Subsystem},
 };
 
@@ -48,6 +48,7 @@ pub(crate) fn status(node: &Node) -> v1::NodeStatus {
         kernel: kernel_release(),
         peers: peers(node, &view, &facts),
         findings: findings(node, &view, &facts),
+        names: node.names.state(),
     }
 }
 

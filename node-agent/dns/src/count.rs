@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weft_names::{COUNTED_TYPES, Counters, ForwardCounters, Rcode, Source, UpstreamState};
+use weft_names::{COUNTED_TYPES, Counters, ForwardCounters, Rcode, Realm, Source, UpstreamState};
 use weft_proto::v1;
 
 /// Classes of times: the n-th counts answers that took less than 2^n microseconds; the last takes all longer ones.
@@ -75,6 +75,8 @@ pub(crate) struct Outside {
     pub(crate) cached: (usize, usize),
     /// TCP connections that are open.
     pub(crate) connections: usize,
+    /// TCP connections that were hung up on because their asker had enough.
+    pub(crate) connections_refused: u64,
 }
 
 impl Counts {
@@ -128,7 +130,11 @@ impl Counts {
             cache_bytes: u64::try_from(outside.cached.0).unwrap_or(u64::MAX),
             upstreams: outside.upstreams.iter().map(upstream).collect(),
             connections: u32::try_from(outside.connections).unwrap_or(u32::MAX),
+            zones: counts(Realm::ALL.iter().map(ToString::to_string), &reader.realms),
+            cache: cache(&reader),
+            limited: limited(&numbers, &outside),
             problems: Vec::new(),
+            troubles: Vec::new(),
         }
     }
 }
@@ -137,9 +143,32 @@ fn counts(names: impl Iterator<Item = String>, numbers: &[u64]) -> Vec<v1::Names
     names.zip(numbers).map(|(name, count)| v1::NamesCount { name, count: *count }).collect()
 }
 
+fn named<const N: usize>(all: [(&str, u64); N]) -> Vec<v1::NamesCount> {
+    all.into_iter().map(|(name, count)| v1::NamesCount { name: name.to_owned(), count }).collect()
+}
+
+/// What came of looking into the cache.
+fn cache(reader: &Counters) -> Vec<v1::NamesCount> {
+    let of = |source: Source| reader.sources[source as usize];
+    named([("hits", of(Source::Cache)), ("misses", reader.asked), ("stale", of(Source::Stale))])
+}
+
+/// Why queries were limited: an asker's rate of questions, and of those that go outside; too many of one asker, or of all, wait;
+/// an asker's TCP connections.
+fn limited(numbers: &Numbers, outside: &Outside) -> Vec<v1::NamesCount> {
+    let forwarder = &outside.forwarder;
+    named([
+        ("rate", numbers.reader.dropped_budget),
+        ("outside-rate", forwarder.refused_rate),
+        ("waiting", forwarder.refused_waiting),
+        ("crowded", numbers.crowded + forwarder.refused_crowded),
+        ("connections", outside.connections_refused),
+    ])
+}
+
 fn events(numbers: &Numbers, forwarder: &ForwardCounters) -> Vec<v1::NamesCount> {
     let reader = numbers.reader;
-    let all = [
+    named([
         ("udp", reader.udp),
         ("tcp", reader.tcp),
         ("truncated", reader.truncated),
@@ -147,20 +176,15 @@ fn events(numbers: &Numbers, forwarder: &ForwardCounters) -> Vec<v1::NamesCount>
         ("searched", reader.searched),
         ("dropped_short", reader.dropped_short),
         ("dropped_answers", reader.dropped_answers),
-        ("dropped_budget", reader.dropped_budget),
-        ("dropped_crowded", numbers.crowded),
         ("unsent", numbers.unsent),
         ("forwarded", forwarder.asks),
         ("joined", forwarder.joined),
-        ("refused", forwarder.refused),
         ("sent_udp", forwarder.sent_udp),
         ("sent_tcp", forwarder.sent_tcp),
         ("strangers", forwarder.strangers),
         ("broken", forwarder.broken),
-        ("stale", forwarder.stale),
         ("failed", forwarder.failed),
-    ];
-    all.into_iter().map(|(name, count)| v1::NamesCount { name: name.to_owned(), count }).collect()
+    ])
 }
 
 fn upstream(state: &UpstreamState) -> v1::NamesUpstream {
@@ -170,6 +194,9 @@ fn upstream(state: &UpstreamState) -> v1::NamesUpstream {
         round_trip_ms: state.round_trip_ms,
         answers: state.answers,
         errors: state.errors,
+        asked: state.asked,
+        r#loop: state.is_loop,
+        domain: state.domain.to_string(),
     }
 }
 

@@ -14,14 +14,18 @@ mod error;
 pub mod frame;
 mod limits;
 mod link;
+mod problem;
+mod question;
 mod resolv_conf;
 mod run;
 mod serve;
 mod sockets;
 mod tables;
+mod watch;
 
 pub use error::Error;
 pub use limits::ITEMS_PER_FRAME;
+pub use resolv_conf::node_resolv_conf;
 pub use run::{Options, run};
 pub use sockets::{MOST_ADDRESSES, Socket, SocketId, addresses, bind, from_wire, to_wire};
 pub use tables::is_of_names;

@@ -58,7 +58,11 @@ pub(crate) const SAVE_FIRST: Duration = Duration::from_secs(1);
 pub(crate) const TABLES: u64 = 512 << 20;
 /// The node's resolv.conf is looked at this often.
 pub(crate) const RESOLV_CONF_EVERY: Duration = Duration::from_secs(5);
-/// Servers of the node's resolv.conf that count, as for the C library.
-pub(crate) const NAMESERVERS: usize = 3;
+/// Largest resolv.conf that is read, bytes.
+pub(crate) const RESOLV_CONF: u64 = 1 << 20;
+/// Queries that were watched and wait to be told; more are dropped and counted.
+pub(crate) const WATCHED: usize = 4096;
+/// What was watched is told this often.
+pub(crate) const WATCHED_EVERY: Duration = Duration::from_millis(100);
 /// Who was begun to be answered is answered within this when the process ends.
 pub(crate) const DRAIN: Duration = Duration::from_millis(700);

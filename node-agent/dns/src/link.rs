@@ -11,11 +11,11 @@ use std::{
 };
 
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use weft_errors::Error;
 use weft_model::{ItemKey, Revision};
-use weft_names::{ForwardConfig, Names, Reader, Response, Source, Transport};
+use weft_names::{ForwardConfig, Names, Problem, Reader};
 use weft_proto::{
     convert::{Frame, ShapeError, address_from_wire},
     v1::{self, names_order::Order as Wire, names_word::Word},
@@ -23,12 +23,10 @@ use weft_proto::{
 use weft_view::{Touched, Update, View};
 
 use crate::{
-    askers,
-    clock::Clock,
     frame::{self, Frames, Received},
-    limits,
+    limits, problem, question,
     resolv_conf::HostServers,
-    serve::{Asked, Common, Order, Serving, Waiter},
+    serve::{Common, Order, Serving},
     sockets::{self, Socket},
     tables::{self, Tables},
 };
@@ -79,7 +77,6 @@ fn misshapen(error: ShapeError) -> io::Error {
 /// Everything that the thread works with.
 pub(crate) struct Link {
     pub(crate) path: PathBuf,
-    pub(crate) clock: Clock,
     pub(crate) names: Names,
     pub(crate) tables: Tables,
     pub(crate) common: Common,
@@ -90,7 +87,7 @@ pub(crate) struct Link {
     pub(crate) saver: SyncSender<Tables>,
     pub(crate) save_at: Option<Instant>,
     pub(crate) saved_at: Option<Instant>,
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<Problem>,
     pub(crate) reader: Reader,
     pub(crate) stop: CancellationToken,
     pub(crate) leave: CancellationToken,
@@ -111,6 +108,8 @@ impl Link {
                 Ok(()) => tracing::info!("the agent has hung up: names are served as they are known"),
                 Err(error) => tracing::debug!(%error, "the agent isn't there"),
             }
+            // It was the one who watched.
+            self.common.watch.turn_off();
             self.maintain();
             let stopped = || self.stop.is_cancelled().then_some(());
             // Time passing is the expected end here.
@@ -130,7 +129,13 @@ impl Link {
                 self.tell(&session.stream)?;
                 tell_at = Instant::now() + limits::STATE_EVERY;
             }
-            let wait = tell_at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            let mut wait = tell_at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            if self.common.watch.is_on() {
+                if let Some(queries) = self.common.watch.told() {
+                    frame::send(&session.stream, &word(Word::Queries(queries)), &[])?;
+                }
+                wait = wait.min(limits::WATCHED_EVERY);
+            }
             match session.frames.receive::<v1::NamesOrder>(wait)? {
                 Received::End => return Ok(()),
                 Received::Nothing => {}
@@ -166,7 +171,17 @@ impl Link {
                 Ok(false)
             }
             Wire::Question(question) => {
-                self.question(question, stream.try_clone()?);
+                let revision = self.tables.view.revision().0;
+                question::answer(&question, stream.try_clone()?, &self.common, &mut self.reader, revision);
+                Ok(false)
+            }
+            Wire::Watch(watch) => {
+                let addresses = watch.addresses.iter().map(|address| address_from_wire(address));
+                let addresses = addresses.collect::<Result<_, _>>().map_err(misshapen)?;
+                match watch.off {
+                    true => self.common.watch.turn_off(),
+                    false => self.common.watch.turn_on(addresses),
+                }
                 Ok(false)
             }
             Wire::Leave(v1::NamesLeave {}) => {
@@ -218,7 +233,6 @@ impl Link {
     fn configure(&mut self) {
         let Some(fabric) = self.tables.view.fabric() else { return };
         let (config, problems) = ForwardConfig::new(fabric, self.hosts.list());
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         if problems != self.problems {
             for problem in &problems {
                 tracing::warn!(%problem, "a setting of names is left out");
@@ -263,58 +277,11 @@ impl Link {
         let state = v1::NamesState {
             revision: self.tables.view.revision().0,
             serving: !self.serving.sockets().is_empty(),
-            problems: self.problems.clone(),
+            problems: self.problems.iter().map(ToString::to_string).collect(),
+            troubles: self.problems.iter().map(problem::to_wire).collect(),
             ..self.common.counts.state()
         };
         frame::send(stream, &word(Word::State(state)), &[])
-    }
-
-    /// Answers as a client of that address would be answered.
-    fn question(&mut self, question: v1::NamesQuestion, stream: UnixStream) {
-        let began = Instant::now();
-        let Ok(from) = address_from_wire(&question.from) else { return };
-        let mut room = vec![0; limits::MESSAGE];
-        let now = self.clock.now();
-        let askers = self.common.askers.load();
-        let response = askers::with(&askers, from, |asker| {
-            self.reader.respond(asker, Transport::Tcp, now, &question.query, &mut room)
-        });
-        let revision = self.tables.view.revision().0;
-        let answer = move |response: Vec<u8>, source: Option<Source>| v1::NamesAnswer {
-            id: question.id,
-            response: response.into(),
-            source: source.map(|source| source.to_string()).unwrap_or_default(),
-            took_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            revision,
-        };
-        let say = move |answer: v1::NamesAnswer| {
-            if let Err(error) = frame::send(&stream, &word(Word::Answer(answer)), &[]) {
-                tracing::debug!(%error, "the agent doesn't hear an answer");
-            }
-        };
-        match response {
-            Response::Answer { length, source } => {
-                room.truncate(length);
-                say(answer(room, Some(source)));
-            }
-            Response::Drop(_) => say(answer(Vec::new(), None)),
-            Response::Ask(ask) => {
-                let (sender, heard) = oneshot::channel();
-                let asked = Asked { waiter: Waiter::Question(sender), ask, since: began };
-                if self.common.asks.try_send(asked).is_err() {
-                    return say(answer(Vec::new(), None));
-                }
-                let spawned = std::thread::Builder::new().name("question".to_owned()).spawn(move || {
-                    match heard.blocking_recv() {
-                        Ok((response, source)) => say(answer(response, Some(source))),
-                        Err(_) => say(answer(Vec::new(), None)),
-                    }
-                });
-                if let Err(error) = spawned {
-                    tracing::warn!(%error, "a question isn't answered");
-                }
-            }
-        }
     }
 }
 

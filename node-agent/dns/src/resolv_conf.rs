@@ -1,21 +1,36 @@
-//! The node's own servers of names: from its resolv.conf, read again when it changes.
+//! The node's own resolv.conf: the one place that reads it, for this process and for the agent. What of it counts is decided in
+//! weft-plan.
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Instant, SystemTime},
 };
 
 use weft_model::ownership::DNS_PORT;
+use weft_plan::ResolvConf;
 
 use crate::limits;
 
 /// Files in which the node's servers may stand. The second one is systemd-resolved's: where it is, the first names the
 /// machine's own stub, whose servers stand here (resolved.conf(5), systemd-resolved.service(8)).
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
-/// The stub of systemd-resolved.
-const STUB: &str = "127.0.0.53";
+
+/// The node's own resolv.conf, or what stands behind it; empty when it has none.
+pub fn node_resolv_conf() -> ResolvConf {
+    read(&FILES.map(PathBuf::from))
+}
+
+fn read(files: &[PathBuf; 2]) -> ResolvConf {
+    let [own, behind] = [parsed(&files[0]), parsed(&files[1])];
+    ResolvConf::of_node(own.unwrap_or_default(), behind)
+}
+
+fn parsed(path: &Path) -> Option<ResolvConf> {
+    let bytes = weft_process::read_limited(path, limits::RESOLV_CONF).ok()?;
+    Some(ResolvConf::parse(&String::from_utf8_lossy(&bytes)))
+}
 
 /// The servers, as they were last read.
 #[derive(Debug)]
@@ -55,29 +70,13 @@ impl HostServers {
             return false;
         }
         self.seen = seen;
-        let own = servers(&self.files[0]);
-        let stub = own.iter().all(|server| server.ip().to_string() == STUB);
-        let behind = if stub { servers(&self.files[1]) } else { Vec::new() };
-        let servers = if behind.is_empty() { own } else { behind };
+        let conf = read(&self.files);
+        let servers: Vec<_> =
+            conf.nameservers.into_iter().map(|address| SocketAddr::new(address, DNS_PORT)).collect();
         let changed = servers != self.servers;
         self.servers = servers;
         changed
     }
-}
-
-fn servers(path: &Path) -> Vec<SocketAddr> {
-    parse(&fs::read_to_string(path).unwrap_or_default())
-}
-
-/// Lines `nameserver ADDRESS`, as many as the C library heeds (resolv.conf(5)). One with a zone can't be asked by others.
-fn parse(text: &str) -> Vec<SocketAddr> {
-    let server = |line: &str| {
-        let mut words = line.split_whitespace();
-        (words.next()? == "nameserver").then_some(())?;
-        let address: IpAddr = words.next()?.parse().ok()?;
-        Some(SocketAddr::new(address, DNS_PORT))
-    };
-    text.lines().filter_map(server).take(limits::NAMESERVERS).collect()
 }
 
 #[cfg(test)]
@@ -85,35 +84,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_three_servers_count_and_nothing_else() {
-        let check = |text: &str, expected: &[&str]| {
-            let servers: Vec<_> = parse(text).iter().map(ToString::to_string).collect();
-            assert_eq!(servers, expected, "{text:?}");
-        };
-        check(
-            "nameserver 192.0.2.1\nsearch x\nnameserver 2001:db8::1\n",
-            &["192.0.2.1:53", "[2001:db8::1]:53"],
-        );
-        check(
-            "#nameserver 192.0.2.1\n; nameserver 192.0.2.2\nnameserver fe80::1%eth0\nnameservers 192.0.2.3",
-            &[],
-        );
-        let many = "nameserver 192.0.2.1\n".repeat(5);
-        assert_eq!(parse(&many).len(), 3);
-    }
-
-    #[test]
-    fn behind_the_stub_of_the_machine_its_servers_are_found() {
+    fn a_changed_file_is_read_again_and_what_is_behind_the_stub_counts() {
         let place = tempfile::tempdir().unwrap();
         let files = ["own", "behind"].map(|name| place.path().join(name));
         fs::write(&files[0], "nameserver 127.0.0.53\n").unwrap();
         fs::write(&files[1], "nameserver 192.0.2.7\n").unwrap();
         let mut servers = HostServers::of(files.clone());
-        assert_eq!(servers.list()[0].ip().to_string(), "192.0.2.7");
+        assert_eq!(servers.list(), ["192.0.2.7:53".parse().unwrap()]);
         let later = Instant::now() + limits::RESOLV_CONF_EVERY;
         assert!(!servers.refresh(later), "nothing has changed");
         fs::remove_file(&files[1]).unwrap();
         assert!(servers.refresh(later + limits::RESOLV_CONF_EVERY));
-        assert_eq!(servers.list()[0].ip().to_string(), STUB, "better than none");
+        assert_eq!(servers.list(), ["127.0.0.53:53".parse().unwrap()], "better than none");
+        fs::remove_file(&files[0]).unwrap();
+        assert!(servers.refresh(later + 2 * limits::RESOLV_CONF_EVERY));
+        assert!(servers.list().is_empty());
     }
 }

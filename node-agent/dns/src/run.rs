@@ -134,7 +134,13 @@ async fn work(
     let (orders, ordered) = mpsc::channel(8);
     let (listening, listeners) = mpsc::channel(limits::SOCKETS);
     let (saver, saved) = sync_channel(1);
-    let common = Common { clock, askers: Askers::default(), counts: Arc::new(Counts::default()), asks };
+    let common = Common {
+        clock,
+        askers: Askers::default(),
+        counts: Arc::new(Counts::default()),
+        asks,
+        watch: Arc::default(),
+    };
     let connections = Connections::default();
     let serving = Arc::new(Serving::new(common.clone(), tasks.clone(), listening));
     let open = Arc::default();
@@ -142,7 +148,6 @@ async fn work(
     let leave = tasks.token();
     let mut link = Link {
         path: options.agent.clone(),
-        clock,
         names,
         tables,
         common: common.clone(),

@@ -15,10 +15,10 @@ use std::{
 };
 
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use weft_errors::{Error, INTERNAL};
-use weft_names::{Ask, Names, Reader, Source};
+use weft_names::{Ask, Names, Origin, Reader, Source};
 use weft_process::Tasks;
 
 pub(crate) use outside::{Order, run as ask_outside};
@@ -29,6 +29,7 @@ use crate::{
     clock::{self, Clock},
     count::Counts,
     sockets::{Socket, SocketId},
+    watch::Watch,
 };
 
 /// Who waits for an answer of the outside.
@@ -44,7 +45,7 @@ pub(crate) enum Waiter {
     /// A TCP connection.
     Stream(mpsc::Sender<Vec<u8>>),
     /// Somebody who wants to know.
-    Question(oneshot::Sender<(Vec<u8>, Source)>),
+    Question(std::sync::mpsc::SyncSender<(Vec<u8>, Source, Origin)>),
 }
 
 /// A question for the outside.
@@ -63,6 +64,7 @@ pub(crate) struct Common {
     pub(crate) askers: Askers,
     pub(crate) counts: Arc<Counts>,
     pub(crate) asks: mpsc::Sender<Asked>,
+    pub(crate) watch: Arc<Watch>,
 }
 
 /// The sockets that are served, each until it is taken away.

@@ -11,6 +11,7 @@ use weft_model::{
     ClusterId, DnsSettings, FabricItem, FabricRanges, Families, Item, ItemKey, Overlay, Revision,
 };
 use weft_names::{ForwardConfig, Limits, RecordType, question, show};
+use weft_proto::v1;
 use weft_view::{Touched, View};
 
 use super::*;
@@ -48,6 +49,7 @@ struct World {
     chance: StdRng,
     orders: mpsc::Sender<Order>,
     counts: Arc<Counts>,
+    watch: Arc<Watch>,
 }
 
 impl World {
@@ -61,8 +63,14 @@ impl World {
         let (orders, ordered) = mpsc::channel(1);
         let (listening, listeners) = mpsc::channel(16);
         let (tasks, counts) = (Tasks::new(), Arc::<Counts>::default());
-        let common =
-            Common { clock: Clock::new(), askers: Askers::default(), counts: Arc::clone(&counts), asks };
+        let watch = Arc::<Watch>::default();
+        let common = Common {
+            clock: Clock::new(),
+            askers: Askers::default(),
+            counts: Arc::clone(&counts),
+            asks,
+            watch: Arc::clone(&watch),
+        };
         let connections = Connections::default();
         let serving = Serving::new(common.clone(), tasks.clone(), listening);
         let chance_of_asks = clock::chance().unwrap();
@@ -79,7 +87,7 @@ impl World {
         tasks.spawn("outside", asking);
         tasks.spawn("tcp", connections.serve(common, listeners, tasks.token()));
         drop(inside);
-        Self { runtime, tasks, serving, names, chance, orders, counts }
+        Self { runtime, tasks, serving, names, chance, orders, counts, watch }
     }
 
     /// Serves sockets of a new port; its address.
@@ -207,4 +215,49 @@ fn foreign_names_are_asked_of_the_upstream_and_its_answer_goes_back() {
     assert_ne!(asker.port(), server.port(), "from a port of its own");
     assert_eq!(asker.ip(), IpAddr::from([127, 0, 0, 1]));
     world.end();
+}
+
+#[test]
+fn who_watches_hears_of_queries_over_udp_and_tcp_and_of_those_that_go_outside() {
+    let mut world = World::new();
+    let server = world.serve();
+    let client = client(server);
+    let ask = |id: u16, name: &str| {
+        client.send(&query(id, name)).unwrap();
+        assert_eq!(heard(&client).0, id);
+    };
+    ask(1, "dns-version.cluster.local");
+    assert!(world.watch.told().is_none(), "nobody watches");
+    world.watch.turn_on(["192.0.2.1".parse().unwrap()].into());
+    ask(2, "dns-version.cluster.local");
+    assert!(world.watch.told().is_none(), "somebody else is watched");
+    world.watch.turn_on(["127.0.0.1".parse().unwrap()].into());
+    ask(3, "Dns-Version.cluster.local");
+    // Without an upstream: the thread of the outside says so.
+    ask(4, "www.example.com");
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let framed = query(5, "x.cluster.local");
+    stream.write_all(&[&u16::try_from(framed.len()).unwrap().to_be_bytes()[..], &framed].concat()).unwrap();
+    assert_eq!(by_stream(&mut stream).0, 5);
+    let told = world.watch.told().unwrap();
+    let shown: Vec<_> = told
+        .queries
+        .iter()
+        .map(|q| format!("{} {} {} {} {} {}", q.name, q.r#type, q.rcode, q.source, q.answers, q.tcp))
+        .collect();
+    let expected = [
+        "dns-version.cluster.local. TXT NOERROR zone 1 false",
+        "www.example.com. TXT SERVFAIL own 0 false",
+        "x.cluster.local. TXT NXDOMAIN zone 0 true",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(told.dropped, 0);
+    let count = |list: &[v1::NamesCount], name: &str| list.iter().find(|c| c.name == name).unwrap().count;
+    drop(stream);
+    let counts = Arc::clone(&world.counts);
+    world.end();
+    let state = counts.state();
+    assert_eq!((count(&state.zones, "cluster"), count(&state.zones, "foreign")), (4, 1));
+    assert_eq!((count(&state.cache, "misses"), count(&state.rcodes, "NXDOMAIN")), (1, 1));
 }

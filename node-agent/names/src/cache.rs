@@ -4,15 +4,18 @@
 //! a new answer (RFC 8767). Invariant: the octets never exceed the bound after a put; what nobody used since the hand came by
 //! goes first (a clock).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use arc_swap::ArcSwapOption;
 
 use crate::{
-    DomainName, ExtendedError, Moment, Rcode, RecordType,
+    DomainName, ExtendedError, Moment, Origin, Rcode, RecordType,
     hash::hash,
     limits::{STALE_MS, STALE_RECHECK_MS, STALE_TTL},
     message::{Age, Body, Reply, within},
@@ -52,6 +55,8 @@ pub(crate) struct Entry {
     expires: Moment,
     /// Until when it counts though it is over: somebody was asked in vain a moment ago.
     granted: Moment,
+    /// Who said it.
+    upstream: Option<SocketAddr>,
     used: AtomicBool,
 }
 
@@ -65,7 +70,19 @@ impl Entry {
     /// An entry that counts until a given time, whatever its records say.
     pub(crate) fn until(asked: Asked<'_>, body: Body, now: Moment, expires: Moment) -> Self {
         let (name, kind, flags) = (asked.name.into(), asked.kind, asked.flags);
-        Self { name, kind, flags, body, stored: now, expires, granted: now, used: AtomicBool::new(true) }
+        let used = AtomicBool::new(true);
+        Self { name, kind, flags, body, stored: now, expires, granted: now, upstream: None, used }
+    }
+
+    /// Notes who said it.
+    pub(crate) const fn from(mut self, upstream: SocketAddr) -> Self {
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// Whom it came from, and how long ago.
+    pub(crate) const fn origin(&self, now: Moment) -> Origin {
+        Origin { upstream: self.upstream, age_ms: Some(now.since(self.stored)) }
     }
 
     /// The same answer, told as an old one for a while.
@@ -78,6 +95,7 @@ impl Entry {
             stored: self.stored,
             expires: self.expires,
             granted: now.after(STALE_RECHECK_MS),
+            upstream: self.upstream,
             used: AtomicBool::new(true),
         }
     }
@@ -97,9 +115,9 @@ impl Entry {
         now < self.expires || now < self.granted
     }
 
-    /// Whether it is over.
+    /// Whether it is over. In the moment in which it comes it isn't, also where it counts for no time at all.
     pub(crate) fn is_stale(&self, now: Moment) -> bool {
-        now >= self.expires
+        now >= self.expires && now > self.stored
     }
 
     /// Whether it may be told at all. Failures are never told once they are over.

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use crate::{
     message::{RecordType, Transport},
-    response::{DropCause, Source},
+    response::{DropCause, Realm, Source},
 };
 
 /// Types of questions that metrics tell apart.
@@ -23,6 +23,8 @@ pub const COUNTED_TYPES: [Option<RecordType>; 7] = [
 pub struct Counters {
     /// Queries by [`COUNTED_TYPES`]; the last counts all others.
     pub types: [u64; 7],
+    /// Queries by [`Realm::ALL`].
+    pub realms: [u64; 4],
     /// Answers by [`Source::ALL`].
     pub sources: [u64; 6],
     /// Answers by response code 0 to 5; the last counts all others.
@@ -55,6 +57,10 @@ impl Counters {
         }
     }
 
+    pub(crate) const fn realm(&mut self, realm: Realm) {
+        self.realms[realm as usize] += 1;
+    }
+
     /// Takes note of an answer; the driver does so for those of the forwarder.
     pub fn answer(&mut self, message: &[u8], source: Source) {
         let flags = [2, 3].map(|at| message.get(at).copied().unwrap_or_default());
@@ -75,6 +81,7 @@ impl Counters {
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         let pairs = (self.types.iter_mut().zip(other.types))
+            .chain(self.realms.iter_mut().zip(other.realms))
             .chain(self.sources.iter_mut().zip(other.sources))
             .chain(self.rcodes.iter_mut().zip(other.rcodes));
         pairs.for_each(|(sum, more)| *sum += more);

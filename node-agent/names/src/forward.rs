@@ -18,7 +18,7 @@ pub(crate) use probe::Sought;
 
 use std::net::SocketAddr;
 
-use crate::{Ask, DomainName, Source};
+use crate::{Ask, DomainName, Origin, Source};
 
 /// A client that waits, as the driver knows it: where the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,8 @@ pub enum Effect {
         message: Vec<u8>,
         /// Where it came from.
         source: Source,
+        /// Whom it comes from.
+        origin: Origin,
     },
 }
 
@@ -112,6 +114,8 @@ pub struct UpstreamState {
     pub failures: u32,
     /// Smoothed time to its answers, milliseconds; 0 before the first.
     pub round_trip_ms: u64,
+    /// Messages that went there so far.
+    pub asked: u64,
     /// Answers so far.
     pub answers: u64,
     /// Messages that weren't answered in time, refused connections and nonsense, so far.
@@ -125,8 +129,12 @@ pub struct ForwardCounters {
     pub asks: u64,
     /// Of these, questions that joined one that was under way.
     pub joined: u64,
-    /// Of these, questions refused because their asker or all together have too many.
-    pub refused: u64,
+    /// Of these, questions refused because their asker asks too many a second.
+    pub refused_rate: u64,
+    /// Of these, questions refused because too many of their asker wait.
+    pub refused_waiting: u64,
+    /// Of these, questions refused because too many wait, or are under way, altogether.
+    pub refused_crowded: u64,
     /// Messages to upstreams over UDP.
     pub sent_udp: u64,
     /// Messages to upstreams over TCP.

@@ -39,10 +39,10 @@ pub use forward::{
 };
 pub use limits::Limits;
 pub use message::{
-    DomainName, Edns, ExtendedError, NameError, Query, Rcode, RecordType, Reject, Shown, ShownRecord,
-    Transport, parse, question, show,
+    DomainName, Edns, ExtendedError, NameError, Query, Rcode, RecordType, Reject, Shown, ShownQuestion,
+    ShownRecord, Transport, parse, question, show,
 };
 pub use moment::Moment;
 pub use names::{Folded, Names, open};
 pub use reader::Reader;
-pub use response::{Ask, DropCause, Response, Source};
+pub use response::{Ask, DropCause, Origin, Realm, Response, Source};

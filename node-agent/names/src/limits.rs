@@ -38,6 +38,11 @@ pub(crate) const MAX_CNAMES: usize = 11;
 pub(crate) const MAX_TRIES: u32 = 32;
 /// Milliseconds until a question of a client is given up: below the 5 s after which resolvers ask again.
 pub(crate) const ASK_MS: u64 = 4500;
+/// Milliseconds until a question is given up whose upstreams gave no sign of life of late: what a program waits for an answer that
+/// won't come. Shorter than the 1.8 s after which an old answer is given, which comes then.
+pub(crate) const DOUBT_MS: u64 = 1500;
+/// The same when all of its upstreams failed again and again a moment ago. They are asked all the same: one may be back.
+pub(crate) const DOWN_MS: u64 = 800;
 /// Milliseconds until an old answer is given while the new one is sought (RFC 8767 section 5).
 pub(crate) const STALE_AFTER_MS: u64 = 1800;
 /// Milliseconds for which an old answer may still be given.

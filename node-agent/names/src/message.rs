@@ -17,7 +17,7 @@ mod wire;
 pub use code::{ExtendedError, Rcode, RecordType};
 pub use name::{DomainName, NameError};
 pub use query::{Edns, Query, Reject, parse};
-pub use shown::{Shown, ShownRecord, question, show};
+pub use shown::{Shown, ShownQuestion, ShownRecord, question, show};
 pub use wire::Transport;
 
 pub(crate) use answer::{Expected, Verdict, read_answer};

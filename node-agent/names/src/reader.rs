@@ -2,11 +2,11 @@
 //!
 //! In: the bytes of a query, who asks, the time. Out: the answer's bytes, or what has to be asked. Not here: sockets, threads.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use crate::{
-    Ask, Asker, Counters, DropCause, ExtendedError, Limits, Moment, Query, Rcode, RecordType, Reject,
-    Response, Source, Transport,
+    Ask, Asker, Counters, DropCause, ExtendedError, Limits, Moment, Origin, Query, Rcode, Realm, RecordType,
+    Reject, Response, Source, Transport,
     budget::Budgets,
     cache::{Asked, Entry},
     limits::MAX_CNAMES,
@@ -24,6 +24,8 @@ pub struct Reader {
     lowered: Lowered,
     turn: u64,
     counters: Counters,
+    /// Of the last answer.
+    origin: Cell<Origin>,
 }
 
 /// How a reply ends.
@@ -48,6 +50,7 @@ impl Reader {
             lowered: Lowered::default(),
             turn: seed,
             counters: Counters::default(),
+            origin: Cell::default(),
         }
     }
 
@@ -73,6 +76,11 @@ impl Reader {
         response
     }
 
+    /// Whom the last answer comes from, if it is one of the outside.
+    pub const fn origin(&self) -> Origin {
+        self.origin.get()
+    }
+
     /// What it counted.
     pub const fn counters(&self) -> &Counters {
         &self.counters
@@ -86,6 +94,7 @@ impl Reader {
         bytes: &[u8],
         out: &mut [u8],
     ) -> Response {
+        self.origin.set(Origin::default());
         if !self.budgets.admit(asker.address(), now) {
             return Response::Drop(DropCause::Budget);
         }
@@ -94,6 +103,7 @@ impl Reader {
             Err(Reject::Drop) if bytes.len() < HEADER => return Response::Drop(DropCause::Short),
             Err(Reject::Drop) => return Response::Drop(DropCause::IsAnswer),
             Err(Reject::Refuse { rcode }) => {
+                self.counters.realm(Realm::None);
                 let length = bare(out, bytes, rcode);
                 return length.map_or(Response::Drop(DropCause::Short), |length| Response::Answer {
                     length,
@@ -107,42 +117,46 @@ impl Reader {
         let Some(mut reply) = Reply::begin(out, &query, transport) else {
             return Response::Drop(DropCause::Short);
         };
-        match self.end(asker, &query, now, &mut reply) {
+        let (realm, end) = self.end(asker, &query, now, &mut reply);
+        self.counters.realm(realm);
+        match end {
             End::Told(rcode, why, source) => Response::Answer { length: reply.finish(rcode, why), source },
             End::Ask(want) => Response::Ask(Ask::new(asker, &query, transport, want)),
         }
     }
 
-    fn end(&self, asker: &Asker, query: &Query<'_>, now: Moment, reply: &mut Reply<'_>) -> End {
+    fn end(&self, asker: &Asker, query: &Query<'_>, now: Moment, reply: &mut Reply<'_>) -> (Realm, End) {
         if query.class != CLASS_IN || query.kind.is_meta() {
-            return refused(ExtendedError::NOT_SUPPORTED);
+            return (Realm::None, refused(ExtendedError::NOT_SUPPORTED));
         }
         let head = self.shared.tables.head();
         let Some(head) = head.as_ref() else {
-            return End::Told(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), Source::Own);
+            let why = Some(ExtendedError::NOT_READY);
+            return (Realm::None, End::Told(Rcode::SERVFAIL, why, Source::Own));
         };
         let lookup = Lookup { tables: &self.shared.tables, head, turn: self.turn, kind: query.kind };
         let name = &self.lowered;
         if let Some(above) = name.above(head.origin.wire(), head.labels) {
-            return match lookup.answer(name, above, reply) {
+            let end = match lookup.answer(name, above, reply) {
                 Outcome::Missing => self.missing(asker, query, now, lookup, above, reply),
                 outcome @ (Outcome::Done(_) | Outcome::Outside { .. }) => {
                     self.outcome(query, now, head, outcome, reply)
                 }
             };
+            return (Realm::Cluster, end);
         }
         let reverse =
             ReverseName::read(name).and_then(|reverse| Some((reverse, head.reverse_zone(&reverse)?)));
         if let Some((reverse, zone)) = reverse {
-            return told(lookup.reverse(name, &reverse, zone, reply), Source::Reverse);
+            return (Realm::Reverse, told(lookup.reverse(name, &reverse, zone, reply), Source::Reverse));
         }
         if self.shared.sought.meets(name, query.kind) {
-            return refused(ExtendedError::OTHER);
+            return (Realm::None, refused(ExtendedError::OTHER));
         }
         if let Some(rcode) = special(name, query.kind, reply) {
-            return told(rcode, Source::Own);
+            return (Realm::None, told(rcode, Source::Own));
         }
-        self.outside(query, now, head, reply)
+        (Realm::Foreign, self.outside(query, now, head, reply))
     }
 
     /// A name of our zone that doesn't exist: denied, or found under another search domain.
@@ -186,7 +200,7 @@ impl Reader {
                 let at = reply.position() + 12;
                 let fixed = lookup.head.fixed(RecordType::CNAME);
                 reply.record(Section::Answer, &[0xc0, 12], fixed, &[candidate.wire()]);
-                return tell(&parts, now, at, reply);
+                return self.tell(&parts, now, at, reply);
             }
         }
         told(lookup.missing(&self.lowered, above, reply), Source::Cache)
@@ -206,7 +220,7 @@ impl Reader {
             // The alias itself is an answer for those who don't want recursion (RFC 1034 section 4.3.2).
             Outcome::Outside { .. } if !query.is_recursive() => told(Rcode::NOERROR, Source::Zone),
             Outcome::Outside { target, at } => match self.parts(target.wire(), query, now, head) {
-                Some(parts) => tell(&parts, now, at, reply),
+                Some(parts) => self.tell(&parts, now, at, reply),
                 None => {
                     let (links, count) = reply.answers();
                     let target_at = u16::try_from(at).unwrap_or(u16::MAX);
@@ -244,34 +258,36 @@ impl Reader {
         let name = self.lowered.wire();
         // The usual case first: one entry, no counting of references.
         let whole = self.shared.cache.with(asked(name, query), |entry| {
-            (entry.counts(now) && entry.open_end(head).is_none()).then(|| tell_one(entry, now, HEADER, reply))
+            (entry.counts(now) && entry.open_end(head).is_none())
+                .then(|| self.tell_one(entry, now, HEADER, reply))
         });
         if let Some(end) = whole.flatten() {
             return end;
         }
         match self.parts(name, query, now, head) {
-            Some(parts) => tell(&parts, now, HEADER, reply),
+            Some(parts) => self.tell(&parts, now, HEADER, reply),
             None => End::Ask(Want::Name(DomainName::from_wire(name).unwrap_or_else(DomainName::root))),
         }
+    }
+
+    /// Tells what one entry has, for a name that stands at `at` in the reply.
+    fn tell_one(&self, entry: &Entry, now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
+        entry.write(reply, at, now);
+        self.origin.set(entry.origin(now));
+        let source = if entry.is_stale(now) { Source::Stale } else { Source::Cache };
+        End::Told(entry.body().rcode, entry.why(now), source)
+    }
+
+    /// The same of several entries, each about the open end of the one before.
+    fn tell(&self, parts: &[Arc<Entry>], now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
+        let Some((last, before)) = parts.split_last() else { return told(Rcode::SERVFAIL, Source::Own) };
+        let at = before.iter().fold(at, |at, part| part.write(reply, at, now));
+        self.tell_one(last, now, at, reply)
     }
 }
 
 fn asked<'a>(name: &'a [u8], query: &Query<'_>) -> Asked<'a> {
     Asked::new(name, query.kind, query.wants_signatures(), query.is_unchecked())
-}
-
-/// Tells what one entry has, for a name that stands at `at` in the reply.
-fn tell_one(entry: &Entry, now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
-    entry.write(reply, at, now);
-    let source = if entry.is_stale(now) { Source::Stale } else { Source::Cache };
-    End::Told(entry.body().rcode, entry.why(now), source)
-}
-
-/// The same of several entries, each about the open end of the one before.
-fn tell(parts: &[Arc<Entry>], now: Moment, at: usize, reply: &mut Reply<'_>) -> End {
-    let Some((last, before)) = parts.split_last() else { return told(Rcode::SERVFAIL, Source::Own) };
-    let at = before.iter().fold(at, |at, part| part.write(reply, at, now));
-    tell_one(last, now, at, reply)
 }
 
 /// Names that are never asked for outside (RFC 6761 sections 6.3 and 6.4, RFC 7686).

@@ -1,6 +1,9 @@
 //! What a reader makes of a query.
 
-use std::fmt;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{
     asker::Asker,
@@ -70,11 +73,49 @@ impl fmt::Display for Source {
     }
 }
 
+/// Whom an answer of the outside comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The upstream that gave it, just now or when it was kept; `None`: no upstream did.
+    pub upstream: Option<SocketAddr>,
+    /// For how long it has been kept, milliseconds; `None`: it doesn't come from the cache.
+    pub age_ms: Option<u64>,
+}
+
+/// Whose names a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Realm {
+    /// The cluster's own domain.
+    Cluster,
+    /// Addresses of the fabric.
+    Reverse,
+    /// Everybody else's.
+    Foreign,
+    /// Nobody's: what can't be read, and what is never looked for in a zone.
+    None,
+}
+
+impl Realm {
+    /// All of them, for metrics.
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::Reverse, Self::Foreign, Self::None];
+}
+
+impl fmt::Display for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cluster => "cluster",
+            Self::Reverse => "reverse",
+            Self::Foreign => "foreign",
+            Self::None => "none",
+        })
+    }
+}
+
 /// A question that the outside has to answer, with all that the client's reply needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// Who asked.
-    pub(crate) asker: std::net::IpAddr,
+    pub(crate) asker: IpAddr,
     pub(crate) id: u16,
     pub(crate) flags: u16,
     /// Name, type and class as they came.
@@ -122,6 +163,11 @@ impl Ask {
             class: crate::message::CLASS_IN,
             edns: self.edns,
         }
+    }
+
+    /// Who asked.
+    pub const fn asker(&self) -> IpAddr {
+        self.asker
     }
 
     /// How the client's query came, and so how the answer goes.

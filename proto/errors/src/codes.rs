@@ -325,6 +325,14 @@ codes! {
         "Pods of a node can't ask for names at one of the fabric's addresses"
         "Another program of the node listens on port 53 of every address"
         "bind that program to its own addresses, or stop it: ss -lnp sport = :53";
+    DNS_NO_UPSTREAM = 5207 "DnsNoUpstream" Refused false
+        "Nobody can be asked for names outside the fabric"
+        "spec.dns.upstreams of the fabric is empty, and the node's resolv.conf names no server either"
+        "name the servers of your network: spec.dns.upstreams of the fabric, or the node's resolv.conf";
+    DNS_STUB_DOMAIN = 5208 "DnsStubDomain" Refused false
+        "A stub domain of the DNS is left out"
+        "It is no domain name, or it lies within the fabric's own domain, which every node answers for itself"
+        "mend it in spec.dns.stubDomains of the fabric: weft get fabric -o yaml";
 
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"

@@ -72,6 +72,12 @@ pub fn resolver_addresses(fabric: &FabricItem) -> impl Iterator<Item = IpAddr> {
     addresses.filter(|address| fabric.dns.enabled && fabric.families.has(Family::of(*address)))
 }
 
+/// Whether somebody who asks at an address asks a DNS of this fabric: whatever its families, and whether it is on or off.
+pub fn is_own_resolver(ranges: &FabricRanges, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address == DNS_LOCAL_V4 || address == DNS_LOCAL_V6 || dns_addresses(ranges).any(|own| own == address)
+}
+
 /// Whom a pod asks for names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DnsPolicy {
@@ -180,5 +186,15 @@ mod tests {
         };
         check(&["10.112.0.0/16", "fd5a:7eff::/112"], &["10.112.0.10", "fd5a:7eff::a"]);
         check(&["10.112.0.0/29"], &[]);
+    }
+
+    #[test]
+    fn an_address_of_our_own_is_known_however_it_is_written() {
+        let services = vec!["10.112.0.0/16".parse().unwrap(), "fd5a:7eff::/112".parse().unwrap()];
+        let ranges = FabricRanges { services, ..FabricRanges::default() };
+        let own = ["10.112.0.10", "fd5a:7eff::a", "169.254.1.53", "fd5a:7e53::53", "::ffff:10.112.0.10"];
+        for (address, expected) in own.map(|own| (own, true)).into_iter().chain([("10.112.0.11", false)]) {
+            assert_eq!(is_own_resolver(&ranges, address.parse().unwrap()), expected, "{address}");
+        }
     }
 }

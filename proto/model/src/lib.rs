@@ -27,7 +27,7 @@ pub use command::{
 };
 pub use dns::{
     DEFAULT_DNS_TTL, DNS_POSITION, DnsConfig, DnsOption, DnsPolicy, DnsSettings, PodDns, StubDomain,
-    dns_addresses, resolver_addresses,
+    dns_addresses, is_own_resolver, resolver_addresses,
 };
 pub use draft::{DnsDraft, Draft, FabricDraft, NodeDraft};
 pub use endpoint::{

@@ -2,10 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weft_model::{
-    DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, dns_addresses,
-    ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6},
-};
+use weft_model::{DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, is_own_resolver};
 
 use super::Problems;
 use crate::{Error, limits};
@@ -77,7 +74,7 @@ fn check_servers(fabric: &Fabric, field: &str, servers: &[SocketAddr], problems:
 fn why_not(fabric: &Fabric, server: SocketAddr) -> Option<String> {
     let address = server.ip();
     // Nothing else is there at any other port either: nodes refuse it.
-    if is_own(fabric, address) {
+    if is_own_resolver(&fabric.ranges, address) {
         return Some(
             "is the fabric's own DNS, so questions would go round: name a server outside".to_owned(),
         );
@@ -100,12 +97,6 @@ fn why_not(fabric: &Fabric, server: SocketAddr) -> Option<String> {
         return Some("is link-local, so it means another machine on each node".to_owned());
     }
     None
-}
-
-fn is_own(fabric: &Fabric, address: IpAddr) -> bool {
-    address == DNS_LOCAL_V4
-        || address == DNS_LOCAL_V6
-        || dns_addresses(&fabric.ranges).any(|own| own == address)
 }
 
 fn is_broadcast(address: IpAddr) -> bool {

@@ -130,9 +130,12 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::AskNodeResponse>, Status> {
         // Looking at a node is a read; sending packets from a pod or making pods changes something.
         let need = match request.get_ref().ask.as_ref().and_then(|ask| ask.what.as_ref()) {
-            Some(v1::ask::What::Inspect(_) | v1::ask::What::Ledger(_) | v1::ask::What::Setup(_)) => {
-                Need::Read
-            }
+            Some(
+                v1::ask::What::Inspect(_)
+                | v1::ask::What::Ledger(_)
+                | v1::ask::What::Setup(_)
+                | v1::ask::What::Flows(_),
+            ) => Need::Read,
             Some(v1::ask::What::Trace(trace)) if !trace.probe => Need::Read,
             Some(
                 v1::ask::What::Ping(_)

@@ -5,6 +5,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use weft_dns::node_resolv_conf;
 use weft_errors::{ALREADY_EXISTS, ATTACHMENT_EXISTS, BUSY, Coded, Error, LINK_FAILED};
 use weft_ipam::{Holding, Origin, Request};
 use weft_kernel::{Namespace, PodLink};
@@ -19,7 +20,7 @@ use crate::{
     locks::Held,
     node::{Node, local_pod, published},
     notes::Notes,
-    setup::{Setup, Setups, node_resolv_conf},
+    setup::{Setup, Setups},
 };
 
 /// Names that are tried for the node's end before giving up.

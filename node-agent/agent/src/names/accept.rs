@@ -115,7 +115,8 @@ fn hear(node: &Node, link: u64, stream: UnixStream, stop: &CancellationToken) ->
             }
             Word::State(state) if greeted => tell(node, Arrival::State { link, state }),
             Word::Answer(answer) if greeted => node.desk.heard(answer),
-            Word::Hello(_) | Word::State(_) | Word::Answer(_) => {
+            Word::Queries(queries) if greeted => node.watchers.arrived(queries),
+            Word::Hello(_) | Word::State(_) | Word::Answer(_) | Word::Queries(_) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "words come in a wrong order"));
             }
         }

@@ -50,6 +50,8 @@ struct Link {
     /// What it last said, and when.
     state: Option<(v1::NamesState, Instant)>,
     leaving: bool,
+    /// Whose queries it was told to tell of.
+    watch: v1::NamesWatch,
 }
 
 impl Feed {
@@ -98,6 +100,7 @@ impl Feed {
         }
         self.feed(&view, &wish.items);
         self.feed_pods(&view);
+        self.feed_watchers();
         self.change_over();
         self.report(&view, trouble);
     }
@@ -106,9 +109,9 @@ impl Feed {
         match arrival {
             Arrival::Hello { link, pid, line, offered } => {
                 self.sockets.offer(offered);
-                let new =
-                    Link { id: link, pid, line, told: None, in_sync: false, state: None, leaving: false };
-                self.links.push(new);
+                let watch = v1::NamesWatch { off: true, addresses: Vec::new() };
+                let (told, in_sync, state, leaving) = (None, false, None, false);
+                self.links.push(Link { id: link, pid, line, told, in_sync, state, leaving, watch });
             }
             Arrival::State { link, state } => {
                 if let Some(link) = self.links.iter_mut().find(|other| other.id == link) {
@@ -144,8 +147,22 @@ impl Feed {
         let askers = self.find_askers(view);
         if let Some(change) = pods::difference(&self.askers, &askers) {
             self.tell_all(|link, _| link.line.send(Order::Pods(change.clone()), &[]));
+            let names = askers.iter().map(|(address, asker)| (*address, asker.pod.clone()));
+            self.node.watchers.know(names.collect());
             self.askers = askers;
         }
+    }
+
+    /// Tells processes whose queries somebody watches, when that has changed.
+    fn feed_watchers(&mut self) {
+        let wanted = self.node.watchers.wanted(Instant::now());
+        self.tell_all(|link, _| {
+            if link.watch == wanted {
+                return Ok(());
+            }
+            link.watch = wanted.clone();
+            link.line.send(Order::Watch(wanted.clone()), &[])
+        });
     }
 
     /// Pods by address. Their search domains were fixed when they were made, and are read once.

@@ -8,9 +8,9 @@ use std::{
 };
 
 use weft_dns::{Socket, frame};
-use weft_errors::{DNS_UPSTREAM_UNREACHABLE, Error};
+use weft_errors::{DNS_NO_UPSTREAM, DNS_STUB_DOMAIN, DNS_UPSTREAM_LOOP, DNS_UPSTREAM_UNREACHABLE, Error};
 use weft_plan::Finding;
-use weft_proto::v1::{self, names_order::Order};
+use weft_proto::v1::{self, NamesProblemKind, names_order::Order};
 
 /// The way to one DNS process; frames of several senders don't mix.
 #[derive(Clone, Debug)]
@@ -63,10 +63,14 @@ impl Post {
         let trouble =
             shared.trouble.iter().map(|error| finding("dns", false, &error.message, Some(error.clone())));
         let Some(state) = &shared.state else { return trouble.collect() };
-        // Each says by itself what is left out and why; they are of several kinds, so no code's remedy fits all.
-        let problems = state.problems.iter().map(|problem| finding("dns settings", false, problem, None));
+        let problems = state.troubles.iter().map(problem);
         let numbers = finding("dns answers", true, &numbers(state), None);
         trouble.chain([numbers]).chain(problems).chain(state.upstreams.iter().filter_map(upstream)).collect()
+    }
+
+    /// What the DNS process counts; `None` while none answers.
+    pub(crate) fn state(&self) -> Option<v1::NamesState> {
+        self.lock().state.clone()
     }
 
     pub(super) fn arrive(&self, arrival: Arrival) {
@@ -109,9 +113,28 @@ fn finding(name: &str, ok: bool, detail: &str, error: Option<Error>) -> Finding 
     Finding { name: name.to_owned(), detail: detail.to_owned(), ok, error }
 }
 
+/// A setting that is left out.
+fn problem(problem: &v1::NamesProblem) -> Finding {
+    let code = match problem.kind() {
+        NamesProblemKind::OwnAddress => Some(&DNS_UPSTREAM_LOOP),
+        NamesProblemKind::NoServer if !problem.servers.is_empty() => Some(&DNS_UPSTREAM_LOOP),
+        NamesProblemKind::NoServer => Some(&DNS_NO_UPSTREAM),
+        NamesProblemKind::Domain | NamesProblemKind::OwnDomain => Some(&DNS_STUB_DOMAIN),
+        // Of a later release: its words say enough.
+        NamesProblemKind::Unspecified => None,
+    };
+    let error = code.map(|code| Error::new(code, problem.message.clone()));
+    finding("dns settings", false, &problem.message, error)
+}
+
 fn upstream(state: &v1::NamesUpstream) -> Option<Finding> {
     let server: SocketAddr = state.address.clone()?.try_into().ok()?;
     let name = format!("dns upstream {server}");
+    if state.r#loop {
+        let message = format!("{server} asks this node's DNS what it is asked, so it is left out");
+        let error = Error::new(&DNS_UPSTREAM_LOOP, message.clone());
+        return Some(finding(&name, false, &message, Some(error)));
+    }
     if state.down {
         let message = format!("{server} left {} questions unanswered", state.errors);
         let error = Error::new(&DNS_UPSTREAM_UNREACHABLE, message.clone());
@@ -135,17 +158,43 @@ mod tests {
             down,
             ..v1::NamesUpstream::default()
         };
+        let trouble = |kind: NamesProblemKind, servers: usize| v1::NamesProblem {
+            kind: kind.into(),
+            servers: vec![v1::SocketAddress::default(); servers],
+            ..v1::NamesProblem::default()
+        };
+        let looping = v1::NamesUpstream { r#loop: true, ..upstream(true) };
         let state = v1::NamesState {
-            upstreams: vec![upstream(true), upstream(false)],
-            problems: vec!["it would ask itself".to_owned()],
+            upstreams: vec![upstream(true), upstream(false), looping],
+            troubles: vec![
+                trouble(NamesProblemKind::OwnAddress, 1),
+                trouble(NamesProblemKind::NoServer, 2),
+                trouble(NamesProblemKind::NoServer, 0),
+                trouble(NamesProblemKind::Domain, 0),
+                trouble(NamesProblemKind::OwnDomain, 0),
+            ],
             ..v1::NamesState::default()
         };
         let post = Post::default();
         post.note(Some(state), None);
-        let found: Vec<_> = post.findings().into_iter().map(|finding| (finding.name, finding.ok)).collect();
-        let server = "dns upstream 192.0.2.1:53";
-        let expected = [("dns answers", true), ("dns settings", false), (server, false), (server, true)];
-        assert_eq!(found, expected.map(|(name, ok)| (name.to_owned(), ok)));
+        let shown = |finding: Finding| {
+            let code = finding.error.map_or(0, |error| error.registered().number);
+            (finding.name, finding.ok, code)
+        };
+        let found: Vec<_> = post.findings().into_iter().map(shown).collect();
+        let (settings, server) = ("dns settings", "dns upstream 192.0.2.1:53");
+        let expected = [
+            ("dns answers", true, 0),
+            (settings, false, DNS_UPSTREAM_LOOP.number),
+            (settings, false, DNS_UPSTREAM_LOOP.number),
+            (settings, false, DNS_NO_UPSTREAM.number),
+            (settings, false, DNS_STUB_DOMAIN.number),
+            (settings, false, DNS_STUB_DOMAIN.number),
+            (server, false, DNS_UPSTREAM_UNREACHABLE.number),
+            (server, true, 0),
+            (server, false, DNS_UPSTREAM_LOOP.number),
+        ];
+        assert_eq!(found, expected.map(|(name, ok, code)| (name.to_owned(), ok, code)));
         let mut state = v1::NamesState { revision: 7, ..v1::NamesState::default() };
         assert_eq!(numbers(&state), "none yet, at revision 7");
         state.latencies = vec![0, 0, 90, 8, 0, 2];

@@ -21,13 +21,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use weft_names::{Client, Counters, Effect, Exchange, ForwardConfig, Forwarder, Input, Source};
+use weft_names::{
+    Client, Counters, Effect, Exchange, ForwardConfig, Forwarder, Input, Origin, Source, Transport,
+};
 
 use super::{Asked, Common, Connections, Waiter};
 use crate::{
     clock,
     count::{Latencies, Numbers, Outside, Published, publish},
     limits,
+    watch::{Fate, Noted},
 };
 
 /// Longest datagram of an upstream that is taken, bytes: more than we say we take.
@@ -99,13 +102,21 @@ fn far() -> Instant {
     Instant::now() + PUBLISH_EVERY
 }
 
+/// A client that waits.
+struct Waiting {
+    waiter: Waiter,
+    since: Instant,
+    asker: IpAddr,
+    is_tcp: bool,
+}
+
 struct Asking {
     forwarder: Forwarder,
     common: Common,
     chance: StdRng,
     events: mpsc::Sender<Event>,
     next: u64,
-    waiting: HashMap<Client, (Waiter, Instant)>,
+    waiting: HashMap<Client, Waiting>,
     exchanges: HashMap<Exchange, AbortHandle>,
     effects: Vec<Effect>,
     counters: Counters,
@@ -123,7 +134,8 @@ impl Asking {
     fn ask(&mut self, Asked { waiter, ask, since }: Asked) {
         let client = Client(self.next);
         self.next += 1;
-        self.waiting.insert(client, (waiter, since));
+        let (asker, is_tcp) = (ask.asker(), ask.transport() == Transport::Tcp);
+        self.waiting.insert(client, Waiting { waiter, since, asker, is_tcp });
         self.input(Input::Ask { client, ask });
     }
 
@@ -153,16 +165,22 @@ impl Asking {
                         task.abort();
                     }
                 }
-                Effect::Answer { client, message, source } => self.answer(client, message, source),
+                Effect::Answer { client, message, source, origin } => {
+                    self.answer(client, message, source, origin)
+                }
             }
         }
     }
 
-    fn answer(&mut self, client: Client, message: Vec<u8>, source: Source) {
-        let Some((waiter, since)) = self.waiting.remove(&client) else { return };
+    fn answer(&mut self, client: Client, message: Vec<u8>, source: Source, origin: Origin) {
+        let Some(Waiting { waiter, since, asker, is_tcp }) = self.waiting.remove(&client) else { return };
         if !matches!(waiter, Waiter::Question(_)) {
             self.counters.answer(&message, source);
             self.latencies.note(since.elapsed(), 1);
+            if self.common.watch.watched().is_some_and(|watched| watched.has(asker)) {
+                let fate = Fate::Answered { message: message.as_slice().into(), source, origin };
+                self.common.watch.note(Noted::now(asker, since.elapsed(), is_tcp, fate));
+            }
         }
         match waiter {
             Waiter::Datagram { socket, to } => {
@@ -174,19 +192,19 @@ impl Asking {
             }
             // Who hung up doesn't want it any more.
             Waiter::Stream(answers) => drop(answers.try_send(message)),
-            Waiter::Question(answer) => drop(answer.send((message, source))),
+            Waiter::Question(answer) => drop(answer.try_send((message, source, origin))),
         }
     }
 
     /// Tells what there is to tell, and forgets clients that hung up.
     fn publish(&mut self) {
-        let gone = |waiter: &Waiter| match waiter {
-            Waiter::Datagram { .. } => false,
+        let gone = |waiting: &Waiting| match &waiting.waiter {
+            // Whoever gave up a question of people meanwhile doesn't say so, and waits for no more than its time.
+            Waiter::Datagram { .. } | Waiter::Question(_) => false,
             Waiter::Stream(answers) => answers.is_closed(),
-            Waiter::Question(answer) => answer.is_closed(),
         };
         let left: Vec<Client> =
-            self.waiting.iter().filter(|(_, (waiter, _))| gone(waiter)).map(|(client, _)| *client).collect();
+            self.waiting.iter().filter(|(_, waiting)| gone(waiting)).map(|(client, _)| *client).collect();
         for client in left {
             self.waiting.remove(&client);
             self.input(Input::Gone { client });
@@ -198,6 +216,7 @@ impl Asking {
             upstreams: self.forwarder.upstreams(),
             cached: self.forwarder.cached(),
             connections: self.connections.count(),
+            connections_refused: self.connections.refused(),
         });
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use weft_names::{Moment, Reader, Response, Transport};
+use weft_names::{DropCause, Moment, Reader, Response, Transport};
 
 use super::{Asked, Common, Waiter};
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     count::{Latencies, Numbers, Published, publish},
     limits,
     sockets::Socket,
+    watch::{Fate, Noted},
 };
 
 /// A listener that is to be served.
@@ -44,6 +45,8 @@ pub(crate) struct Connections(Arc<Mutex<Open>>);
 struct Open {
     next: u64,
     all: BTreeMap<u64, Connection>,
+    /// Connections that were hung up on because their asker had enough.
+    refused: u64,
 }
 
 #[derive(Debug)]
@@ -60,11 +63,17 @@ impl Connections {
         self.lock().all.len()
     }
 
+    /// How many were hung up on because their asker had enough.
+    pub(crate) fn refused(&self) -> u64 {
+        self.lock().refused
+    }
+
     /// Makes room for one more; `None` when its asker has enough.
     fn enter(&self, asker: IpAddr) -> Option<(u64, CancellationToken)> {
         let mut open = self.lock();
         let own = open.all.values().filter(|connection| connection.asker == asker).count();
         if own >= limits::CONNECTIONS_PER_ASKER {
+            open.refused += 1;
             return None;
         }
         if open.all.len() >= limits::CONNECTIONS {
@@ -201,12 +210,18 @@ impl Answering {
         let began = Instant::now();
         let now = self.common.clock.moment(began);
         let askers = self.common.askers.load();
+        let is_watched = self.common.watch.watched().is_some_and(|watched| watched.has(asker));
+        let note = |fate: Fate| self.common.watch.note(Noted::now(asker, began.elapsed(), true, fate));
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         let Desk { reader, room, .. } = &mut *desk;
         let response =
             askers::with(&askers, asker, |asker| reader.respond(asker, Transport::Tcp, now, query, room));
         let next = match response {
-            Response::Answer { length, .. } => {
+            Response::Answer { length, source } => {
+                if is_watched {
+                    let message = desk.room[..length].into();
+                    note(Fate::Answered { message, source, origin: desk.reader.origin() });
+                }
                 desk.latencies.note(began.elapsed(), 1);
                 Next::Answer(framed(&desk.room[..length]))
             }
@@ -216,11 +231,18 @@ impl Answering {
                     Ok(()) => Next::Waits,
                     Err(_) => {
                         desk.crowded += 1;
+                        if is_watched {
+                            note(Fate::Dropped { message: query.into(), why: "crowded" });
+                        }
                         Next::Nothing
                     }
                 }
             }
-            Response::Drop(_) => Next::Nothing,
+            Response::Drop(DropCause::Budget) if is_watched => {
+                note(Fate::Dropped { message: query.into(), why: "rate" });
+                Next::Nothing
+            }
+            Response::Drop(DropCause::Budget | DropCause::Short | DropCause::IsAnswer) => Next::Nothing,
         };
         if now.since(desk.published) >= limits::COUNT_EVERY_MS {
             desk.publish(now);
@@ -334,6 +356,7 @@ mod tests {
         let own: Vec<_> = (0..limits::CONNECTIONS_PER_ASKER).map(|_| connections.enter(asker(1))).collect();
         assert!(own.iter().all(Option::is_some));
         assert!(connections.enter(asker(1)).is_none(), "enough for one");
+        assert_eq!(connections.refused(), 1);
         let (_, first) = own.into_iter().flatten().next().unwrap();
         let others = u32::try_from(limits::CONNECTIONS - limits::CONNECTIONS_PER_ASKER).unwrap();
         for n in 0..others {

@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd, sync::Arc, time::Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use weft_kernel::Datagrams;
-use weft_names::{Moment, Reader, Response, Transport};
+use weft_names::{DropCause, Moment, Reader, Response, Transport};
 
 use super::{Asked, Common, Mode, Switch, Waiter};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     count::{Latencies, Numbers, Published, publish},
     limits,
     sockets::Socket,
+    watch::{Fate, Noted},
 };
 
 /// Serves until the switch says otherwise.
@@ -79,25 +80,39 @@ impl Thread<'_> {
         let began = Instant::now();
         let now = self.common.clock.moment(began);
         let askers = self.common.askers.load();
+        let watched = self.common.watch.watched();
         let mut answers = 0;
         for place in 0..count {
             let Some(datagram) = self.batch.get(place) else { continue };
             let from = datagram.from;
+            let is_watched = watched.as_ref().is_some_and(|watched| watched.has(from.ip().to_canonical()));
             // A query that was cut can't be whole: its end is missing, and so it is malformed.
             let response = askers::with(&askers, from.ip().to_canonical(), |asker| {
                 self.reader.respond(asker, Transport::Udp, now, datagram.bytes, datagram.room)
             });
-            match response {
-                Response::Answer { length, .. } => {
+            let fate = match response {
+                Response::Answer { length, source } => {
+                    let told = is_watched.then(|| Box::from(&datagram.room[..length]));
                     self.batch.answer(place, length);
                     answers += 1;
+                    told.map(|message| Fate::Answered { message, source, origin: self.reader.origin() })
                 }
                 Response::Ask(ask) => {
                     let socket = Arc::clone(self.socket.descriptor());
                     let asked = Asked { waiter: Waiter::Datagram { socket, to: from }, ask, since: began };
-                    self.crowded += u64::from(self.common.asks.try_send(asked).is_err());
+                    let is_crowded = self.common.asks.try_send(asked).is_err();
+                    self.crowded += u64::from(is_crowded);
+                    let is_told = is_crowded && is_watched;
+                    is_told.then(|| Fate::Dropped { message: datagram.bytes.into(), why: "crowded" })
                 }
-                Response::Drop(_) => {}
+                Response::Drop(DropCause::Budget) => {
+                    is_watched.then(|| Fate::Dropped { message: datagram.bytes.into(), why: "rate" })
+                }
+                Response::Drop(DropCause::Short | DropCause::IsAnswer) => None,
+            };
+            if let Some(fate) = fate {
+                let noted = Noted::now(from.ip().to_canonical(), began.elapsed(), false, fate);
+                self.common.watch.note(noted);
             }
         }
         let sent = self.batch.send(self.socket, count);

@@ -87,7 +87,7 @@ impl Bench {
                     self.sent.push(Sent { exchange, server: server.to_string(), message, is_tcp: true });
                 }
                 Effect::Close { exchange } => self.sent.retain(|sent| sent.exchange != exchange),
-                Effect::Answer { client, message, source } => {
+                Effect::Answer { client, message, source, .. } => {
                     assert!(self.answers.insert(client.0, (message, source)).is_none(), "one answer each");
                 }
             }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use weft_model::{AddressRange, FabricItem, dns_addresses, ownership};
+use weft_model::{AddressRange, FabricItem, is_own_resolver};
 
 use crate::DomainName;
 
@@ -49,6 +49,8 @@ pub enum Problem {
     NoServer {
         /// The domain; `.` for everything.
         domain: String,
+        /// Those that are named for it, all of them our own addresses.
+        own: Vec<SocketAddr>,
     },
 }
 
@@ -62,9 +64,24 @@ impl fmt::Display for Problem {
             Self::OwnDomain { domain } => {
                 write!(f, "stub domain {domain:?} belongs to the cluster's own domain")
             }
-            Self::NoServer { domain } => write!(f, "nobody answers for {domain}: no upstream is left"),
+            Self::NoServer { domain, own } => match own.as_slice() {
+                [] => write!(f, "nobody answers for {}: no upstream is named", about(domain)),
+                own => {
+                    let named: Vec<_> = own.iter().map(|server| server.ip().to_string()).collect();
+                    let named = named.join(", ");
+                    write!(
+                        f,
+                        "nobody answers for {}: only the fabric's own DNS is named: {named}",
+                        about(domain)
+                    )
+                }
+            },
         }
     }
+}
+
+fn about(domain: &str) -> String {
+    if domain == "." { "foreign names".to_owned() } else { format!("names of {domain}") }
 }
 
 impl ForwardConfig {
@@ -73,20 +90,21 @@ impl ForwardConfig {
     pub fn new(fabric: &FabricItem, host: &[SocketAddr]) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let dns = &fabric.dns;
-        let own = own_addresses(fabric);
         let cluster = fabric.domain.parse::<DomainName>().ok();
         let mut routes = Vec::new();
         let mut add = |domain: DomainName, wanted: &[SocketAddr], problems: &mut Vec<Problem>| {
             let mut servers = Vec::with_capacity(wanted.len());
+            let mut own = Vec::new();
             for server in wanted {
-                if own.contains(&server.ip()) {
-                    problems.push(Problem::OwnAddress { server: *server });
-                } else if !servers.contains(server) {
-                    servers.push(*server);
+                let list = if is_own_resolver(&fabric.ranges, server.ip()) { &mut own } else { &mut servers };
+                if !list.contains(server) {
+                    list.push(*server);
                 }
             }
             if servers.is_empty() {
-                problems.push(Problem::NoServer { domain: domain.to_string() });
+                problems.push(Problem::NoServer { domain: domain.to_string(), own });
+            } else {
+                problems.extend(own.into_iter().map(|server| Problem::OwnAddress { server }));
             }
             routes.push(Route { domain, servers });
         };
@@ -133,11 +151,6 @@ impl ForwardConfig {
     pub(crate) fn is_filtered(&self, route: &Route, address: IpAddr) -> bool {
         route.domain == DomainName::root() && self.filtered.iter().any(|range| range.contains(address))
     }
-}
-
-fn own_addresses(fabric: &FabricItem) -> Vec<IpAddr> {
-    let local = [IpAddr::V4(ownership::DNS_LOCAL_V4), IpAddr::V6(ownership::DNS_LOCAL_V6)];
-    dns_addresses(&fabric.ranges).chain(local).collect()
 }
 
 fn ranges(fabric: &FabricItem) -> Vec<AddressRange> {

@@ -28,10 +28,11 @@ fn settings_that_cant_be_right_are_left_out_and_said() {
     };
     check("192.0.2.53:53", &[], "", &[]);
     check("", &[], "192.0.2.53:53", &[]);
-    check("", &[], "", &["nobody answers for ."]);
+    check("", &[], "", &["nobody answers for foreign names: no upstream is named"]);
     check("10.96.0.10:53 192.0.2.53:53", &[], "", &["10.96.0.10:53 is this fabric's own"]);
-    check("[fd12::a]:53", &[], "", &["[fd12::a]:53 is", "nobody answers for ."]);
-    check("169.254.1.53:53", &[], "", &["169.254.1.53:53 is", "nobody answers for ."]);
+    let alone = "nobody answers for foreign names: only the fabric's own DNS is named: 169.254.1.53, fd12::a";
+    check("169.254.1.53:53 [fd12::a]:53", &[], "", &[alone]);
+    check("", &[], "169.254.1.53:53 [fd12::a]:53", &[alone]);
     check("192.0.2.53:53", &[("a..b", "192.0.2.9:53")], "", &["\"a..b\" is no domain name"]);
     check("192.0.2.53:53", &[("cluster.local", "192.0.2.9:53")], "", &["belongs to the cluster's own"]);
     check("192.0.2.53:53", &[("svc.Cluster.local.", "192.0.2.9:53")], "", &["belongs to the cluster's own"]);
@@ -40,7 +41,7 @@ fn settings_that_cant_be_right_are_left_out_and_said() {
         "192.0.2.53:53",
         &[("corp.example", "10.96.0.10:53")],
         "",
-        &["10.96.0.10:53", "nobody answers for corp.example."],
+        &["nobody answers for names of corp.example.: only the fabric's own DNS is named: 10.96.0.10"],
     );
 }
 

@@ -6,7 +6,7 @@ use super::{Client, Exchange, server::Server};
 use crate::{
     DomainName, Moment, RecordType,
     cache::{Asked, Entry},
-    limits::{ASK_MS, STALE_AFTER_MS},
+    limits::STALE_AFTER_MS,
     message::{CLASS_IN, Question, write_query},
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Flight {
     /// Messages that were sent, by TCP too.
     pub(crate) messages: u32,
     started: Moment,
+    /// Milliseconds after which nobody waits any longer.
+    lasts: u64,
     retry: Moment,
     /// An old answer, for when nobody gives a new one.
     pub(crate) stale: Option<Arc<Entry>>,
@@ -76,6 +78,7 @@ impl Flight {
         servers: Vec<SocketAddr>,
         stale: Option<Arc<Entry>>,
         now: Moment,
+        lasts: u64,
     ) -> Self {
         Self {
             topic,
@@ -85,11 +88,22 @@ impl Flight {
             tries: 0,
             messages: 0,
             started: now,
+            lasts,
             retry: now,
             stale,
             is_stale_told: false,
             wake: now,
         }
+    }
+
+    /// Whom it may ask.
+    pub(crate) fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
+    /// Milliseconds from its beginning after which nobody waits any longer: by what is known of its servers now.
+    pub(crate) const fn set_lasts(&mut self, lasts: u64) {
+        self.lasts = lasts;
     }
 
     /// The next server to try; `None` when enough was tried, or time is up.
@@ -101,7 +115,7 @@ impl Flight {
         self.servers.get(self.tries % self.servers.len().max(1)).copied()
     }
 
-    /// Builds a message to a server, and remembers it. Later rounds wait longer.
+    /// Builds a message to a server, and remembers it. Later rounds wait longer, but never so long that a server has no turn.
     pub(crate) fn send(
         &mut self,
         exchange: Exchange,
@@ -128,7 +142,8 @@ impl Flight {
         name.extend(self.topic.kind.0.to_be_bytes());
         name.extend(CLASS_IN.to_be_bytes());
         let round = self.tries.saturating_sub(1) / self.servers.len().max(1);
-        let patience = if is_tcp { TCP_MS } else { server.patience() << round.min(2) };
+        let turn = self.lasts / (self.servers.len() as u64 + 1);
+        let patience = if is_tcp { TCP_MS } else { (server.patience() << round.min(2)).min(turn) };
         self.retry = now.after(patience);
         self.pending.push(Pending {
             exchange,
@@ -156,7 +171,7 @@ impl Flight {
 
     /// When nobody waits any longer.
     const fn end(&self) -> Moment {
-        self.started.after(ASK_MS - 100)
+        self.started.after(self.lasts)
     }
 
     /// Whether an old answer is to be told now.

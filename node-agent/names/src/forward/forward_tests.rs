@@ -75,11 +75,10 @@ fn dead_upstreams_are_left_for_others_and_old_answers_are_better_than_none() {
     b.pass(60_000);
     let stale = b.ask(RecordType::A, "www.example.com");
     let fresh = b.ask(RecordType::A, "new.example.com");
-    b.pass(1799);
+    b.pass(700);
     assert_eq!(b.says(stale), "waits");
-    b.pass(1);
+    b.pass(800);
     assert_eq!(b.says(stale), "stale NoError: 30 A 198.51.100.1", "RFC 8767");
-    b.pass(3000);
     assert_eq!(
         b.says(fresh),
         "own ServFail",
@@ -94,6 +93,68 @@ fn dead_upstreams_are_left_for_others_and_old_answers_are_better_than_none() {
     let too_old = b.ask(RecordType::A, "www.example.com");
     assert_eq!(b.says(too_old), "waits");
     assert_eq!(b.world.forwarder.waiting(), 1);
+}
+
+#[test]
+fn when_nobody_answers_that_is_said_soon_and_sooner_once_it_is_known() {
+    let mut b = Bench::new(settings());
+    let first = b.ask(RecordType::A, "first.example.com");
+    b.pass(1499);
+    assert_eq!(b.says(first), "waits");
+    b.pass(1);
+    assert_eq!(b.says(first), "own ServFail", "nothing is known of them: the first question is bounded too");
+    let other = b.ask(RecordType::A, "other.example.com");
+    b.pass(1500);
+    assert_eq!(b.says(other), "own ServFail");
+    let known = b.ask(RecordType::A, "known.example.com");
+    assert!(b.world.forwarder.upstreams().iter().skip(1).any(|state| state.is_down));
+    b.pass(1500);
+    assert_eq!(b.says(known), "own ServFail");
+    let sent = b.world.forwarder.upstreams().iter().map(|state| state.asked).collect::<Vec<_>>();
+    let quick = b.ask(RecordType::A, "quick.example.com");
+    b.pass(800);
+    assert_eq!(b.says(quick), "own ServFail", "both are known to be dead");
+    let now = b.world.forwarder.upstreams();
+    let tried = now.iter().zip(&sent).skip(1).all(|(state, before)| state.asked > *before);
+    assert!(tried, "each is asked all the same: one may be back: {now:?}");
+}
+
+#[test]
+fn an_answer_that_counts_for_no_time_is_told_as_it_is_and_not_kept() {
+    let mut b = Bench::new(settings());
+    for _ in 0..2 {
+        let client = b.ask(RecordType::A, "www.example.com");
+        b.answer(|m| {
+            m.add_answer(a("www.example.com.", 0, 1));
+        });
+        assert_eq!(b.says(client), "upstream NoError: 0 A 198.51.100.1");
+    }
+}
+
+#[test]
+fn a_slow_name_of_a_server_that_lives_is_waited_for() {
+    let mut b = Bench::new(settings());
+    let slow = b.ask(RecordType::A, "slow.example.com");
+    let slow_sent = b.only();
+    for number in 0..8 {
+        b.pass(300);
+        let quick = b.ask(RecordType::A, &format!("quick-{number}.example.com"));
+        let is_of = |sent: &&super::bench::Sent| {
+            sent.message
+                .windows(7)
+                .any(|part| part.eq_ignore_ascii_case(format!("quick-{number}").as_bytes()))
+        };
+        let sent = b.sent.iter().find(is_of).cloned().unwrap();
+        let answer = reply(&sent.message, |m| m.metadata.response_code = ResponseCode::NXDomain);
+        b.input(Input::Message { exchange: sent.exchange, bytes: &answer });
+        assert!(b.says(quick).starts_with("upstream NXDomain"), "{}", b.says(quick));
+    }
+    assert_eq!(b.says(slow), "waits", "after 2.4 s");
+    let late = reply(&slow_sent.message, |m| {
+        m.add_answer(a("slow.example.com.", 60, 1));
+    });
+    b.input(Input::Message { exchange: slow_sent.exchange, bytes: &late });
+    assert_eq!(b.says(slow), "upstream NoError: 60 A 198.51.100.1");
 }
 
 #[test]

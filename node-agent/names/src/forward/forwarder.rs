@@ -20,7 +20,7 @@ use super::{
     server::Servers,
 };
 use crate::{
-    Ask, DomainName, Limits, Moment,
+    Ask, DomainName, Limits, Moment, Origin,
     budget::Budgets,
     cache::Entry,
     limits::{FAILURE_MS, MAX_CACHED, MAX_TRIES},
@@ -155,6 +155,7 @@ impl Forwarder {
                 round_trip_ms: server.round_trip_ms(),
                 answers: server.answers,
                 errors: server.errors,
+                asked: server.asked,
             }
         };
         servers.map(state).collect()
@@ -180,9 +181,17 @@ impl Forwarder {
         let job = Job::new(ask, turn.now);
         let asker = job.asker();
         let others = self.waiting.get(&asker).copied().unwrap_or_default();
-        let has_room = self.jobs.len() < self.limits.waiting && others < self.limits.asks_in_flight;
-        if !has_room || self.jobs.contains_key(&client) || !self.budgets.admit(asker, turn.now) {
-            self.counters.refused += 1;
+        let refused = if self.jobs.len() >= self.limits.waiting || self.jobs.contains_key(&client) {
+            Some(&mut self.counters.refused_crowded)
+        } else if others >= self.limits.asks_in_flight {
+            Some(&mut self.counters.refused_waiting)
+        } else if !self.budgets.admit(asker, turn.now) {
+            Some(&mut self.counters.refused_rate)
+        } else {
+            None
+        };
+        if let Some(count) = refused {
+            *count += 1;
             self.tell(client, &job, false, turn);
             return;
         }
@@ -225,7 +234,7 @@ impl Forwarder {
             return;
         }
         if self.flights.len() >= self.limits.flights {
-            self.counters.refused += 1;
+            self.counters.refused_crowded += 1;
             return self.finish(client, false, turn);
         }
         let servers =
@@ -234,7 +243,8 @@ impl Forwarder {
         let stale = self.shared.cache.find(topic.asked()).filter(|entry| entry.may_be_told(turn.now));
         self.last_flight += 1;
         let id = self.last_flight;
-        let mut flight = Flight::new(topic.clone(), order, stale, turn.now);
+        let lasts = self.servers.lasts(&order, turn.now);
+        let mut flight = Flight::new(topic.clone(), order, stale, turn.now, lasts);
         flight.waiters.push(client);
         self.topics.insert(topic, id);
         self.flights.insert(id, flight);
@@ -244,6 +254,7 @@ impl Forwarder {
     /// Asks the next server, or gives up.
     fn try_next(&mut self, id: u64, turn: &mut Turn<'_>) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.set_lasts(self.servers.lasts(flight.servers(), turn.now));
         match flight.next_server(turn.now) {
             Some(server) => {
                 flight.tried();
@@ -261,6 +272,7 @@ impl Forwarder {
         self.last_exchange += 1;
         let exchange = Exchange(self.last_exchange);
         let server = self.servers.get(address);
+        server.asked += 1;
         let message = flight.send(exchange, (address, server), is_tcp, turn.now, turn.chance);
         self.exchanges.insert(exchange, id);
         turn.effects.push(if is_tcp {
@@ -275,22 +287,20 @@ impl Forwarder {
 
     fn rearm(&mut self, id: u64) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.set_lasts(self.servers.lasts(flight.servers(), self.now));
         self.timers.remove(&(flight.wake, Timer::Flight(id)));
         flight.wake = flight.next_wake();
         self.timers.insert((flight.wake, Timer::Flight(id)));
     }
 
     /// An answer came: all who wait go on.
-    fn land(&mut self, id: u64, body: Body, turn: &mut Turn<'_>) {
+    fn land(&mut self, id: u64, upstream: SocketAddr, body: Body, turn: &mut Turn<'_>) {
         let Some(flight) = self.remove(id, turn) else { return };
         let is_kept = body.ttl > 0 && body.octets() <= MAX_CACHED;
-        let entry = Entry::new(flight.topic.asked(), body.clone(), turn.now);
+        let entry = Entry::new(flight.topic.asked(), body.clone(), turn.now).from(upstream);
         if is_kept {
-            self.shared.cache.put(
-                Entry::new(flight.topic.asked(), body, turn.now),
-                self.limits.cache_bytes,
-                turn.now,
-            );
+            let kept = Entry::new(flight.topic.asked(), body, turn.now).from(upstream);
+            self.shared.cache.put(kept, self.limits.cache_bytes, turn.now);
         }
         self.resume(flight.waiters, flight.messages, &Arc::new(entry), turn);
     }
@@ -359,6 +369,7 @@ impl Forwarder {
             }
         }
         let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.set_lasts(self.servers.lasts(flight.servers(), turn.now));
         if !flight.is_retry_due(turn.now) && flight.next_server(turn.now).is_some() {
             return self.rearm(id);
         }
@@ -392,7 +403,8 @@ impl Forwarder {
     fn tell(&mut self, client: Client, job: &Job, is_whole: bool, turn: &mut Turn<'_>) {
         if let Some((length, source)) = job.reply(turn.now, is_whole, &mut self.out) {
             let message = self.out.get(..length).unwrap_or_default().to_vec();
-            turn.effects.push(Effect::Answer { client, message, source });
+            let origin = if is_whole { job.origin(source, turn.now) } else { Origin::default() };
+            turn.effects.push(Effect::Answer { client, message, source, origin });
         }
     }
 }

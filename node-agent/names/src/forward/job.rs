@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::flight::Topic;
 use crate::{
-    Ask, DomainName, ExtendedError, Moment, Rcode, RecordType, Source,
+    Ask, DomainName, ExtendedError, Moment, Origin, Rcode, RecordType, Source,
     cache::Entry,
     limits::{ASK_MS, MAX_CNAMES},
     message::{Fixed, HEADER, Reply, Section},
@@ -135,6 +135,16 @@ impl Job {
         }
         let why = last.why(now);
         Some((reply.finish(rcode, why), self.source(now)))
+    }
+
+    /// Whom its answer comes from.
+    pub(crate) fn origin(&self, source: Source, now: Moment) -> Origin {
+        let of_last = self.parts.last().map(|part| part.origin(now)).unwrap_or_default();
+        match source {
+            Source::Cache | Source::Stale => of_last,
+            Source::Upstream => Origin { age_ms: None, ..of_last },
+            Source::Zone | Source::Reverse | Source::Own => Origin::default(),
+        }
     }
 
     fn source(&self, now: Moment) -> Source {

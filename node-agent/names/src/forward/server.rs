@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use crate::Moment;
+use crate::{
+    Moment,
+    limits::{ASK_MS, DOUBT_MS, DOWN_MS},
+};
 
 /// Failures in a row after which a server is left alone.
 const FAILURES: u32 = 3;
@@ -12,6 +15,8 @@ const LONGEST_REST_MS: u64 = 30_000;
 /// Milliseconds after which a datagram counts as lost, before the server's own time is known.
 const PATIENCE_MS: u64 = 400;
 const PATIENCE: std::ops::RangeInclusive<u64> = 150..=1500;
+/// Milliseconds for which an answer is a sign of life.
+const ALIVE_MS: u64 = 5000;
 /// Answers in the wrong case, in a row, after which letters are sent as they are.
 const CASES: u32 = 3;
 
@@ -32,8 +37,11 @@ pub(crate) struct Server {
     pub(crate) is_plain: bool,
     /// It asks us what we ask it.
     pub(crate) is_loop: bool,
+    pub(crate) asked: u64,
     pub(crate) answers: u64,
     pub(crate) errors: u64,
+    /// When it last answered.
+    heard: Option<Moment>,
 }
 
 impl Server {
@@ -45,6 +53,11 @@ impl Server {
     /// Whether it is left alone.
     pub(crate) fn is_down(&self, now: Moment) -> bool {
         now < self.rests_until
+    }
+
+    /// Whether it answered a moment ago: what it doesn't answer then is a slow name, and worth waiting for.
+    fn is_alive(&self, now: Moment) -> bool {
+        !self.is_down(now) && self.heard.is_some_and(|heard| now.since(heard) < ALIVE_MS)
     }
 
     /// Whether letters of names may be sent in any case.
@@ -69,7 +82,8 @@ impl Server {
     }
 
     /// It answered, this many milliseconds after it was asked.
-    pub(crate) const fn answered(&mut self, millis: u64) {
+    pub(crate) const fn answered(&mut self, millis: u64, now: Moment) {
+        self.heard = Some(now);
         self.smoothed =
             if self.smoothed == 0 { millis * 8 } else { self.smoothed - self.smoothed / 8 + millis };
         if self.smoothed == 0 {
@@ -122,6 +136,19 @@ impl Servers {
         self.0.retain(|server, _| servers.contains(server));
     }
 
+    /// How long a question that goes to these is waited for, milliseconds: long while one of them is known to live, short when all
+    /// are known to be dead.
+    pub(crate) fn lasts(&self, servers: &[SocketAddr], now: Moment) -> u64 {
+        let mut known = servers.iter().filter_map(|server| self.0.get(server));
+        if known.clone().any(|server| server.is_alive(now)) {
+            ASK_MS - 100
+        } else if known.clone().count() == servers.len() && known.all(|server| server.is_down(now)) {
+            DOWN_MS
+        } else {
+            DOUBT_MS
+        }
+    }
+
     /// The order in which servers are tried: as written, those that rest behind the others, those that lead back here not at all.
     pub(crate) fn order(&self, servers: &[SocketAddr], now: Moment) -> Vec<SocketAddr> {
         let is_loop = |server: &SocketAddr| self.0.get(server).is_some_and(|known| known.is_loop);
@@ -149,7 +176,7 @@ mod tests {
         all.get(servers[0]).chosen(Moment(1010));
         assert!(!first(&all, 1011) && !first(&all, 3009), "by one question alone");
         assert!(first(&all, 3010));
-        all.get(servers[0]).answered(4);
+        all.get(servers[0]).answered(4, Moment(3010));
         assert!(first(&all, 3011) && all.get(servers[0]).round_trip_ms() == 4);
     }
 
@@ -157,9 +184,9 @@ mod tests {
     fn patience_follows_the_servers_own_time() {
         let mut server = Server::default();
         assert_eq!(server.patience(), PATIENCE_MS);
-        (0..50).for_each(|_| server.answered(100));
+        (0..50).for_each(|_| server.answered(100, Moment(0)));
         assert_eq!(server.patience(), 350);
-        (0..50).for_each(|_| server.answered(0));
+        (0..50).for_each(|_| server.answered(0, Moment(0)));
         assert_eq!(server.patience(), 150);
     }
 }

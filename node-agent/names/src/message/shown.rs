@@ -38,6 +38,17 @@ pub struct Shown {
     pub answers: Vec<ShownRecord>,
     /// Why, if it says so; may be empty.
     pub note: String,
+    /// What was asked, if it repeats that.
+    pub question: Option<ShownQuestion>,
+}
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownQuestion {
+    /// The name.
+    pub name: String,
+    /// The type.
+    pub kind: RecordType,
 }
 
 /// A record.
@@ -53,14 +64,18 @@ pub struct ShownRecord {
     pub data: String,
 }
 
-/// Reads a response; `None` when it isn't whole.
+/// Reads a response, or a query; `None` when it isn't whole.
 pub fn show(response: &[u8]) -> Option<Shown> {
     let mut at = HEADER;
+    let mut question = None;
     for _ in 0..be16(response, 4)? {
-        at = read_name(response, at)?.1 + 4;
+        let (name, end) = read_name(response, at)?;
+        let name = DomainName::from_wire(&name)?.to_string();
+        question = Some(ShownQuestion { name, kind: RecordType(be16(response, end)?) });
+        at = end + 4;
     }
-    let mut shown =
-        Shown { rcode: Rcode(be16(response, 2)? & 0x0f), answers: Vec::new(), note: String::new() };
+    let rcode = Rcode(be16(response, 2)? & 0x0f);
+    let mut shown = Shown { rcode, answers: Vec::new(), note: String::new(), question };
     let [answers, authorities, additional] = [be16(response, 6)?, be16(response, 8)?, be16(response, 10)?];
     for _ in 0..answers {
         let (record, end) = read_record(response, at)?;

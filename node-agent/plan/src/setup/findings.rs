@@ -1,7 +1,7 @@
 //! What `weft check` says of how this node and its pods ask for names.
 
-use weft_errors::{DNS_BYPASSED, DNS_DOMAIN_CLASH, DNS_UPSTREAM_LOOP, Error};
-use weft_model::{FabricItem, PodName, resolver_addresses};
+use weft_errors::{DNS_BYPASSED, DNS_DOMAIN_CLASH, Error};
+use weft_model::{FabricItem, PodName, is_own_resolver};
 
 use super::ResolvConf;
 use crate::Finding;
@@ -18,8 +18,7 @@ pub fn name_findings<'a>(
     if !fabric.dns.enabled {
         return Vec::new();
     }
-    let own = [clash(fabric, node), lonely(fabric, node)].into_iter().flatten();
-    own.chain(bypass(fabric, pods)).collect()
+    clash(fabric, node).into_iter().chain(bypass(fabric, pods)).collect()
 }
 
 /// The node itself looks for names in the fabric's domain: what its own server says of them is something else than what pods hear.
@@ -29,20 +28,11 @@ fn clash(fabric: &FabricItem, node: &ResolvConf) -> Option<Finding> {
         search.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     let search = node.searches.iter().find(inside)?;
-    let asks_us = node.nameservers.iter().all(|server| resolver_addresses(fabric).any(|own| own == *server));
+    let asks_us = node.nameservers.iter().all(|server| is_own_resolver(&fabric.ranges, *server));
     let message =
         format!("this node's resolv.conf searches in {search}, and the fabric's domain is {domain}");
     (!asks_us || node.nameservers.is_empty())
         .then(|| Finding::wrong("dns domain", Error::new(&DNS_DOMAIN_CLASH, message)))
-}
-
-/// The node knows nobody but the fabric's own DNS, which then has nobody to ask about foreign names.
-fn lonely(fabric: &FabricItem, node: &ResolvConf) -> Option<Finding> {
-    let ours = |server: &std::net::IpAddr| resolver_addresses(fabric).any(|own| own == *server);
-    let only_us = !node.nameservers.is_empty() && node.nameservers.iter().all(ours);
-    let message = "this node's resolv.conf names the fabric's own DNS alone, so foreign names have no server";
-    (only_us && fabric.dns.upstreams.is_empty())
-        .then(|| Finding::wrong("dns upstream", Error::new(&DNS_UPSTREAM_LOOP, message)))
 }
 
 /// Pods that ask others first. It is their wish, so it is well, but worth knowing.
@@ -51,7 +41,7 @@ fn bypass<'a>(
     pods: impl IntoIterator<Item = (&'a PodName, &'a ResolvConf)>,
 ) -> Option<Finding> {
     let asks_us = |conf: &ResolvConf| {
-        conf.nameservers.first().is_some_and(|s| resolver_addresses(fabric).any(|own| own == *s))
+        conf.nameservers.first().is_some_and(|server| is_own_resolver(&fabric.ranges, *server))
     };
     let others: Vec<_> =
         pods.into_iter().filter(|(_, conf)| !asks_us(conf)).map(|(pod, _)| pod.to_string()).collect();
@@ -100,21 +90,6 @@ mod tests {
         check(
             |f| f.dns.upstreams = vec!["192.0.2.1:53".parse().unwrap()],
             "nameserver 10.112.0.10\nsearch x.cluster.local\n",
-            &[],
-            &[],
-        );
-    }
-
-    #[test]
-    fn a_node_that_knows_only_the_fabrics_dns_is_found() {
-        let lonely =
-            "this node's resolv.conf names the fabric's own DNS alone, so foreign names have no server";
-        check(|_| {}, "nameserver 169.254.1.53\nnameserver 10.112.0.10\n", &[], &[(lonely, false)]);
-        check(|_| {}, "nameserver 169.254.1.53\nnameserver 192.0.2.1\n", &[], &[]);
-        check(|_| {}, "", &[], &[]);
-        check(
-            |f| f.dns.upstreams = vec!["192.0.2.1:53".parse().unwrap()],
-            "nameserver 169.254.1.53\n",
             &[],
             &[],
         );

@@ -46,8 +46,17 @@ impl ResolvConf {
         conf
     }
 
+    /// What counts of a node: its own file, or what stands behind it, where its own only names stubs on loopback and what they
+    /// forward to is told (systemd-resolved): pods have a loopback of their own. As many servers as the C library heeds.
+    pub fn of_node(own: Self, behind: Option<Self>) -> Self {
+        let behind = behind.filter(|behind| own.is_local() && !behind.is_local());
+        let mut conf = behind.unwrap_or(own);
+        conf.nameservers.truncate(MOST_SERVERS);
+        conf
+    }
+
     /// Whether nobody but the machine itself can ask as this says: its servers listen on loopback.
-    pub fn is_local(&self) -> bool {
+    fn is_local(&self) -> bool {
         !self.nameservers.is_empty() && self.nameservers.iter().all(|address| address.is_loopback())
     }
 

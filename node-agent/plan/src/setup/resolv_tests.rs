@@ -114,3 +114,25 @@ fn names_are_tried_in_the_order_of_a_resolver() {
     check("", "web", &["web."]);
     check("", ".", &["."]);
 }
+
+#[test]
+fn a_stub_on_loopback_gives_way_to_what_is_behind_it() {
+    let (stub, real) = ("nameserver 127.0.0.53\n", "nameserver 192.0.2.53\n");
+    let check = |own: &str, behind: Option<&str>, expected: &str| {
+        let found = ResolvConf::of_node(ResolvConf::parse(own), behind.map(ResolvConf::parse));
+        assert_eq!(found.to_string(), expected, "{own:?} {behind:?}");
+    };
+    check(stub, Some(real), real);
+    check("nameserver 127.0.0.1\nnameserver ::1\n", Some(real), real);
+    check(stub, None, stub);
+    check(stub, Some("nameserver 127.0.0.1\n"), stub);
+    check("nameserver 192.0.2.1\n", Some(real), "nameserver 192.0.2.1\n");
+    check("", Some(real), "");
+    check(
+        "#nameserver 192.0.2.9\n; nameserver 192.0.2.8\nnameserver fe80::1%eth0\nnameservers 192.0.2.3\n",
+        None,
+        "",
+    );
+    let four: String = (1..=4).map(|n| format!("nameserver 192.0.2.{n}\n")).collect();
+    check(&four, None, "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n");
+}

@@ -137,6 +137,14 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft dns 10.112.4.20 --node n1 -o json",
         ],
     ),
+    (
+        "flows",
+        [
+            "weft flows -w --dns",
+            "weft flows -w --dns --pod shop/web-0",
+            "weft flows --for 10s --dns --node n1 -o json",
+        ],
+    ),
     ("env", ["weft env shop/web-0", "weft env web-0 --export", "weft env web-0 --resolv-conf"]),
     ("context", ["weft context", "weft context use prod", "weft context show"]),
     ("context list", ["weft context list", "weft context list -o json", "weft contexts"]),

@@ -13,7 +13,7 @@ mod value;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ContextCommand, Init, Token};
-pub(crate) use names::{Dns, Env};
+pub(crate) use names::{Dns, Env, Flows};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
 pub(crate) use service::{Create, NewService, Service};
@@ -175,6 +175,8 @@ pub(crate) enum Command {
     Dns(Dns),
     /// What a pod was given when it was made: services as environment variables, resolv.conf
     Env(Env),
+    /// What happens on nodes while you watch: questions about names (--dns)
+    Flows(Flows),
     /// Contexts of this user
     #[command(visible_alias = "contexts")]
     Context {

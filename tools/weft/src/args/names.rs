@@ -1,6 +1,10 @@
-//! Arguments of `weft env` and `weft dns`.
+//! Arguments of `weft env`, `weft dns` and `weft flows`.
+
+use std::time::Duration;
 
 use clap::Args;
+
+use super::value::duration;
 
 /// `weft env`.
 #[derive(Debug, Args)]
@@ -32,6 +36,26 @@ pub(crate) struct Dns {
     /// Type of the records, several with commas; default: A and AAAA, of an address PTR
     #[arg(short = 't', long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = record_type)]
     pub(crate) types: Vec<String>,
+}
+
+/// `weft flows`.
+#[derive(Debug, Args)]
+pub(crate) struct Flows {
+    /// Until interrupted; what happened before isn't kept anywhere
+    #[arg(short = 'w', long)]
+    pub(crate) watch: bool,
+    /// For so long instead
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "watch")]
+    pub(crate) time: Option<Duration>,
+    /// Questions about names, and what became of them
+    #[arg(long)]
+    pub(crate) dns: bool,
+    /// Of one pod, NAMESPACE/NAME
+    #[arg(long, value_name = "POD", conflicts_with = "node")]
+    pub(crate) pod: Option<String>,
+    /// Of one node; default: all nodes in reach
+    #[arg(long)]
+    pub(crate) node: Option<String>,
 }
 
 fn record_type(text: &str) -> Result<String, String> {

@@ -63,6 +63,12 @@ impl LocalAgent {
         answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
     }
 
+    /// What happened here since the watcher asked last.
+    pub(crate) async fn flows(&mut self, flows: v1::Flows, timeout: Duration) -> Outcome<v1::FlowsResult> {
+        let answer = self.0.flows(with_deadline(flows, timeout)).await;
+        answer.map(weft_rpc::Response::into_inner).map_err(|s| failure(&s))
+    }
+
     /// Whether a pod is attached here.
     pub(crate) async fn has_pod(&mut self, name: &PodName, timeout: Duration) -> Outcome<bool> {
         let same = |pod: &v1::Pod| pod.namespace == name.namespace.as_str() && pod.name == name.name.as_str();

@@ -2,6 +2,7 @@
 
 mod join;
 mod local;
+mod names;
 mod renew;
 mod wire;
 
@@ -22,6 +23,7 @@ use weft_rpc::{
 
 pub(crate) use join::join_person;
 pub(crate) use local::LocalAgent;
+pub(crate) use names::{Answers, names_text};
 pub(crate) use wire::{
     address, bytes_of, finding_value, hex, node_status_value, object, revision_reached, socket, time,
 };
@@ -104,6 +106,11 @@ impl Session {
             sequence: AtomicU64::new(0),
             printer: run.printer,
         })
+    }
+
+    /// Gives the calls from now on so much time together: for commands that go on until they are interrupted.
+    pub(crate) fn restart(&mut self, budget: Duration) {
+        self.deadline = Instant::now() + budget;
     }
 
     /// One call. When the replica goes away under it, another one is asked: a mutation carries its identity and is
@@ -286,7 +293,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn random() -> Outcome<[u8; 16]> {
+pub(crate) fn random() -> Outcome<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::new(&INTERNAL, format!("the kernel gave no random bytes: {e}")))?;

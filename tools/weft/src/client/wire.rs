@@ -105,6 +105,7 @@ fn status_value(status: &v1::NodeStatus) -> Value {
         "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
         "blocks": status.blocks.iter().map(block).collect::<Vec<_>>(),
         "findings": status.findings.iter().map(finding_value).collect::<Vec<_>>(),
+        "names": status.names.as_ref().map(super::names::names_value),
     })
 }
 

@@ -55,6 +55,20 @@ FOUND by search domain shop.svc.cluster.local
 }
 
 #[test]
+fn answers_of_the_outside_tell_their_upstream_and_their_age() {
+    let server: std::net::SocketAddr = "192.0.2.53:53".parse().unwrap();
+    let hit = ("example.com.", 60, "A", "192.0.2.7");
+    let fresh = v1::LookupTry {
+        upstream: Some((&server).into()),
+        ..one("example.com.", "A", "NOERROR", "upstream", &[hit])
+    };
+    let kept = v1::LookupTry { source: "cache".to_owned(), age_s: Some(12), ..fresh.clone() };
+    let text = shown("example.com.", vec![fresh, kept]);
+    assert!(text.contains("NOERROR     upstream 192.0.2.53:53   0.04 ms\n"), "{text}");
+    assert!(text.contains("NOERROR     cache 192.0.2.53:53, 12 s old   0.04 ms\n"), "{text}");
+}
+
+#[test]
 fn a_short_cut_of_the_search_path_is_told_from_a_hit_in_it() {
     let name = "example.com.shop.svc.cluster.local.";
     let alias = (name, 5, "CNAME", "example.com.");

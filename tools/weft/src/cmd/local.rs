@@ -45,16 +45,20 @@ pub(crate) fn status(local: v1::LocalNodeResponse, run: &Run) -> Outcome {
         silent_since_ms: 0,
     };
     let value = node_status_value(&report);
-    let mut problems = troubles(&value, false);
+    let (warnings, problems): (Vec<_>, Vec<_>) =
+        troubles(&value, false).into_iter().partition(|(warning, _)| *warning);
+    let texts = |list: Vec<(bool, String)>| list.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    let (warnings, mut problems) = (texts(warnings), texts(problems));
     if !local.connected {
         problems.insert(0, "control plane: out of reach; this node goes on with what it knows".to_owned());
     }
     let verdict = if problems.is_empty() { "HEALTHY" } else { "DEGRADED" };
-    let number = match problems.len() {
-        0 => String::new(),
-        n => format!("  {}", count(n, "problem")),
-    };
+    let numbers = [(problems.len(), "problem"), (warnings.len(), "warning")];
+    let numbers = numbers.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun));
+    let number = numbers.collect::<Vec<_>>().join(", ");
+    let number = if number.is_empty() { number } else { format!("  {number}") };
     let lines: String = problems.iter().map(|problem| format!("  ✗ {problem}\n")).collect();
+    let lines = lines + &warnings.iter().map(|warning| format!("  ! {warning}\n")).collect::<String>();
     let status = &value["status"];
     let text = format!(
         "{verdict}{number}   node {}, by its own agent   applied {}\n{lines}\nPods        {}\n{}{}",
@@ -69,6 +73,7 @@ pub(crate) fn status(local: v1::LocalNodeResponse, run: &Run) -> Outcome {
         "metadata": {"name": local.node},
         "verdict": verdict,
         "problems": problems,
+        "warnings": warnings,
         "controlPlane": local.connected,
         "pods": local.pods.len(),
         "status": status,

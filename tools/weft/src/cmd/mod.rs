@@ -13,6 +13,7 @@ mod endpoints;
 mod env;
 mod events;
 mod explain;
+mod flows;
 mod get;
 mod init;
 mod ipam;
@@ -87,6 +88,7 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Trace(args) => trace::run(&args, &run).await,
         Command::Dns(args) => dns::run(&args, &run).await,
         Command::Env(args) => env::run(&args, &run).await,
+        Command::Flows(args) => flows::run(&args, &run).await,
         Command::Context { command } => context::run(command.unwrap_or(ContextCommand::List), &run).await,
         Command::Explain(args) => explain::run(&args, &run),
         Command::Completion { shell } => {

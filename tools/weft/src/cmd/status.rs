@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use weft_errors::ExitCode;
+use weft_errors::{Code, DNS_NO_UPSTREAM, DNS_UPSTREAM_UNREACHABLE, ExitCode};
 use weft_proto::v1;
 
 use super::{Run, local};
 use crate::{
-    client::{Session, hex, node_status_value, now_ms},
+    client::{Answers, Session, hex, node_status_value, now_ms},
     fail::{Failure, Outcome},
     table::{at, count, span},
 };
@@ -37,7 +37,7 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
     problems.extend(status.service_troubles.iter().map(service_problem));
     json!({
         "kind": "Status",
-        "verdict": if problems.is_empty() { "HEALTHY" } else { "DEGRADED" },
+        "verdict": verdict(&problems),
         "problems": problems,
         "context": session.context_name(),
         "cluster": hex(&status.cluster),
@@ -53,6 +53,19 @@ fn value(status: &v1::StatusResponse, session: &Session) -> Value {
         "services": status.services,
         "servicesServing": status.services_serving,
     })
+}
+
+/// What is worth knowing and touches nothing that the fabric itself gives: addresses, packets, its own names.
+const WARNINGS: [&Code; 2] = [&DNS_UPSTREAM_UNREACHABLE, &DNS_NO_UPSTREAM];
+
+fn is_warning(finding: &Value) -> bool {
+    let code = at(finding, "/error/code");
+    WARNINGS.iter().any(|warning| warning.to_string() == code)
+}
+
+/// Warnings alone leave it healthy.
+fn verdict(problems: &[Value]) -> &'static str {
+    if problems.iter().all(|problem| problem["warning"] == json!(true)) { "HEALTHY" } else { "DEGRADED" }
 }
 
 fn replica_value(replica: &v1::ReplicaStatus) -> Value {
@@ -74,12 +87,15 @@ fn replica_value(replica: &v1::ReplicaStatus) -> Value {
 /// `grace`: seconds after which the control plane takes a node for silent.
 fn problems(replicas: &[Value], nodes: &[Value], grace: u64) -> Vec<Value> {
     let mut problems = Vec::new();
-    let mut problem = |severe: bool, object: String, text: String, command: String| {
-        problems.push(json!({"severe": severe, "object": object, "problem": text, "command": command}));
+    let mut problem = |(severe, warning): (bool, bool), object: String, text: String, command: String| {
+        problems.push(json!({
+            "severe": severe, "warning": warning, "object": object, "problem": text, "command": command,
+        }));
     };
     for replica in replicas.iter().filter(|r| r["reachable"] != json!(true)) {
         let name = at(replica, "/name");
-        problem(true, format!("replica {name}"), "doesn't answer".to_owned(), "weft get members".to_owned());
+        let text = "doesn't answer".to_owned();
+        problem((true, false), format!("replica {name}"), text, "weft get members".to_owned());
     }
     let leaderless = !replicas.iter().any(|r| r["leader"] == json!(true));
     if leaderless {
@@ -88,24 +104,24 @@ fn problems(replicas: &[Value], nodes: &[Value], grace: u64) -> Vec<Value> {
             "no leader: {} of {voters} voters must answer; nodes keep forwarding, changes wait",
             voters / 2 + 1
         );
-        problem(true, "control plane".to_owned(), text, "weft get members --stale".to_owned());
+        problem((true, false), "control plane".to_owned(), text, "weft get members --stale".to_owned());
     }
-    let mut common: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut common: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
     for node in nodes {
         let name = at(node, "/node");
         if node["connected"] != json!(true) {
             let text = unreachable(node, (!leaderless).then_some(grace));
-            problem(true, format!("node {name}"), text, format!("weft node show {name}"));
+            problem((true, false), format!("node {name}"), text, format!("weft node show {name}"));
             continue;
         }
-        for text in troubles(node, leaderless) {
-            common.entry(text).or_default().push(name.clone());
+        for (warning, text) in troubles(node, leaderless) {
+            common.entry((warning, text)).or_default().push(name.clone());
         }
     }
-    for (text, names) in common {
+    for ((warning, text), names) in common {
         let noun = if names.len() == 1 { "node" } else { "nodes" };
         let command = format!("weft node show {}", names.first().map_or("NODE", String::as_str));
-        problem(false, format!("{noun} {}", names.join(", ")), text, command);
+        problem((false, warning), format!("{noun} {}", names.join(", ")), text, command);
     }
     problems
 }
@@ -120,6 +136,7 @@ fn service_problem(trouble: &v1::ServiceTrouble) -> Value {
     };
     json!({
         "severe": false,
+        "warning": false,
         "object": format!("service {namespace}/{name}"),
         "problem": format!("0 of {backends} {noun} ready: {effect}"),
         "command": format!("weft service show {name} -n {namespace}"),
@@ -157,27 +174,31 @@ fn unreachable(node: &Value, grace: Option<u64>) -> String {
     format!("unreachable{since}{pods}{fate}")
 }
 
-/// Subsystems that don't work and checks that failed. Without a leader no node can publish: that is said once already.
-pub(crate) fn troubles(node: &Value, leaderless: bool) -> Vec<String> {
+/// Subsystems that don't work and checks that failed, each with whether it is only a warning. Without a leader no node can publish:
+/// that is said once already.
+pub(crate) fn troubles(node: &Value, leaderless: bool) -> Vec<(bool, String)> {
     let list = |pointer: &str| node.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let failed = |value: &&Value| value["ok"] != json!(true);
     let subsystems = list("/status/subsystems")
         .iter()
         .filter(failed)
         .filter(|s| !(leaderless && at(s, "/name") == "publish"))
-        .map(|s| format!("{}: {}", at(s, "/name"), at(s, "/error/message")));
+        .map(|s| (false, format!("{}: {}", at(s, "/name"), at(s, "/error/message"))));
     let findings = list("/status/findings")
         .iter()
         .filter(failed)
-        .map(|f| format!("{}: {}", at(f, "/check"), at(f, "/error/message")));
+        .map(|f| (is_warning(f), format!("{}: {}", at(f, "/check"), at(f, "/error/message"))));
     subsystems.chain(findings).collect()
 }
 
 fn screen(value: &Value) -> String {
     let list = |name: &str| value[name].as_array().map_or(&[][..], Vec::as_slice);
     let problems = list("problems");
-    let number =
-        if problems.is_empty() { String::new() } else { format!("  {}", count(problems.len(), "problem")) };
+    let warnings = problems.iter().filter(|problem| problem["warning"] == json!(true)).count();
+    let numbers = [(problems.len() - warnings, "problem"), (warnings, "warning")];
+    let numbers = numbers.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun));
+    let number = numbers.collect::<Vec<_>>().join(", ");
+    let number = if number.is_empty() { number } else { format!("  {number}") };
     let time = at(value, "/time");
     let mut text = format!(
         "{}{number}   context {}   revision {}   {} UTC\n",
@@ -246,7 +267,13 @@ fn names_line(nodes: &[Value]) -> String {
     let told: Vec<bool> = nodes.iter().filter(is_ready).filter_map(of).collect();
     match told.len() {
         0 => String::new(),
-        all => format!("Names           {}/{all} nodes answer\n", told.iter().filter(|ok| **ok).count()),
+        all => {
+            let mut answers = Answers::default();
+            nodes.iter().filter(is_ready).for_each(|node| answers.add(&node["status"]["names"]));
+            let numbers = if answers.all == 0 { String::new() } else { format!(" · {}", answers.text()) };
+            let well = told.iter().filter(|ok| **ok).count();
+            format!("Names           {well}/{all} nodes answer{numbers}\n")
+        }
     }
 }
 
@@ -313,6 +340,21 @@ mod tests {
             away,
             ["node n3: unreachable (the replicas that answer have no report of it): its 2 pods are Unknown"]
         );
+    }
+
+    #[test]
+    fn an_upstream_that_is_gone_is_a_warning_and_the_fabric_is_healthy() {
+        let finding = |code: &str| {
+            let error = json!({"code": code, "message": "192.0.2.1:53 left 3 questions unanswered"});
+            json!({"pods": 2, "subsystems": [], "findings": [{"check": "dns upstream", "ok": false, "error": error}]})
+        };
+        let found =
+            |code: &str| problems(&[replica("cp-1", true, true)], &[node("n1", true, finding(code))], 20);
+        let (warned, wrong) = (found("W5203"), found("W5202"));
+        assert_eq!((warned.len(), verdict(&warned)), (1, "HEALTHY"));
+        assert_eq!((wrong.len(), verdict(&wrong)), (1, "DEGRADED"));
+        assert_eq!(verdict(&[warned, wrong].concat()), "DEGRADED");
+        assert_eq!(verdict(&[]), "HEALTHY");
     }
 
     #[test]

@@ -54,11 +54,11 @@ impl Forwarder {
         let millis = turn.now.since(pending.sent);
         match verdict {
             Verdict::Answer(body) => {
-                server.answered(millis);
+                server.answered(millis, turn.now);
                 if !pending.is_tcp {
                     server.case(true);
                 }
-                self.land(id, body, turn);
+                self.land(id, pending.server, body, turn);
             }
             Verdict::CaseLost if !pending.is_tcp => {
                 server.case(false);
@@ -76,7 +76,7 @@ impl Forwarder {
             }
             Verdict::Failed(_) => {
                 // It lives; it doesn't answer this.
-                server.answered(millis);
+                server.answered(millis, turn.now);
                 server.errors += 1;
                 self.over(pending.exchange, turn);
                 self.try_next(id, turn);
@@ -124,6 +124,7 @@ impl Forwarder {
         let next = self.look.next(&self.shared.sought, exchange, turn.now, turn.chance);
         if let Some((server, message)) = next {
             self.counters.sent_udp += 1;
+            self.servers.get(server).asked += 1;
             turn.effects.push(Effect::Udp { exchange, server, message });
         }
     }
