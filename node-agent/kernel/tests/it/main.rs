@@ -19,6 +19,8 @@ mod namespaces;
 mod nft;
 #[path = "service.rs"]
 mod service;
+#[path = "service_again.rs"]
+mod service_again;
 #[path = "service_mend.rs"]
 mod service_mend;
 #[path = "service_paths.rs"]

@@ -40,7 +40,7 @@ const UDP: Protocol = Protocol::Udp;
 const HTTP: u16 = 8080;
 const DNS: u16 = 5353;
 /// How long a server or client waits for one packet.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Servers of a namespace: to each connection and datagram they say their name and whom they see.
 struct Server(Arc<AtomicBool>);
@@ -138,15 +138,15 @@ fn check_both(who: &str, space: &Namespace, protocol: Protocol, to: [&str; 2], e
     }
 }
 
-struct World {
-    nodes: [Node; 2],
+pub(crate) struct World {
+    pub(crate) nodes: [Node; 2],
     view: View,
     services: [Services; 2],
     _servers: Vec<Server>,
 }
 
 impl World {
-    fn new(overlay: Overlay, services: Vec<ServiceItem>) -> Self {
+    pub(crate) fn new(overlay: Overlay, services: Vec<ServiceItem>) -> Self {
         let nodes = two_nodes(overlay, 1);
         let view = with_services(overlay, services);
         let pods = nodes.iter().flat_map(|node| &node.pods);
@@ -183,7 +183,7 @@ impl World {
 }
 
 /// A service of two ports, HTTP and DNS, at .N of the service ranges; its backends are pods by number.
-fn of_pods(name: &str, n: u8, pods: &[u8]) -> ServiceItem {
+pub(crate) fn of_pods(name: &str, n: u8, pods: &[u8]) -> ServiceItem {
     let addresses = [format!("10.112.0.{n}"), format!("fd12::{n}")];
     let endpoints = pods.iter().flat_map(|pod| {
         let node = if *pod == 3 { 2 } else { 1 };

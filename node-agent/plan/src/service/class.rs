@@ -26,9 +26,9 @@ pub(super) const PORT_BITS: u32 = 0xffff_fc00;
 /// How packets for a front are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
-    /// A slot at random among exactly so many: 1 to 16.
+    /// A slot by a hash of the connection among exactly so many: 1 to 16.
     Exact(u32),
-    /// A slot at random among 2^n.
+    /// A slot by a hash of the connection among 2^n.
     Power(u32),
     /// A slot by a hash of the sender's address and port, in a table of this size (index into [`HASHED`]).
     Hashed(usize),

@@ -414,10 +414,22 @@ impl Side {
         rules
     }
 
+    /// What a connection is known by before its destination is translated. A sender's port that comes to the same front again meets the
+    /// same backend, which knows that connection's predecessor and its clock. Picked at random it would leave the predecessor behind with
+    /// a backend where connection tracking has forgotten it; who comes there next from the same port, by another front, has other
+    /// time stamps (Linux: `secure_tcp_ts_off` takes both addresses), is no successor and must begin again.
+    fn connection_key(self) -> Vec<Field> {
+        vec![self.source(), Field::TransportSource, self.destination(), Field::TransportDestination]
+    }
+
     /// What a class does: one translation.
     fn pick(self, class: Class) -> Vec<Rule> {
         let slot = match class {
-            Class::Exact(_) | Class::Power(_) => Term::Random(class.slots()),
+            // A hash over one slot isn't taken by every kernel (`nft_jhash_init` before Linux 4.18).
+            Class::Exact(1) => Term::Random(1),
+            Class::Exact(_) | Class::Power(_) => {
+                Term::Hash { of: self.connection_key(), modulus: class.slots(), seed: FLOW_SEED }
+            }
             Class::Hashed(_) => Term::Hash {
                 of: vec![self.source(), Field::TransportSource],
                 modulus: class.slots(),
