@@ -1,16 +1,16 @@
 //! `demo`: shows and proves the product; every line is a thing that was checked.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
 use super::{print, progress};
 use crate::checks::services::{self, Shop, Stage};
-use crate::checks::{Cast, control, faults, outside, paths, wire};
+use crate::checks::{Cast, control, faults, names, outside, paths, wire};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
 use crate::topology::Topology;
-use crate::{Fabric, Refusal, Result, prerequisites};
+use crate::{Fabric, Refusal, Result, launch, prerequisites};
 
 /// `cargo lab demo`.
 #[derive(Debug, Args)]
@@ -37,6 +37,8 @@ enum Chapter {
     Outside,
     /// Stable addresses in front of pods that come and go.
     Services,
+    /// Services and pods by name.
+    Names,
     /// Processes die.
     Faults,
     /// The control plane dies.
@@ -47,8 +49,11 @@ type Check = fn(&Fabric, &Cast) -> Result<String>;
 type OnStage = fn(&Stage<'_>) -> Result<String>;
 type InShop = fn(&Shop<'_>) -> Result<String>;
 
+/// Of each attack: the suite takes longer.
+const BRIEF: Duration = Duration::from_millis(400);
+
 /// Requirement, what is proved, and the proof, chapter by chapter.
-const STORY: [(Chapter, &str, &str, Check); 17] = [
+const STORY: [(Chapter, &str, &str, Check); 21] = [
     (Chapter::Paths, "M1", "every pod reaches every pod without NAT", paths::every_pair),
     (Chapter::Paths, "M1", "large transfers arrive whole", paths::bulk),
     (Chapter::Paths, "M2", "one pod shares localhost", paths::localhost),
@@ -60,6 +65,12 @@ const STORY: [(Chapter, &str, &str, Check); 17] = [
     (Chapter::Outside, "M1", "pods reach the outside", outside::reached),
     (Chapter::Outside, "M1", "errors from outside come back", outside::errors_come_back),
     (Chapter::Outside, "M1", "the outside reaches no pod", outside::refused),
+    (Chapter::Names, "M9", "services by name, in both families", names::fetched),
+    (Chapter::Names, "M9", "every record, over UDP and TCP", names::walked),
+    (Chapter::Names, "M9", "the DNS process dies", names::process_dies),
+    (Chapter::Names, "M9", "a hostile pod beside another", |fabric, cast| {
+        names::attacked(fabric, cast, BRIEF)
+    }),
     (Chapter::Faults, "M4", "the tunnel process dies", faults::tunnel_dies),
     (Chapter::Faults, "M1", "the agent dies", faults::agent_dies),
     (Chapter::Faults, "M4", "the ruleset is flushed", faults::ruleset_flushed),
@@ -100,7 +111,8 @@ fn encrypted(fabric: &Fabric, cast: &Cast) -> Result<String> {
 impl Demo {
     pub(crate) fn run(self) -> Result {
         prerequisites::check()?;
-        let (product, _) = product::build(if self.debug { Profile::Debug } else { Profile::Release })?;
+        let (product, lab) = product::build(if self.debug { Profile::Debug } else { Profile::Release })?;
+        launch::use_program(lab);
         let layout = Layout::of("demo")?;
         crate::substrate::stop(&layout)?;
         let mut topology = Topology::of_nodes(3);

@@ -157,6 +157,30 @@ fn by_stream(
     Ok((sent, received, seen))
 }
 
+/// Whom, for what, once.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Each {
+    /// The server.
+    server: IpAddr,
+    /// Names with types of records: `NAME/TYPE`.
+    #[arg(required = true)]
+    questions: Vec<String>,
+}
+
+/// Each question over UDP and over TCP: both answers, in the order of the questions.
+pub(super) fn each(plan: &Each) -> Result<Value> {
+    let (mut all, mut connection) = (Vec::new(), None);
+    for (number, text) in (1..).zip(&plan.questions) {
+        let (name, kind) = text.rsplit_once('/').with_context(|| format!("no type in {text:?}"))?;
+        let question = Question::new(plan.server, Name::from_ascii(name)?, kind.parse()?);
+        let (_, _, by_datagram) = by_datagram(&question, number).with_context(|| text.clone())?;
+        let (_, _, by_stream) =
+            by_stream(&question, number, &mut connection).with_context(|| text.clone())?;
+        all.push([by_datagram, by_stream]);
+    }
+    Ok(json!({"ok": true, "answers": all}))
+}
+
 /// One name over and over until a signal comes: a line for each answer that differs from the one before; `ready` behind the first one.
 pub(super) fn changes(question: &Question, stop: &Stop) -> Result<Value> {
     /// Between two questions: what is measured is not finer than this.

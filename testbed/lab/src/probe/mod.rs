@@ -148,6 +148,8 @@ pub enum Probe {
     },
     /// Names asked over and over until SIGTERM, over UDP and TCP: every answer with its moments.
     DnsAnswers(answers::Plan),
+    /// Many questions about names, each once over UDP and once over TCP.
+    DnsEach(answers::Each),
     /// One name over and over until SIGTERM: a line for each answer that differs from the one before.
     DnsChanges(dns::Question),
     /// A hostile client of a server of names, until SIGTERM.
@@ -221,6 +223,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
         Probe::DnsLoad { question, rate } => dns::load(question, *rate, &stop),
         Probe::DnsAnswers(plan) => answers::run(plan, &stop),
+        Probe::DnsEach(plan) => answers::each(plan),
         Probe::DnsChanges(question) => answers::changes(question, &stop),
         Probe::DnsFlood(plan) => flood::run(plan, &stop),
         Probe::Resolvers(plan) => resolvers::run(plan),

@@ -4,6 +4,8 @@ mod churn;
 mod hostile;
 mod ledger;
 mod lies;
+mod show;
+mod walk;
 
 use std::net::IpAddr;
 
@@ -14,6 +16,8 @@ pub use churn::{Load as ChurnLoad, Names, late_is_noticed};
 pub(crate) use hostile::rounds;
 pub use hostile::{Attack, attacked};
 pub use lies::lied_to;
+pub use show::{fetched, process_dies};
+pub use walk::walked;
 
 use crate::protocol::Place;
 use crate::{Fabric, Result};
