@@ -93,6 +93,8 @@ pub(crate) struct Link {
     pub(crate) leave: CancellationToken,
     /// The connection of now, so that it can be cut.
     pub(crate) open: Arc<Mutex<Option<UnixStream>>>,
+    /// The agent has told all that it knew.
+    pub(crate) is_told: bool,
 }
 
 impl Link {
@@ -116,6 +118,33 @@ impl Link {
             let _ = weft_process::wait::until_blocking(limits::RECONNECT, "stop", stopped);
         }
         Ok(self.save_at.map(|_| self.tables))
+    }
+
+    /// Takes up what an agent that is there tells at once, before anybody is answered: tables of the disk may be older than what
+    /// clients have been told. Who asks meanwhile waits in the sockets, and not for long.
+    pub(crate) fn catch_up(&mut self, mut session: Session) -> Option<Session> {
+        let (began, mut most) = (Instant::now(), limits::FIRST_WORD);
+        while !self.is_told {
+            let left = most.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                tracing::info!("the agent hasn't told everything yet: names are served as the disk had them");
+                break;
+            }
+            let heard = match session.frames.receive::<v1::NamesOrder>(left) {
+                Ok(Received::Frame(v1::NamesOrder { order: Some(order) }, descriptors)) => {
+                    most = limits::CATCH_UP;
+                    self.order(order, descriptors, &session.stream).map(drop)
+                }
+                Ok(Received::Frame(v1::NamesOrder { order: None }, _) | Received::Nothing) => Ok(()),
+                Ok(Received::End) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = heard {
+                tracing::debug!(%error, "the agent went while it told what it knows");
+                return None;
+            }
+        }
+        Some(session)
     }
 
     fn follow(&mut self, mut session: Session) -> io::Result<()> {
@@ -198,6 +227,7 @@ impl Link {
     }
 
     fn items(&mut self, frame: Frame) -> io::Result<bool> {
+        self.is_told |= matches!(&frame, Frame::Snapshot { last: true, .. } | Frame::InSync(_));
         let view = &mut self.tables.view;
         let folded = match frame {
             Frame::Snapshot { revision, first, last, items } => {

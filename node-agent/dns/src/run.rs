@@ -163,8 +163,10 @@ async fn work(
         stop: tasks.token(),
         leave: leave.clone(),
         open: Arc::clone(&open),
+        is_told: false,
     };
     link.fold(&touched);
+    let session = start.session.and_then(|session| link.catch_up(session));
     link.serve(start.sockets)?;
     tasks.spawn(
         "outside",
@@ -185,7 +187,7 @@ async fn work(
         link::keep(&path, &saved);
         Ok(())
     })?;
-    let (session, path) = (start.session, file.to_owned());
+    let path = file.to_owned();
     tasks.spawn_thread("link", move || match link.run(session)? {
         Some(tables) => tables::save(&path, &tables),
         None => Ok(()),
