@@ -204,6 +204,40 @@ fn names_outlive_every_process_but_their_own_and_that_is_back_at_once() -> Resul
     })
 }
 
+/// A service that was made after the tables were last written to the disk.
+const LATE: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: names-late, namespace: default}
+spec: {ports: [{name: http, port: 80}]}
+";
+
+#[test]
+fn a_dns_process_that_comes_back_answers_as_the_agent_knows_it_not_as_the_disk_does() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        let (node, server) = (cast.a.node(), servers(fabric)?[0].to_string());
+        fabric.apply(SERVICES)?;
+        let on_disk = |name: &str| fabric.on(on(node), &["grep", "-q", name, "/var/lib/weft/dns/tables"]);
+        let saved = until(Duration::from_secs(30), Duration::from_millis(20), || {
+            (on_disk("names-web").ok()?.status == 0).then_some(())
+        });
+        saved.context("the tables aren't saved")?;
+        // The next time is ten seconds later.
+        fabric.apply(LATE)?;
+        let name = "names-late.default.svc.cluster.local";
+        let load = fabric.background(cast.a.place(), &["dns-load", &server, name, "--rate", "500"], &[])?;
+        pass(Duration::from_millis(300));
+        ensure!(on_disk("names-late")?.status != 0, "the tables are saved too soon for this");
+        fabric.kill(node, "dns")?;
+        pass(Duration::from_millis(500));
+        let seen = load.stop()?;
+        fabric.erase(LATE)?;
+        // A question that was taken and not answered is lost with the process; none is answered wrongly.
+        ensure!(seen["wrong"] == 0 && seen["lost"].as_u64() <= Some(64), "{seen}");
+        Ok(())
+    })
+}
+
 #[test]
 fn an_upgrade_of_the_dns_process_loses_no_question() -> Result {
     in_family("small", Family::Dual, |fabric, cast| {

@@ -201,9 +201,9 @@ pub(super) fn load(question: &Question, rate: u32, stop: &Stop) -> Result<Value>
         for _ in 0..if end.is_none() { due } else { 0 } {
             let number = all.len();
             query[..2].copy_from_slice(&id_of(number).to_be_bytes());
+            all.push(Sent { at: Instant::now(), took: None });
             // What can't be sent is lost like what doesn't come back.
             let _ = sockets[number % SOCKETS].send(&query);
-            all.push(Sent { at: Instant::now(), took: None });
         }
         for (place, socket) in sockets.iter().enumerate() {
             wrong += hear(socket, place, &mut all);
