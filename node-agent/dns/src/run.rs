@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use weft_errors::{Coded, Error as Envelope};
 use weft_model::{ownership, resolver_addresses};
 use weft_names::Limits;
-use weft_process::Tasks;
+use weft_process::{Signals, Tasks};
 use weft_view::Touched;
 
 use crate::{
@@ -44,6 +44,16 @@ impl Default for Options {
 
 /// Runs until a signal, or until another process has taken over. To be called while the process has one thread.
 pub fn run(options: &Options) -> Result<(), Envelope> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let internal = |what: &'static str| {
+        move |error: std::io::Error| Envelope::new(&weft_errors::INTERNAL, what).because(error)
+    };
+    let runtime = runtime.map_err(internal("the runtime can't be started"))?;
+    // From here on a signal ends the process in order, whatever it waits for.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch().map_err(internal("signals can't be received"))?
+    };
     weft_process::private_dir(&options.state).map_err(|error| Error::Directory(error).envelope())?;
     let file = options.state.join("tables");
     let (tables, touched) = match tables::load(&file) {
@@ -53,13 +63,20 @@ pub fn run(options: &Options) -> Result<(), Envelope> {
             Default::default()
         }
     };
-    let start = sockets_at_start(options, &tables);
+    runtime.block_on(begin(options, &file, tables, touched, signals))
+}
+
+/// Sockets first, and then without capabilities.
+async fn begin(
+    options: &Options,
+    file: &Path,
+    tables: Tables,
+    touched: Touched,
+    mut signals: Signals,
+) -> Result<(), Envelope> {
+    let Some(start) = sockets_at_start(options, &tables, &mut signals).await else { return Ok(()) };
     give_up_capabilities().map_err(|error| Error::Capabilities(error).envelope())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Envelope::new(&weft_errors::INTERNAL, "the runtime can't be started").because(error)
-    })?;
-    runtime.block_on(work(options, &file, tables, touched, start))
+    work(options, file, tables, touched, start, signals).await
 }
 
 /// What there is at the start.
@@ -69,8 +86,8 @@ struct Start {
 }
 
 /// The agent's sockets; when it is away or says nothing, sockets of our own at the addresses that the tables know. Waits for an
-/// agent while there are no tables.
-fn sockets_at_start(options: &Options, tables: &Tables) -> Start {
+/// agent while there are no tables. `None`: a signal came first.
+async fn sockets_at_start(options: &Options, tables: &Tables, signals: &mut Signals) -> Option<Start> {
     let addresses: Vec<_> =
         tables.view.fabric().map(|fabric| resolver_addresses(fabric).collect()).unwrap_or_default();
     let mut noted = false;
@@ -78,7 +95,7 @@ fn sockets_at_start(options: &Options, tables: &Tables) -> Start {
         let mut session = Session::open(&options.agent, &[]).ok();
         let given = session.as_mut().map(|session| session.sockets(limits::SOCKETS_WAIT));
         match given {
-            Some(Ok(Some(sockets))) => return Start { session, sockets },
+            Some(Ok(Some(sockets))) => return Some(Start { session, sockets }),
             Some(Ok(None)) => {}
             Some(Err(_)) | None => session = None,
         }
@@ -89,15 +106,16 @@ fn sockets_at_start(options: &Options, tables: &Tables) -> Start {
                     sockets = sockets.len(),
                     "the agent isn't there: sockets of our own are served"
                 );
-                return Start { session, sockets };
+                return Some(Start { session, sockets });
             }
         }
         if !noted {
             tracing::info!("waiting for the agent");
             noted = true;
         }
-        // Time passing is the expected end here.
-        let _ = weft_process::wait::until_blocking(limits::RECONNECT, "the agent", || None::<()>);
+        if tokio::time::timeout(limits::RECONNECT, signals.stop()).await.is_ok() {
+            return None;
+        }
     }
 }
 
@@ -126,6 +144,7 @@ async fn work(
     tables: Tables,
     touched: Touched,
     start: Start,
+    mut signals: Signals,
 ) -> Result<(), Envelope> {
     let tasks = Tasks::new();
     let (clock, mut chance) = (Clock::new(), clock::chance()?);
@@ -194,7 +213,7 @@ async fn work(
     })?;
     tasks.spawn("end", end(tasks.clone(), leave, serving, open));
     weft_process::notify_ready();
-    tasks.run().await.failure.map_or(Ok(()), Err)
+    tasks.run_until(signals.stop()).await.failure.map_or(Ok(()), Err)
 }
 
 /// Ends those who wait for something else than the token.

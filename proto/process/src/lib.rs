@@ -9,6 +9,7 @@ mod files;
 mod logs;
 mod quantity;
 mod service;
+mod signals;
 mod tasks;
 pub mod wait;
 
@@ -20,4 +21,5 @@ pub use files::{
 pub use logs::{LogFormat, LogHandle, init_logs};
 pub use quantity::{HumanDuration, HumanSize, parse_duration, parse_size};
 pub use service::{notify_ready, notify_status, notify_stopping, watchdog_interval, watchdog_loop};
+pub use signals::Signals;
 pub use tasks::{STOP_LIMIT, Stopped, Tasks};

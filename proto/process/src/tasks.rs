@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use weft_errors::INTERNAL;
 
-use crate::notify_stopping;
+use crate::{Signals, notify_stopping};
 
 /// How long an orderly stop may take.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -112,16 +111,20 @@ impl Tasks {
     /// Waits for SIGTERM, SIGINT, [`stop`](Self::stop) or a vital failure, then stops all tasks within [`STOP_LIMIT`]
     /// and says who hangs.
     pub async fn run(&self) -> Stopped {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-                () = self.stop.cancelled() => {}
-                _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
-                _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
-            },
-            (Err(error), _) | (_, Err(error)) => {
+        match Signals::catch() {
+            Ok(mut signals) => self.run_until(signals.stop()).await,
+            Err(error) => {
                 tracing::warn!(%error, "signals can't be received");
-                self.stop.cancelled().await;
+                self.run_until(std::future::pending()).await
             }
+        }
+    }
+
+    /// The same, with the end of `signal` in place of signals: for those that were caught before.
+    pub async fn run_until(&self, signal: impl Future<Output = ()>) -> Stopped {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = signal => {}
         }
         notify_stopping();
         self.finish().await

@@ -20,6 +20,7 @@ mod m7;
 mod names;
 mod names_churn;
 mod names_hostile;
+mod names_observe;
 mod names_walk;
 mod nodes;
 mod services;

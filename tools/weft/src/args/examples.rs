@@ -91,7 +91,7 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
         [
             "weft pod add web-0",
             "weft pod add web-0 --node n1 -l app=web,tier=fe",
-            "weft pod add shop/web-0 --probe http:8080/ready,period=1s",
+            "weft pod add shop/web-0 --probe http:8080/ready,period=1s --subdomain peers --hostname web-0",
         ],
     ),
     (

@@ -13,7 +13,7 @@ mod value;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ContextCommand, Init, Token};
-pub(crate) use names::{Dns, Env, Flows};
+pub(crate) use names::{Dns, Env, Flows, PodNames};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
 pub(crate) use service::{Create, NewService, Service};

@@ -1,8 +1,9 @@
-//! Arguments of `weft env`, `weft dns` and `weft flows`.
+//! Arguments of `weft env`, `weft dns` and `weft flows`, and of `weft pod add` those about names.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use clap::Args;
+use weft_model::DnsPolicy;
 
 use super::value::duration;
 
@@ -17,6 +18,32 @@ pub(crate) struct Env {
     /// The pod's resolv.conf instead
     #[arg(long)]
     pub(crate) resolv_conf: bool,
+}
+
+/// How a new pod asks for names, and by which it is found: what a file would say of it.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PodNames {
+    /// Whom it asks: ClusterFirst, ClusterFirstWithHostNet, Default or None
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) dns_policy: Option<DnsPolicy>,
+    /// Servers, behind those of the policy; several with commas
+    #[arg(long = "nameserver", value_name = "IP", value_delimiter = ',')]
+    pub(crate) nameservers: Vec<IpAddr>,
+    /// Search domains, behind those of the policy; several with commas
+    #[arg(long = "search", value_name = "DOMAIN", value_delimiter = ',')]
+    pub(crate) searches: Vec<String>,
+    /// Options of its resolv.conf, such as ndots:2; several with commas
+    #[arg(long = "dns-option", value_name = "NAME[:VALUE]", value_delimiter = ',')]
+    pub(crate) options: Vec<String>,
+    /// Name within --subdomain
+    #[arg(long)]
+    pub(crate) hostname: Option<String>,
+    /// Headless service of its namespace that it is found below: HOSTNAME.SUBDOMAIN
+    #[arg(long)]
+    pub(crate) subdomain: Option<String>,
+    /// Without the services of its namespace as environment variables
+    #[arg(long)]
+    pub(crate) no_service_links: bool,
 }
 
 /// Types that can be asked for.

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use clap::{Args, Subcommand};
 use weft_model::Probe;
 
-use super::{probe::probe, value::duration};
+use super::{names::PodNames, probe::probe, value::duration};
 
 /// `weft check`.
 #[derive(Debug, Args)]
@@ -73,6 +73,9 @@ pub(crate) enum Pod {
         /// Until this one has succeeded once, the pod isn't ready and not asked otherwise
         #[arg(long = "startup-probe", value_name = "PROBE", value_parser = probe)]
         startup: Option<Probe>,
+        /// What is said of it stays with its name, until `weft delete pod NAME`
+        #[command(flatten)]
+        names: PodNames,
     },
     /// End a pod made by `weft pod add` in order: no new connections at once, removed after a grace
     Drain {

@@ -22,6 +22,7 @@ mod local;
 mod node;
 mod ping;
 mod pod;
+mod pod_spec;
 mod preflight;
 mod reference;
 mod schema;

@@ -10,6 +10,7 @@ use weft_proto::v1::{self, answer_request, ask};
 use super::{
     Run,
     get::{list, one, suggest},
+    pod_spec,
 };
 use crate::{
     args::{Pod, pod_name},
@@ -30,7 +31,11 @@ pub(crate) async fn run(args: Pod, run: &Run) -> Outcome {
             run.printer.value(&value, &weft_yaml::to_yaml(&value));
             Ok(())
         }
-        Pod::Add { name, node, labels, readiness, startup } => {
+        Pod::Add { name, node, labels, readiness, startup, names } => {
+            if let Some(spec) = pod_spec::spec(&names) {
+                let session = run.session()?;
+                pod_spec::say(&session, &named(&name, session.namespace())?, spec).await?;
+            }
             let probes = (readiness.as_ref().map(Into::into), startup.as_ref().map(Into::into));
             add(&name, node.as_deref(), &labels, probes, run).await
         }
