@@ -12,8 +12,8 @@ use std::{
 };
 
 use weft_errors::{Coded, Error};
-use weft_kernel::{Announce, Announcer, Claims, HeldAddresses, LinkEnd, NftSocket};
-use weft_plan::{Duties, Facts, Heard, Sweep};
+use weft_kernel::{Announce, Announcer, Claims, HeldAddresses, LinkEnd, Netlink, NftSocket};
+use weft_plan::{Duties, Facts, Heard, Hearing, Sweep};
 
 use crate::{
     gate::Gate,
@@ -69,6 +69,9 @@ struct Keeper<'a> {
     began: Instant,
     duties: Duties,
     link: Option<LinkEnd>,
+    hearing: Hearing,
+    /// Reads what the link shows.
+    signs: Option<Netlink>,
     claims: Option<Claims>,
     /// Addresses that the kernel is known to hold, since when; `None`: look first.
     known: Option<(BTreeSet<IpAddr>, Instant)>,
@@ -84,6 +87,8 @@ impl<'a> Keeper<'a> {
             began: Instant::now(),
             duties: Duties::default(),
             link: None,
+            hearing: Hearing::default(),
+            signs: None,
             claims: None,
             known: None,
             begun: false,
@@ -92,7 +97,7 @@ impl<'a> Keeper<'a> {
 
     /// After a failure nothing is known.
     fn forget(&mut self) {
-        (self.claims, self.known) = (None, None);
+        (self.claims, self.known, self.signs) = (None, None, None);
         self.gate.forget();
     }
 
@@ -109,7 +114,9 @@ impl<'a> Keeper<'a> {
         self.begin(uplink)?;
         if self.link.replace(link) != Some(link) {
             self.duties.moved(self.now());
+            self.hearing.moved();
         }
+        self.look(link)?;
         // Before anything is said: an agent that was frozen hears here first that its addresses moved.
         self.listen()?;
         let owned = weft_plan::owned_addresses(&view, &facts);
@@ -143,9 +150,33 @@ impl<'a> Keeper<'a> {
 
     /// A node that lost its uplink answers nowhere, and keeps what it has for the next one.
     fn without_uplink(&mut self, removal: Sweep) -> Result<Instant, Error> {
-        self.link = None;
+        if self.link.take().is_some() {
+            self.hearing.cut();
+        }
         self.release_others(removal)?;
         Ok(Instant::now() + limits::ANNOUNCE_AGAIN)
+    }
+
+    /// Whether the link carries anything. Only who owns addresses needs to know.
+    fn look(&mut self, link: LinkEnd) -> Result<(), Error> {
+        if self.duties.watched().is_empty() {
+            // What happens to the link meanwhile says nothing of what this node owns later.
+            self.hearing = Hearing::default();
+        } else {
+            let mut netlink = match self.signs.take() {
+                Some(netlink) => netlink,
+                None => Netlink::open().map_err(|e| e.envelope())?,
+            };
+            let signs = netlink.link_signs(link.index).map_err(|e| e.envelope())?;
+            self.signs = Some(netlink);
+            if signs.is_some_and(|signs| self.hearing.see(signs, self.began.elapsed())) {
+                tracing::info!(
+                    "the uplink is cut off: before this node answers for load-balancer addresses again it asks whether others do"
+                );
+            }
+        }
+        self.duties.hears(&self.hearing);
+        Ok(())
     }
 
     fn listen(&mut self) -> Result<(), Error> {
@@ -198,9 +229,11 @@ impl<'a> Keeper<'a> {
     fn vouch(&mut self, wanted: &BTreeSet<IpAddr>, uplink: &str) {
         let there = self.known.as_ref().map(|(there, _)| there.clone()).unwrap_or_default();
         let held: BTreeSet<IpAddr> = wanted.union(&there).copied().collect();
-        // What nobody vouches for is held back, until that is known or it is released.
         if !wanted.is_empty() || held.is_empty() {
             self.gate.vouch(&held, uplink);
+        } else {
+            // What nobody vouches for is held back, until that is known or it is released.
+            self.gate.close();
         }
     }
 

@@ -16,8 +16,8 @@ use weft_kernel::{NftSocket, Voucher};
 use weft_model::Family;
 use weft_nft::Batch;
 use weft_plan::{
-    AWAKE, AWAKE_RESTART, answer_tables, changed_answers, guard_answers, is_awake, remove_answer_tables,
-    stay_awake, try_vouchers, vouched_for,
+    AWAKE, AWAKE_RESTART, answer_tables, changed_answers, fall_asleep, guard_answers, is_awake,
+    remove_answer_tables, stay_awake, try_vouchers, vouched_for,
 };
 
 use crate::limits;
@@ -46,6 +46,8 @@ pub(crate) struct Gate {
     /// When they were looked at last, and when they are again.
     looked: Instant,
     look_at: Instant,
+    /// Signs of life were sent, and their time may not be over.
+    open: bool,
     /// That answers can't be withheld was said.
     said: bool,
 }
@@ -53,7 +55,15 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(socket: NftSocket) -> Self {
         let now = Instant::now();
-        Self { socket, voucher: None, tables: Tables::Unknown, looked: now, look_at: now, said: false }
+        Self {
+            socket,
+            voucher: None,
+            tables: Tables::Unknown,
+            looked: now,
+            look_at: now,
+            open: false,
+            said: false,
+        }
     }
 
     /// At the first look: whether an agent before this one said that it would come back.
@@ -87,8 +97,20 @@ impl Gate {
         }
     }
 
+    /// Nothing leaves from now on until this process vouches again.
+    pub(crate) fn close(&mut self) {
+        if !std::mem::take(&mut self.open) || !matches!(self.tables, Tables::Made(..)) {
+            return;
+        }
+        if let Err(error) = self.commit(&fall_asleep()) {
+            self.forget();
+            tracing::warn!(%error, "answers on the link are given a moment longer than they should be");
+        }
+    }
+
     fn try_vouch(&mut self, held: &BTreeSet<IpAddr>, uplink: &str) -> Result<(), Error> {
         let now = Instant::now();
+        self.open = true;
         if held.is_empty() {
             if self.tables != Tables::Absent {
                 self.commit(&remove_answer_tables())?;

@@ -25,6 +25,7 @@ mod raw;
 mod request;
 mod route;
 mod setting;
+mod signs;
 mod tun;
 mod vouch;
 

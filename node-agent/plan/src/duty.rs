@@ -1,12 +1,14 @@
 //! Which load-balancer addresses this node answers for on its link, and what it says there and when.
 //!
-//! In: owners of the View, what others claim on the link, whether a replica is followed; time as a span since any fixed moment.
+//! In: owners of the View, what others claim on the link, whether a replica is followed and the link carries anything; time as a span since any fixed moment.
 //! Out: addresses to hold, announcements, questions. Pure. Not here: who owns (weft-core), frames and tables.
 //!
 //! - Without a replica the last owner goes on; it asks on the link, twice a second, whether somebody else answers.
 //! - It yields at once to an announcement with a higher epoch, whatever its View says, and takes the address again only with a higher
 //!   one still, or when its View goes on saying so for 30 s. To a claim without an epoch it yields while it follows no replica: then it can't know better.
 //! - Of two that follow a replica the View decides: a claim without a higher epoch is answered by an announcement.
+//! - Whoever was cut off from the link (`hearing`) holds nothing until others had the time to answer, and whatever they say counts: a View that
+//!   is followed may be late. What it says counts again 3 s later, when it would have come.
 //! - An agent that starts and wasn't expected back is in doubt: its addresses may have moved. It waits for a replica, and asks on
 //!   the link meanwhile; when neither tells otherwise it goes on.
 
@@ -15,6 +17,8 @@ use std::{
     net::IpAddr,
     time::Duration,
 };
+
+use crate::Hearing;
 
 /// Pauses before the announcements of an address that has just come: three in 100 ms, since the first may be lost, then fewer.
 const FIRST: [Duration; 5] = [
@@ -30,6 +34,8 @@ const LATER: Duration = Duration::from_secs(60);
 const DEFEND: Duration = Duration::from_millis(200);
 /// How often a node that follows no replica asks whether somebody else has its addresses.
 const ASK: Duration = Duration::from_millis(500);
+/// Most addresses that it asks for at a time when it asks each time that it looks: these come in turn.
+const ASK_AT_ONCE: usize = 8;
 /// How long an agent that starts in doubt waits for a replica or a claim.
 pub const DOUBT: Duration = Duration::from_secs(3);
 
@@ -73,6 +79,8 @@ enum Yield {
     To(u64, Duration),
     /// Somebody; what a replica says counts more.
     ToSomebody,
+    /// Somebody who answered after a cut, at that time; what a replica says counts more once it is of later.
+    ToWhoAnswers(Duration),
 }
 
 /// Duties of one node.
@@ -82,6 +90,11 @@ pub struct Duties {
     held: BTreeMap<IpAddr, Duty>,
     yielded: BTreeMap<IpAddr, Yield>,
     in_touch: bool,
+    /// Nothing may be said on the link now; others are asked.
+    closed: bool,
+    asks: bool,
+    /// Where among its addresses the next questions begin.
+    turn: usize,
     doubt_until: Option<Duration>,
     asked: Option<Duration>,
 }
@@ -90,6 +103,11 @@ impl Duties {
     /// Of an agent that starts; `expected`: an agent before it said that it would come back, and its time isn't over.
     pub fn new(expected: bool, now: Duration) -> Self {
         Self { doubt_until: (!expected).then_some(now + DOUBT), ..Self::default() }
+    }
+
+    /// Whether the link may be spoken on now. Counts from the next [`Self::own`] on.
+    pub fn hears(&mut self, hearing: &Hearing) {
+        (self.closed, self.asks) = (!hearing.is_open(), hearing.asks());
     }
 
     /// What the View says: owned addresses with the epoch of their ownership. `in_touch`: a replica is followed, so that the View
@@ -107,10 +125,12 @@ impl Duties {
                     *higher >= *epoch && !(in_touch && now.saturating_sub(*said) >= REGRET)
                 }
                 Yield::ToSomebody => !in_touch,
+                Yield::ToWhoAnswers(at) => !in_touch || now.saturating_sub(*at) < DOUBT,
             })
         });
         let doubt = self.doubt_until.is_some();
-        let ours = |address: &IpAddr| !doubt && !self.yielded.contains_key(address);
+        let silent = doubt || self.closed;
+        let ours = |address: &IpAddr| !silent && !self.yielded.contains_key(address);
         self.held.retain(|address, duty| owned.get(address) == Some(&duty.epoch) && ours(address));
         for (address, epoch) in self.owned.iter().filter(|(address, _)| ours(address)) {
             let begun = Duty { epoch: *epoch, said: 0, at: now, last: None };
@@ -139,6 +159,8 @@ impl Duties {
         let to = match claim.epoch {
             Some(epoch) if epoch > own => Some(Yield::To(epoch, now)),
             Some(_) => None,
+            // An owner's kernel answers without one.
+            None if self.closed => Some(Yield::ToWhoAnswers(now)),
             None => (!self.in_touch).then_some(Yield::ToSomebody),
         };
         if let Some(to) = to {
@@ -172,11 +194,19 @@ impl Duties {
     /// Addresses to ask for now: whether somebody else answers for them.
     pub fn take_questions(&mut self, now: Duration) -> Vec<IpAddr> {
         let due = self.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK);
-        if self.in_touch || !due {
+        let asks = if self.closed { self.asks } else { self.asks || (!self.in_touch && due) };
+        if !asks {
             return Vec::new();
         }
         self.asked = Some(now);
-        self.owned.keys().filter(|address| !self.yielded.contains_key(address)).copied().collect()
+        let mine = self.owned.keys().filter(|address| !self.yielded.contains_key(address)).copied();
+        let mine: Vec<IpAddr> = mine.collect();
+        if !self.asks {
+            return mine;
+        }
+        let from = self.turn.checked_rem(mine.len()).unwrap_or_default();
+        self.turn = from.saturating_add(ASK_AT_ONCE);
+        mine.iter().cycle().skip(from).take(mine.len().min(ASK_AT_ONCE)).copied().collect()
     }
 
     /// When the next announcement is due.

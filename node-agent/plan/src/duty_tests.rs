@@ -133,3 +133,54 @@ fn an_agent_that_wasnt_expected_back_waits_in_doubt() {
     duties.own(&[(A, 5)], false, DOUBT);
     assert!(duties.held().is_empty(), "somebody else answers");
 }
+
+#[test]
+fn who_was_unplugged_asks_before_it_goes_on_and_believes_whoever_answers() {
+    let signs = |carrier, received| crate::LinkSigns { carrier, losses: 0, received };
+    // The address was moved to another node meanwhile, or not, and the View is late.
+    for moved in [false, true] {
+        let (mut duties, mut hearing) = (owner(), Hearing::default());
+        let none: [IpAddr; 0] = [];
+        let mut look = |duties: &mut Duties, carrier, received, at| {
+            hearing.see(signs(carrier, received), ms(at));
+            duties.hears(&hearing);
+            duties.own(&[(A, 5)], true, ms(at));
+            duties.take_questions(ms(at))
+        };
+        assert_eq!(look(&mut duties, true, 1, 0), none);
+        assert_eq!(look(&mut duties, false, 1, 50), none, "nobody would hear it");
+        assert!(duties.held().is_empty() && duties.kept() == [A].into());
+        for at in [1_000, 1_050, 1_100] {
+            assert_eq!(look(&mut duties, true, at, at), [A], "each time, at {at}");
+        }
+        if moved {
+            assert_eq!(duties.hear(claim(None), ms(1_110)), Heard::Nothing);
+        }
+        look(&mut duties, true, 1_150, 1_150);
+        assert!(duties.held().is_empty());
+        assert_eq!(look(&mut duties, true, 1_200, 1_200).is_empty(), moved, "it isn't sure yet");
+        let expected = if moved { BTreeSet::new() } else { [A].into() };
+        assert_eq!(duties.held(), expected);
+        if moved {
+            duties.own(&[(A, 5)], true, ms(4_109));
+            assert!(duties.held().is_empty(), "its View may be late");
+            duties.own(&[(A, 5)], true, ms(4_110));
+            assert_eq!(duties.held(), [A].into(), "a replica would have told it by now");
+        } else {
+            assert_eq!(duties.take_due(ms(1_200)), [(A, 5)], "and says so");
+        }
+    }
+}
+
+#[test]
+fn who_owns_many_addresses_asks_for_some_each_time() {
+    let all: Vec<(IpAddr, u64)> = (0..20).map(|n| (IpAddr::from([192, 0, 2, n]), 1)).collect();
+    let (mut duties, mut hearing) = (Duties::new(true, ms(0)), Hearing::default());
+    hearing.see(crate::LinkSigns { carrier: false, losses: 0, received: 0 }, ms(0));
+    hearing.see(crate::LinkSigns { carrier: true, losses: 0, received: 0 }, ms(50));
+    duties.hears(&hearing);
+    duties.own(&all, true, ms(50));
+    let asked: Vec<Vec<IpAddr>> = (0..3).map(|_| duties.take_questions(ms(50))).collect();
+    assert_eq!(asked.iter().map(Vec::len).collect::<Vec<_>>(), [8, 8, 8]);
+    assert_eq!(asked.concat().into_iter().collect::<BTreeSet<_>>().len(), 20, "all of them in turn");
+}

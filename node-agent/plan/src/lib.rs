@@ -10,6 +10,7 @@ mod facts;
 mod few;
 mod findings;
 mod guard;
+mod hearing;
 mod limits;
 mod link;
 pub mod mtu;
@@ -40,6 +41,7 @@ pub use facts::{
 };
 pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
 pub use guard::{GuardInput, GuardPod, Ruleset};
+pub use hearing::{Hearing, LinkSigns};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use node_facts::node_facts;
 pub use peer::{

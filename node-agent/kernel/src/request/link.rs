@@ -65,6 +65,13 @@ impl Request {
         Self::new(RouteNetlinkMessage::GetLink(message), 0, format!("look up link {index}"))
     }
 
+    /// One link by index, with its counters.
+    pub(crate) fn link_with_counters(index: u32) -> Self {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        Self::new(RouteNetlinkMessage::GetLink(message), 0, format!("look at link {index}"))
+    }
+
     /// A bridge without spanning tree and snooping; down.
     ///
     /// Without an MTU: one that is given here the kernel would still adjust to that of ports, one that is set later it

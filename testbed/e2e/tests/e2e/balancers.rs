@@ -54,6 +54,12 @@ fn an_address_stays_while_there_is_no_leader_and_while_its_agent_starts_anew() -
     })
 }
 
+/// Both families, since each has rules of its own.
+#[test]
+fn an_owner_leaves_its_ruleset_alone_while_nothing_happens() -> Result {
+    in_family("balancers", Family::Dual, |fabric, _| tried(fabric, &[(0, services::owner_steady)]))
+}
+
 #[test]
 fn an_address_is_given_served_and_moves_in_mode_routed() -> Result {
     in_family("routed-balancers", Family::Dual, |fabric, _| {

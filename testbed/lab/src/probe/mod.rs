@@ -16,6 +16,7 @@ mod moments;
 pub(crate) mod names;
 mod ping;
 mod resolvers;
+mod ruleset;
 mod secure;
 mod serve;
 mod stream;
@@ -170,6 +171,15 @@ pub enum Probe {
     Moments,
     /// Applies texts through clients that stay connected.
     Write(write::Plan),
+    /// Lists a large nf_tables table for a while: how often anybody committed meanwhile, and how long it took.
+    Ruleset {
+        /// What it holds.
+        #[arg(long)]
+        elements: u16,
+        /// For how long.
+        #[arg(long)]
+        seconds: u64,
+    },
     /// ICMP redirects received here.
     Redirects,
     /// Times a CNI plugin over many namespaces; its configuration stands on standard input.
@@ -231,6 +241,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
+        Probe::Ruleset { elements, seconds } => ruleset::run(*elements, Duration::from_secs(*seconds)),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),
     };

@@ -8,6 +8,7 @@ mod given;
 mod memory;
 mod owner;
 mod owner_cut;
+mod owner_steady;
 mod readiness;
 mod shop;
 mod silent;
@@ -28,6 +29,7 @@ pub use owner::{
     without_a_leader,
 };
 pub use owner_cut::{owner_unplugged, owner_unreached};
+pub use owner_steady::owner_steady;
 pub use readiness::{drained, health_ports, probed};
 pub use shop::{Shop, api, cache, front, others, payment};
 pub use silent::node_falls_silent;

@@ -16,11 +16,11 @@ use crate::{Fabric, Result};
 /// Owners of addresses carry this label; the backend is on another node, so that it survives every owner.
 pub(super) const EDGES: [&str; 2] = ["n1", "n2"];
 /// The node of the backend.
-const INSIDE: &str = "n3";
+pub(super) const INSIDE: &str = "n3";
 /// How often a check is run on a machine that is too busy for it.
 const TRIES: usize = 4;
 /// What an address may be away for on a machine that does much else. What it should be stands in the documents.
-const BOUND: u64 = 2_000;
+pub(super) const BOUND: u64 = 2_000;
 /// How long is looked before a fault, and after what came of it: whoever answers wrongly does so then.
 const AROUND: Duration = Duration::from_millis(400);
 /// A fault that moves nothing is looked at for so long.

@@ -7,21 +7,26 @@ use anyhow::{Context, ensure};
 
 use super::owner::{Balanced, Gap, ask_anew, says};
 use crate::Result;
+use crate::wait::pass;
 
-/// An owner that couldn't know that it isn't one any more answers for so long at most when it is heard again: it asks on the link twice
-/// a second. On a machine that does much else.
-const LEARNS: Duration = Duration::from_millis(1_500);
+/// An owner that was unplugged asks before it answers: this is what frames that were on their way may take.
+const PLUGGED: Duration = Duration::from_millis(100);
+/// One that was cut off farther away doesn't hear of that if single frames still reached it, as a switch's own: it asks each time that
+/// it looks. On a machine that does much else.
+const LEARNS: Duration = Duration::from_millis(500);
+/// That nothing comes in any more counts once something did for so long, and more.
+const STEADY: Duration = Duration::from_millis(2_500);
 
 /// The owner's link is unplugged at the switch: it sees that.
 pub fn owner_unplugged(balanced: &Balanced<'_>) -> Result<String> {
-    let (gap, last) = cut(balanced, |node| format!("cut {node}"))?;
+    let (gap, last) = cut(balanced, PLUGGED, |node| format!("cut {node}"))?;
     Ok(format!(
         "{} unplugged: away for {} ms, {} answers; plugged in again: {}",
         gap.before.node, gap.ms, gap.after.node, last
     ))
 }
 
-/// Everything from and to the owner is lost at the switch: it sees nothing of that, and goes on as one without a leader.
+/// Everything from and to the owner is lost at the switch: all that it sees is that nothing comes in any more.
 pub fn owner_unreached(balanced: &Balanced<'_>) -> Result<String> {
     let fabric = balanced.fabric;
     let others = |node: &str| -> Result<String> {
@@ -31,17 +36,19 @@ pub fn owner_unreached(balanced: &Balanced<'_>) -> Result<String> {
     };
     let owner = balanced.owner(balanced.addresses[0])?.node;
     let everybody = others(&owner)?;
-    let (gap, last) = cut(balanced, |node| format!("partition {node}|{everybody}"))?;
+    let (gap, last) = cut(balanced, LEARNS, |node| format!("partition {node}|{everybody}"))?;
     Ok(format!(
         "{} reaches nobody: away for {} ms, {} answers; heard again: {}",
         gap.before.node, gap.ms, gap.after.node, last
     ))
 }
 
-/// Cuts the owner off and heals that; what is seen meanwhile, and when the old owner claimed the address last, in words.
-fn cut(balanced: &Balanced<'_>, fault: impl Fn(&str) -> String) -> Result<(Gap, String)> {
+/// Cuts the owner off and heals that; what is seen meanwhile, and when the old owner claimed the address last, in words. It may
+/// do so for so long.
+fn cut(balanced: &Balanced<'_>, learns: Duration, fault: impl Fn(&str) -> String) -> Result<(Gap, String)> {
     let fabric = balanced.fabric;
     let old = balanced.mac(&balanced.owner(balanced.addresses[0])?.node)?;
+    pass(STEADY);
     let gap = balanced.gap(|owner| {
         fabric.fail(&fault(&owner.node))?;
         ask_anew(balanced)
@@ -61,8 +68,8 @@ fn cut(balanced: &Balanced<'_>, fault: impl Fn(&str) -> String) -> Result<(Gap, 
     ensure!(words(new).next().is_some(), "the owner said nothing");
     let last = words(old).map(|frame| frame.at.saturating_sub(healed)).max();
     ensure!(
-        last.is_none_or(|last| last <= LEARNS),
-        "the old owner still claims the address {last:?} after that"
+        last.is_none_or(|last| last <= learns),
+        "the old owner still claims the address {last:?} after it is heard again"
     );
     fabric.client().ready(&gap.before.node, "agent", Duration::from_secs(20))?;
     balanced.settled()?;
