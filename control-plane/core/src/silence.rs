@@ -1,6 +1,10 @@
 //! Which nodes are silent: nothing was heard of them for as long as the fabric's grace says. Their pods take no new connections
 //! then, until they are heard again.
 //!
+//! Who lost its power comes back without its pods: so the account of all its pods ends a node's silence, in the same entry of the log
+//! that takes the dead ones away (`apply::pods`). Every agent gives one when it connects. One that stood still and whose connections
+//! outlived that gives none, and is back once it was heard for [`RETURN`].
+//!
 //! In: which nodes there are, when each was heard, the time, as spans since any fixed moment. Out: who is silent now, who is back.
 //! Pure: the leader asks and writes it into the log; applying reads no clock. A new leader begins with new [`Clocks`], so it takes
 //! nobody for silent who had no time to be heard.
@@ -16,6 +20,9 @@ use weft_model::{NodeName, NodeUid, ReplicaId};
 pub const FEW: usize = 2;
 /// More than [`FEW`] nodes that fell silent together are believed below this part of those that were heard, in percent.
 pub const MOST_PERCENT: usize = 55;
+/// For so long, or for the grace if that is shorter, a silent node is heard before it is back without an account of its pods: longer
+/// than an agent needs for that.
+pub const RETURN: Duration = Duration::from_secs(3);
 /// What was heard of a node is forgotten after so long: longer than the longest grace.
 const FORGET: Duration = Duration::from_mins(20);
 
@@ -75,6 +82,8 @@ pub struct Known {
 #[derive(Clone, Debug, Default)]
 pub struct Clocks {
     since: BTreeMap<NodeName, (NodeUid, Duration)>,
+    /// Silent nodes that were heard again, and since when.
+    returning: BTreeMap<NodeName, Duration>,
 }
 
 /// What is to be written down, in order of names.
@@ -105,6 +114,7 @@ impl Clocks {
         grace: Duration,
     ) -> Verdict {
         self.since.retain(|name, (uid, _)| nodes.get(name).is_some_and(|known| known.uid == *uid));
+        self.returning.retain(|name, _| nodes.get(name).is_some_and(|known| known.silent));
         let mut verdict = Verdict::default();
         let (mut waited_for, mut quiet) = (0, 0);
         for (name, known) in nodes {
@@ -114,7 +124,11 @@ impl Clocks {
             };
             let heard = heard(name);
             if known.silent {
-                if heard.is_some_and(|at| now.saturating_sub(at) < grace) {
+                if heard.is_none_or(|at| now.saturating_sub(at) >= grace) {
+                    self.returning.remove(name);
+                } else if now.saturating_sub(*self.returning.entry(name.clone()).or_insert(now))
+                    >= RETURN.min(grace)
+                {
                     verdict.back.push(name.clone());
                 }
                 continue;

@@ -49,7 +49,7 @@ impl Leader {
 }
 
 #[test]
-fn a_node_is_silent_after_the_grace_and_back_with_its_first_word() {
+fn a_node_is_silent_after_the_grace_and_back_once_it_was_heard_for_a_moment() {
     let mut leader = Leader::of(3);
     leader.check(100, "");
     leader.hear(1..=3, 101);
@@ -60,8 +60,26 @@ fn a_node_is_silent_after_the_grace_and_back_with_its_first_word() {
     leader.check(122, "");
     leader.hear(2..=3, 135);
     leader.hear([1], 136);
-    leader.check(136, "+n1");
-    leader.check(137, "");
+    leader.check(136, "");
+    leader.check(138, "");
+    leader.hear(1..=3, 139);
+    leader.check(139, "+n1");
+    leader.check(140, "");
+}
+
+#[test]
+fn a_word_that_nothing_follows_brings_no_node_back() {
+    let mut leader = Leader::of(2);
+    leader.nodes.get_mut(&name(1)).unwrap().silent = true;
+    leader.hear(1..=2, 100);
+    leader.check(100, "");
+    leader.hear([2], 118);
+    // Nobody looked for longer than the grace, and nothing was heard meanwhile.
+    leader.check(121, "");
+    leader.hear(1..=2, 130);
+    leader.check(130, "");
+    leader.check(132, "");
+    leader.check(133, "+n1");
 }
 
 #[test]
@@ -89,8 +107,10 @@ fn what_a_silent_node_said_before_its_grace_brings_it_not_back() {
     leader.hear([2], 100);
     leader.hear([1], 79);
     leader.check(100, "");
-    leader.hear([1], 81);
-    leader.check(100, "+n1");
+    leader.hear([1], 90);
+    leader.check(100, "");
+    leader.check(102, "");
+    leader.check(103, "+n1");
 }
 
 /// So many of so many nodes fall silent together, their last words spread over a second.

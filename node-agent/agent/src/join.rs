@@ -189,6 +189,7 @@ impl Welcome {
             uplink_mac: self.node.uplink_mac,
             allowed: Vec::new(),
             zone: self.node.labels.get(ZONE_LABEL).cloned().unwrap_or_default(),
+            silent: false,
         };
         let routes = self.leases.iter().map(|lease| {
             Item::Route(RouteItem { block: lease.block, node: lease.node.clone(), epoch: lease.epoch })

@@ -117,6 +117,7 @@ pub(crate) fn peer(name: &str, v4: Option<&str>, v6: Option<&str>) -> PeerItem {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     }
 }
 

@@ -140,6 +140,7 @@ fn item(n: u8, allowed: &str) -> (NodeName, PeerItem) {
         uplink_mac: None,
         allowed: ranges(allowed).into_iter().collect(),
         zone: String::new(),
+        silent: false,
     };
     (name(n), item)
 }

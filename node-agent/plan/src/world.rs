@@ -55,6 +55,7 @@ pub(crate) fn peer(families: Families, index: u8, endpoint: &str) -> PeerItem {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     }
 }
 

@@ -24,6 +24,7 @@ fn peer(index: u8, port: u16) -> Item {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     })
 }
 

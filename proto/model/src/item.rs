@@ -56,6 +56,8 @@ pub struct PeerItem {
     pub allowed: Vec<AddressRange>,
     /// Zone of the node (label `topology.kubernetes.io/zone`); may be empty.
     pub zone: String,
+    /// Nothing was heard of it for the grace: its pods take no new connections where others serve.
+    pub silent: bool,
 }
 
 /// One leased block and its holder.

@@ -64,6 +64,7 @@ impl TryFrom<v1::PeerItem> for PeerItem {
             uplink_mac: exactly_or_none("uplink_mac", &wire.uplink_mac)?,
             allowed: ranges_from_wire("allowed", wire.allowed)?,
             zone: wire.zone,
+            silent: wire.silent,
         })
     }
 }
@@ -79,6 +80,7 @@ impl From<&PeerItem> for v1::PeerItem {
             uplink_mac: item.uplink_mac.map(|mac| copied(&mac)).unwrap_or_default(),
             allowed: ranges_to_wire(&item.allowed),
             zone: item.zone.clone(),
+            silent: item.silent,
         }
     }
 }

@@ -255,6 +255,7 @@ pub(super) fn item() -> BoxedStrategy<Item> {
             uplink_mac: node.uplink_mac,
             allowed,
             zone: node.labels.into_values().next().unwrap_or_default(),
+            silent: node.silent.is_some(),
         })
     });
     let route = lease().prop_map(|lease| {

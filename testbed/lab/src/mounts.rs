@@ -40,6 +40,7 @@ pub fn prepare_machine(disk: &Path) -> Result {
     for folder in ["/run/netns", "/run/wireguard", "/run/lab"] {
         fs::create_dir_all(folder).with_context(|| format!("make {folder}"))?;
     }
+    start_anew()?;
     // Shows the machine's own links. Some sandboxes forbid it; nothing of ours reads /sys.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), NONE);
     for (name, target) in [
@@ -53,6 +54,15 @@ pub fn prepare_machine(disk: &Path) -> Result {
         bind(&source, target)?;
     }
     Ok(())
+}
+
+/// Gives the machine an identity of this start, as a kernel does: whoever lost its power knows by that that its pods are gone.
+fn start_anew() -> Result {
+    const IDENTITY: &str = "/run/lab/boot_id";
+    let fresh = fs::read_to_string("/proc/sys/kernel/random/uuid").context("read a random identity")?;
+    fs::write(IDENTITY, fresh).with_context(|| format!("write {IDENTITY}"))?;
+    mount(Some(IDENTITY), "/proc/sys/kernel/random/boot_id", NONE, MsFlags::MS_BIND, NONE)
+        .context("mount the identity of a start")
 }
 
 /// Mounts the calling process's network namespace at `path`, which is made.

@@ -114,7 +114,6 @@ impl Sim {
             let it = &self.machines[machine];
             it.ear.check(&verdict, self.world.now, it.id)?;
             self.checks.report.silences += verdict.silent.len() as u64;
-            self.checks.report.returns_of_nodes += verdict.back.len() as u64;
             let input = self.machines[machine].write(&verdict, &mut self.world);
             self.give(machine, input)?;
         }
@@ -131,14 +130,23 @@ impl Sim {
         }
     }
 
-    /// Gives the power back to it once some leader's word of that is applied everywhere.
+    /// Gives the power back to it once some leader's word of that is applied everywhere, and counts its return when that is.
     pub(crate) fn light_the_silent(&mut self) {
         let silent = |machine: &Machine, name: &NodeName| {
             machine.replica.as_ref().is_none_or(|replica| replica.state().silent_nodes().contains(name))
         };
-        for agent in self.agents.iter_mut().filter(|agent| agent.dark_until == u64::MAX) {
-            if self.machines.iter().all(|machine| silent(machine, &agent.name)) {
-                agent.dark_until = 0;
+        let heard = |machine: &Machine, name: &NodeName| {
+            machine.replica.as_ref().is_some_and(|replica| !replica.state().silent_nodes().contains(name))
+        };
+        for agent in &mut self.agents {
+            if agent.dark_until == u64::MAX
+                && self.machines.iter().all(|machine| silent(machine, &agent.name))
+            {
+                (agent.dark_until, agent.returns) = (0, true);
+            }
+            if agent.returns && self.machines.iter().all(|machine| heard(machine, &agent.name)) {
+                agent.returns = false;
+                self.checks.report.returns_of_nodes += 1;
             }
         }
     }

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use weft_model::{Answer, Fabric, Family, Key, NodeName, Object, Pod, PodName, PodPhase, PodReport, PodUid};
+use weft_model::{
+    Answer, Fabric, Family, Key, Node, NodeName, Object, Pod, PodName, PodPhase, PodReport, PodUid,
+};
 
 use crate::{Error, State, admit, edit::Edit, limits, pool};
 
@@ -22,7 +24,18 @@ pub(crate) fn publish(edit: &mut Edit<'_>, report: &PodReport) -> Result<Answer,
         check(edit.state(), &fabric, &report.node, pod)?;
         upsert(edit, pod);
     }
+    if report.complete {
+        heard(edit, &report.node);
+    }
     Ok(Answer::Done)
+}
+
+/// Who gave an account of all its pods is silent no more: with the same entry those are gone that died with it.
+fn heard(edit: &mut Edit<'_>, name: &NodeName) {
+    let silent = edit.state().nodes().get(name).filter(|node| node.silent.is_some()).cloned();
+    if let Some(node) = silent {
+        edit.put_object(Object::Node(Node { silent: None, ..node }));
+    }
 }
 
 /// Pods of the node that the report ends; one that isn't known is gone already.

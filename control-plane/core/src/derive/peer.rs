@@ -25,5 +25,6 @@ pub(crate) fn derive(state: &State, name: &NodeName) -> Option<PeerItem> {
         uplink_mac: node.uplink_mac,
         allowed,
         zone: node.labels.get(ZONE_LABEL).cloned().unwrap_or_default(),
+        silent: node.silent.is_some(),
     })
 }

@@ -2,7 +2,7 @@
 
 use weft_model::{
     Action, AddressType, Conditions, EndpointItem, EndpointSlice, Families, Family, FamilyPolicy, Hints,
-    Item, ItemKey, Labels, NodeSilence, NodeUid, Object, ObjectUid, Pod, Protocol, Revision,
+    Item, ItemKey, Labels, NodeSilence, NodeUid, Object, ObjectUid, Pod, PodReport, Protocol, Revision,
     SERVICE_NAME_LABEL, Service, SliceEndpoint, SlicePort, WallTime, ZONE_LABEL,
 };
 
@@ -92,6 +92,25 @@ fn pods_of_silent_nodes_take_no_new_connections_until_they_are_heard() {
     world.check_endpoints("n1:yyn n2:yyn n3:nnn");
     world.silence("");
     world.check_endpoints("n1:yyn n2:yyn n3:yyn");
+}
+
+#[test]
+fn who_comes_back_without_its_pods_serves_with_none_of_them_for_a_moment() {
+    let mut world = world(|_| {});
+    world.silence("n2");
+    world.check_endpoints("n1:yyn n2:nnn n3:yyn");
+    // Single changes say nothing of the others.
+    world.publish("n2", vec![backend(&world, 7, "n2")]);
+    world.check_endpoints("n1:yyn n2:nnn n2:nnn n3:yyn");
+    let left = PodReport { complete: true, ..world.report("n2", vec![backend(&world, 7, "n2")]) };
+    world.good(Action::PublishPods(left));
+    assert_eq!(world.node("n2").silent, None);
+    world.check_endpoints("n1:yyn n2:yyn n3:yyn");
+    world.silence("n2");
+    let none = PodReport { complete: true, ..world.report("n2", Vec::new()) };
+    world.good(Action::PublishPods(none));
+    assert_eq!(world.node("n2").silent, None);
+    world.check_endpoints("n1:yyn n3:yyn");
 }
 
 #[test]

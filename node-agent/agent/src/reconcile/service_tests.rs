@@ -72,6 +72,7 @@ fn own_peer() -> PeerItem {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     }
 }
 

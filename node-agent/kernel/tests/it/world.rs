@@ -62,6 +62,7 @@ pub(crate) fn peer(index: u8) -> PeerItem {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     }
 }
 

@@ -336,6 +336,11 @@ impl Wanted<'_> {
 
     fn why_out(&self, endpoint: &EndpointItem, socket: SocketAddr, policy: TrafficPolicy) -> String {
         let conditions = endpoint.conditions;
+        if let Some(node) = self.silent(endpoint)
+            && !conditions.is_serving()
+        {
+            return format!("node {node} is silent");
+        }
         let words = match (conditions.is_ready(), conditions.is_serving(), conditions.is_terminating()) {
             _ if socket.port() == 0 => "it has no port of that name",
             _ if Local::new(self.view, self.facts).lacks(endpoint.address) => {
@@ -348,6 +353,11 @@ impl Wanted<'_> {
             (true, ..) => "others are nearer (trafficDistribution)",
         };
         words.to_owned()
+    }
+
+    /// Its node, when nothing was heard of that for the fabric's grace.
+    fn silent<'a>(&self, endpoint: &'a EndpointItem) -> Option<&'a NodeName> {
+        endpoint.node.as_ref().filter(|node| self.view.peer(node).is_some_and(|peer| peer.silent))
     }
 }
 

@@ -145,6 +145,22 @@ fn fronts_chains_and_slots_are_named() {
 }
 
 #[test]
+fn a_silent_node_is_the_reason_why_its_pods_are_out() {
+    let mut item = service(1, &[1, 2]);
+    let gone = item.endpoints.iter_mut().filter(|e| e.node == Some(node(2)));
+    gone.for_each(|e| e.conditions = Conditions { ready: Some(false), serving: Some(false), ..e.conditions });
+    let whole = fabric(vec![item]);
+    for (silent, expected) in [(true, "node n2 is silent"), (false, "it isn't ready")] {
+        let mut peer = whole.peer(&node(2)).cloned().unwrap();
+        peer.silent = silent;
+        let view = View::restored(whole.revision(), whole.items().chain([Item::Peer(peer)]));
+        let told = forecast(&view, &facts(), &Limits::default(), packet("10.112.0.1", Protocol::Tcp, 80));
+        let out = told.backends.iter().map(|backend| (backend.slots > 0, backend.out.as_str()));
+        assert_eq!(out.collect::<BTreeSet<_>>(), BTreeSet::from([(true, ""), (false, expected)]));
+    }
+}
+
+#[test]
 fn a_pod_that_may_meet_itself_is_marked() {
     let told = forecast(
         &fabric(vec![service(1, &[8, 9])]),

@@ -132,5 +132,6 @@ fn peer(node: NodeName) -> Result<PeerItem> {
         uplink_mac: None,
         allowed: Vec::new(),
         zone: String::new(),
+        silent: false,
     })
 }
