@@ -14,6 +14,8 @@ use super::{Stop, Target, now_us, talk};
 use crate::Result;
 use crate::wait::pass;
 
+/// A connection that took longer was asked for again by the timer of the client's kernel (RFC 6298, section 2.1).
+const SLOW: Duration = Duration::from_secs(1);
 /// Failures that are told in words; the others are counted.
 const MOST_TOLD: usize = 10;
 
@@ -74,6 +76,7 @@ pub(super) fn run(plan: &Plan, stop: &Stop) -> Result<Value> {
         "ok": failed == 0 && !times.is_empty(), "connections": times.len(), "failed": failed, "failures": told,
         "answers": answers, "ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "p50_us": at(&times, 50),
         "p99_us": at(&times, 99), "longest_us": at(&times, 100),
+        "slow": times.len() - times.partition_point(|took| *took <= SLOW),
     }))
 }
 
