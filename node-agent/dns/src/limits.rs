@@ -44,9 +44,9 @@ pub(crate) const FRAME_TIME: Duration = Duration::from_secs(5);
 /// The agent that answers at all has sent sockets within this; else the process helps itself.
 pub(crate) const SOCKETS_WAIT: Duration = Duration::from_millis(200);
 /// What the agent knows begins to come within this after the sockets; else the tables of the disk are served.
-pub(crate) const FIRST_WORD: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_WORD: Duration = Duration::from_millis(50);
 /// And is whole within this.
-pub(crate) const CATCH_UP: Duration = Duration::from_millis(250);
+pub(crate) const CATCH_UP: Duration = Duration::from_millis(150);
 /// The agent is looked for again after this.
 pub(crate) const RECONNECT: Duration = Duration::from_millis(50);
 /// State is told this often, and whenever something has been taken in.
