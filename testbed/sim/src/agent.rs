@@ -44,8 +44,8 @@ pub(crate) struct Agent {
     pub(crate) joined: bool,
     /// Without power before this time.
     pub(crate) dark_until: u64,
-    /// It has power again since it was found silent, and isn't taken for heard yet.
-    pub(crate) returns: bool,
+    /// Some replica had it as silent at the last look.
+    pub(crate) silent: bool,
     pub(crate) view: View,
     pub(crate) watch: Option<Watch>,
     pub(crate) ledger: Ledger,
@@ -79,7 +79,7 @@ impl Agent {
             token: None,
             joined: false,
             dark_until: 0,
-            returns: false,
+            silent: false,
             view: View::default(),
             watch: None,
             ledger: Ledger::new(SETTINGS),

@@ -189,7 +189,9 @@ impl MemDisk {
         if self.flushed.head.as_ref().is_some_and(|head| head.index > self.log.last()) {
             self.flushed = States::default();
         }
-        self.log.last() < self.log.acknowledged
+        // A snapshot that was there before its entries went holds what they held.
+        let covered = self.log.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.index);
+        self.log.last().max(covered) < self.log.acknowledged
     }
 
     /// What a start finds.

@@ -117,6 +117,7 @@ impl Sim {
             let input = self.machines[machine].write(&verdict, &mut self.world);
             self.give(machine, input)?;
         }
+        self.count_returns();
         Ok(())
     }
 
@@ -130,24 +131,30 @@ impl Sim {
         }
     }
 
-    /// Gives the power back to it once some leader's word of that is applied everywhere, and counts its return when that is.
+    /// Gives the power back to it once some leader's word of that is applied everywhere.
     pub(crate) fn light_the_silent(&mut self) {
         let silent = |machine: &Machine, name: &NodeName| {
             machine.replica.as_ref().is_none_or(|replica| replica.state().silent_nodes().contains(name))
-        };
-        let heard = |machine: &Machine, name: &NodeName| {
-            machine.replica.as_ref().is_some_and(|replica| !replica.state().silent_nodes().contains(name))
         };
         for agent in &mut self.agents {
             if agent.dark_until == u64::MAX
                 && self.machines.iter().all(|machine| silent(machine, &agent.name))
             {
-                (agent.dark_until, agent.returns) = (0, true);
+                agent.dark_until = 0;
             }
-            if agent.returns && self.machines.iter().all(|machine| heard(machine, &agent.name)) {
-                agent.returns = false;
+        }
+    }
+
+    /// Counts nodes that some replica had as silent and that none has so any more.
+    fn count_returns(&mut self) {
+        for agent in &mut self.agents {
+            let replicas = self.machines.iter().filter_map(|machine| machine.replica.as_ref());
+            let is_silent =
+                replicas.clone().any(|replica| replica.state().silent_nodes().contains(&agent.name));
+            if !is_silent && agent.silent && replicas.count() > 0 {
                 self.checks.report.returns_of_nodes += 1;
             }
+            agent.silent = is_silent;
         }
     }
 }
