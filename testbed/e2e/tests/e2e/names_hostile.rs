@@ -8,7 +8,7 @@ use weft_lab::checks::names::{attacked, lied_to};
 use weft_lab::topology::Family;
 
 /// Of each attack.
-const SPAN: Duration = Duration::from_secs(1);
+const SPAN: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_hostile_pod_takes_no_answer_from_another_one() -> Result {
