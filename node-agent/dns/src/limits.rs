@@ -58,6 +58,8 @@ pub(crate) const COUNT_EVERY_MS: u64 = 200;
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(10);
 /// The first tables are written after this.
 pub(crate) const SAVE_FIRST: Duration = Duration::from_secs(1);
+/// After everything was taken in anew, and what that needed is on the disk, free memory goes back after this.
+pub(crate) const TIDY_AFTER: Duration = Duration::from_secs(3);
 /// Largest file of tables, bytes.
 pub(crate) const TABLES: u64 = 512 << 20;
 /// The node's resolv.conf is looked at this often.

@@ -87,6 +87,8 @@ pub(crate) struct Link {
     pub(crate) saver: SyncSender<Tables>,
     pub(crate) save_at: Option<Instant>,
     pub(crate) saved_at: Option<Instant>,
+    /// When memory that is free goes back to the system: everything was taken in anew, which needed much of it.
+    pub(crate) tidy_at: Option<Instant>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) reader: Reader,
     pub(crate) stop: CancellationToken,
@@ -235,10 +237,16 @@ impl Link {
                 if first && view.revision() > revision {
                     *view = View::restored(Revision(0), view.items().collect::<Vec<_>>());
                 }
+                if last {
+                    self.tidy_at = Some(Instant::now() + limits::TIDY_AFTER);
+                }
+                let items = items.into_iter().map(tables::slim).collect();
                 view.fold(Update::SnapshotPart { revision, first, last, items })
             }
             Frame::InSync(revision) => view.fold(Update::InSync { revision }),
-            Frame::Delta { revision, upserts, deletes } => view.amend(revision, upserts, deletes),
+            Frame::Delta { revision, upserts, deletes } => {
+                view.amend(revision, upserts.into_iter().map(tables::slim).collect(), deletes)
+            }
             Frame::Ask(_) => return Ok(false),
         };
         let touched = folded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -293,6 +301,10 @@ impl Link {
         if self.hosts.refresh(now) {
             tracing::info!(servers = ?self.hosts.list(), "the node's own servers of names");
             self.configure();
+        }
+        if self.tidy_at.is_some_and(|at| now >= at) {
+            weft_kernel::give_memory_back();
+            self.tidy_at = None;
         }
         if self.save_at.is_some_and(|at| now >= at) {
             match self.saver.try_send(self.tables.clone()) {

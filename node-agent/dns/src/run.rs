@@ -177,6 +177,7 @@ async fn work(
         saver,
         save_at: None,
         saved_at: None,
+        tidy_at: Some(Instant::now() + limits::TIDY_AFTER),
         problems: Vec::new(),
         reader,
         stop: tasks.token(),
