@@ -194,9 +194,9 @@ mod tests {
             source_ranges: Vec::new(),
             endpoints: vec![endpoint.clone()],
         };
-        let kept = |addresses| match slim(Item::Service(service(addresses))) {
-            Item::Service(service) => service.endpoints.len(),
-            other => panic!("{other:?}"),
+        let kept = |addresses| {
+            let Item::Service(kept) = slim(Item::Service(service(addresses))) else { panic!("a service") };
+            kept.endpoints.len()
         };
         assert_eq!((kept(Vec::new()), kept(vec![[10, 96, 0, 20].into()])), (1, 0));
     }

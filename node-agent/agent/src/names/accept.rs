@@ -113,7 +113,7 @@ fn hear(node: &Node, link: u64, stream: UnixStream, stop: &CancellationToken) ->
                 );
                 tell(node, Arrival::Hello { link, pid: hello.pid, line: line.clone(), offered });
             }
-            Word::State(state) if greeted => tell(node, Arrival::State { link, state }),
+            Word::State(state) if greeted => tell(node, Arrival::State { link, state: Box::new(state) }),
             Word::Answer(answer) if greeted => node.desk.heard(answer),
             Word::Queries(queries) if greeted => node.watchers.arrived(queries),
             Word::Hello(_) | Word::State(_) | Word::Answer(_) | Word::Queries(_) => {

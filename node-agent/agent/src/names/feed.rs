@@ -115,7 +115,7 @@ impl Feed {
             }
             Arrival::State { link, state } => {
                 if let Some(link) = self.links.iter_mut().find(|other| other.id == link) {
-                    link.state = Some((state, Instant::now()));
+                    link.state = Some((*state, Instant::now()));
                 }
             }
             Arrival::Gone { link } => self.links.retain(|other| other.id != link),

@@ -40,7 +40,7 @@ pub(super) enum Arrival {
     /// A process has come.
     Hello { link: u64, pid: u32, line: Line, offered: Vec<Socket> },
     /// It says how it is.
-    State { link: u64, state: v1::NamesState },
+    State { link: u64, state: Box<v1::NamesState> },
     /// It is gone.
     Gone { link: u64 },
 }

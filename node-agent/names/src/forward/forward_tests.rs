@@ -4,7 +4,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use weft_model::Item;
 
 use super::{
-    bench::{Bench, CORP, ONE, TWO, a, cname, reply, settings, soa},
+    bench::{Bench, CORP, ONE, Sent, TWO, a, cname, reply, settings, soa},
     *,
 };
 use crate::{
@@ -139,7 +139,7 @@ fn a_slow_name_of_a_server_that_lives_is_waited_for() {
     for number in 0..8 {
         b.pass(300);
         let quick = b.ask(RecordType::A, &format!("quick-{number}.example.com"));
-        let is_of = |sent: &&super::bench::Sent| {
+        let is_of = |sent: &&Sent| {
             sent.message
                 .windows(7)
                 .any(|part| part.eq_ignore_ascii_case(format!("quick-{number}").as_bytes()))
