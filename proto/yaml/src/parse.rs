@@ -6,6 +6,7 @@ mod meta;
 mod namespace;
 mod node;
 mod pod;
+mod policy;
 mod pool;
 mod probe;
 mod service;
@@ -38,6 +39,8 @@ const WEFT: &str = "weft.io/v1";
 const CORE: &str = "v1";
 /// Version of EndpointSlice.
 const DISCOVERY: &str = "discovery.k8s.io/v1";
+/// Version of NetworkPolicy.
+const NETWORKING: &str = "networking.k8s.io/v1";
 /// Kinds that people write, with their versions.
 const WRITTEN: &[(&str, &str)] = &[
     (WEFT, "Fabric"),
@@ -47,6 +50,7 @@ const WRITTEN: &[(&str, &str)] = &[
     (CORE, "Service"),
     (CORE, "Pod"),
     (DISCOVERY, "EndpointSlice"),
+    (NETWORKING, "NetworkPolicy"),
     (CORE, "List"),
 ];
 /// Kinds that are shown and never written.
@@ -228,6 +232,7 @@ fn written(reader: &mut Reader<'_>, given: &Given, options: &Options<'_>) -> Opt
         (CORE, "Service") => Kind::Service,
         (CORE, "Pod") => Kind::PodSpec,
         (DISCOVERY, "EndpointSlice") => Kind::Slice,
+        (NETWORKING, "NetworkPolicy") => Kind::NetworkPolicy,
         (WEFT, shown) if SHOWN.contains(&shown) => {
             let place = reader.place(given.at);
             reader.problem(Error::ReadOnlyKind { place, kind: given.kind.clone() });
@@ -273,6 +278,7 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
         Kind::Slice => slice::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::PodSpec => pod::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::Pool => pool::read(reader, fields, at).map(Draft::Whole),
+        Kind::NetworkPolicy => policy::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::Pod | Kind::Lease | Kind::Member | Kind::Owner => None,
     };
     // A problem anywhere in it makes the object unusable, whatever could be read.
