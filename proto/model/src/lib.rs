@@ -56,7 +56,7 @@ pub use policy::{
     DEFAULT_POLICY_LABEL, DefaultPolicy, Direction, FieldProblem, Identity, IdentityId, LabelOperator,
     LabelRequirement, LabelSelector, MAX_LABEL_VALUES, MAX_POLICY_PEERS, MAX_POLICY_PORTS, MAX_POLICY_RULES,
     NAMESPACE_NAME_LABEL, NetworkPolicy, NodeEgress, PolicyName, PolicyPeer, PolicyPort, PolicyRule,
-    PolicySettings, PolicySpec, PortMatch,
+    PolicySettings, PolicySpec, PortMatch, SYSTEM_NAMESPACES,
 };
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;

@@ -11,7 +11,9 @@ use std::{
 };
 
 pub use check::{FieldProblem, MAX_LABEL_VALUES, MAX_POLICY_PEERS, MAX_POLICY_PORTS, MAX_POLICY_RULES};
-pub use settings::{DEFAULT_POLICY_LABEL, DefaultPolicy, NAMESPACE_NAME_LABEL, NodeEgress, PolicySettings};
+pub use settings::{
+    DEFAULT_POLICY_LABEL, DefaultPolicy, NAMESPACE_NAME_LABEL, NodeEgress, PolicySettings, SYSTEM_NAMESPACES,
+};
 
 use crate::{
     AddressRange, Labels, NamedPort, NamespaceName, ObjectName, ObjectUid, Protocol, Revision, WallTime,

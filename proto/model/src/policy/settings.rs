@@ -12,6 +12,9 @@ pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Label of a namespace: the [`DefaultPolicy`] of its pods, in place of the fabric's.
 pub const DEFAULT_POLICY_LABEL: &str = "weft.io/default-policy";
 
+/// Namespaces of the system: the fabric's default doesn't close them; their own label and policies do.
+pub const SYSTEM_NAMESPACES: [&str; 2] = ["kube-system", "weft-system"];
+
 /// What holds for a pod in a direction in which no policy isolates it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DefaultPolicy {
@@ -101,9 +104,18 @@ pub struct PolicySettings {
 }
 
 impl PolicySettings {
-    /// What holds in a namespace with these labels: its own label, else the fabric's setting.
+    /// What holds in a namespace with these labels: what its own label says, else the fabric's setting, which leaves the
+    /// system's namespaces alone. A label with another word closes: who wrote it wanted something closed.
     pub fn default_of(&self, namespace: &Labels) -> DefaultPolicy {
-        namespace.get(DEFAULT_POLICY_LABEL).and_then(|word| word.parse().ok()).unwrap_or(self.default)
+        let is_system = || {
+            let name = namespace.get(NAMESPACE_NAME_LABEL);
+            name.is_some_and(|name| SYSTEM_NAMESPACES.contains(&name.as_str()))
+        };
+        match namespace.get(DEFAULT_POLICY_LABEL) {
+            Some(word) => word.parse().unwrap_or(DefaultPolicy::Deny),
+            None if is_system() => DefaultPolicy::Allow,
+            None => self.default,
+        }
     }
 }
 
@@ -125,19 +137,26 @@ mod tests {
     #[test]
     fn a_namespace_has_its_own_word_before_the_fabric() {
         use Direction::{Egress, Ingress};
-        let check = |fabric: DefaultPolicy, label: &str, ingress: bool, egress: bool| {
+        let check = |fabric: DefaultPolicy, space: &str, label: &str, ingress: bool, egress: bool| {
             let settings = PolicySettings { default: fabric, ..PolicySettings::default() };
-            let mut labels = Labels::new();
+            let mut labels = Labels::from([(NAMESPACE_NAME_LABEL.to_owned(), space.to_owned())]);
             if !label.is_empty() {
                 labels.insert(DEFAULT_POLICY_LABEL.to_owned(), label.to_owned());
             }
             let default = settings.default_of(&labels);
-            assert_eq!((default.isolates(Ingress), default.isolates(Egress)), (ingress, egress), "{label}");
+            assert_eq!(
+                (default.isolates(Ingress), default.isolates(Egress)),
+                (ingress, egress),
+                "{space} {label}"
+            );
         };
-        check(DefaultPolicy::Allow, "", false, false);
-        check(DefaultPolicy::Deny, "", true, true);
-        check(DefaultPolicy::Deny, "allow", false, false);
-        check(DefaultPolicy::Allow, "deny-ingress", true, false);
-        check(DefaultPolicy::Allow, "deny-egress", false, true);
+        check(DefaultPolicy::Allow, "shop", "", false, false);
+        check(DefaultPolicy::Deny, "shop", "", true, true);
+        check(DefaultPolicy::Deny, "shop", "allow", false, false);
+        check(DefaultPolicy::Allow, "shop", "deny-ingress", true, false);
+        check(DefaultPolicy::Allow, "shop", "deny-egress", false, true);
+        check(DefaultPolicy::Allow, "shop", "Deny-Ingress", true, true);
+        check(DefaultPolicy::Deny, "kube-system", "", false, false);
+        check(DefaultPolicy::Allow, "kube-system", "deny", true, true);
     }
 }
