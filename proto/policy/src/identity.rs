@@ -98,6 +98,31 @@ pub enum Touched {
     Everything,
 }
 
+/// Words that begin or cease to count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnedWords {
+    /// Keys of labels.
+    pub keys: BTreeSet<String>,
+    /// Names of ports.
+    pub names: BTreeSet<String>,
+}
+
+impl TurnedWords {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.names.is_empty()
+    }
+}
+
+/// What a change of one policy makes begin or cease to count: only pods that have one of these words get another identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// In all namespaces.
+    pub everywhere: TurnedWords,
+    /// In the policy's own namespace.
+    pub within: TurnedWords,
+}
+
 /// Which words count where; kept as policies come and go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relevance {
@@ -113,21 +138,33 @@ impl Relevance {
         old: Option<&PolicySpec>,
         new: Option<&PolicySpec>,
     ) -> Touched {
+        let turned = self.turn(name, old, new);
+        match (turned.everywhere.is_empty(), turned.within.is_empty()) {
+            (false, _) => Touched::Everything,
+            (true, false) => Touched::Namespace(name.namespace.clone()),
+            (true, true) => Touched::Nothing,
+        }
+    }
+
+    /// As `replace`, and says which words those are.
+    pub fn turn(
+        &mut self,
+        name: &PolicyName,
+        old: Option<&PolicySpec>,
+        new: Option<&PolicySpec>,
+    ) -> Turned {
         let (old, new) = (old.map(Uses::of).unwrap_or_default(), new.map(Uses::of).unwrap_or_default());
         // New ones first, so that a word which stays never goes to zero.
-        let mut everywhere = self.everywhere.count(&new.everywhere);
-        everywhere |= self.everywhere.uncount(&old.everywhere);
+        let mut turned = Turned::default();
+        self.everywhere.count(&new.everywhere, &mut turned.everywhere);
+        self.everywhere.uncount(&old.everywhere, &mut turned.everywhere);
         let words = self.namespaces.entry(name.namespace.clone()).or_default();
-        let mut within = words.count(&new.within);
-        within |= words.uncount(&old.within);
+        words.count(&new.within, &mut turned.within);
+        words.uncount(&old.within, &mut turned.within);
         if words.keys.is_empty() && words.names.is_empty() {
             self.namespaces.remove(&name.namespace);
         }
-        match (everywhere, within) {
-            (true, _) => Touched::Everything,
-            (false, true) => Touched::Namespace(name.namespace.clone()),
-            (false, false) => Touched::Nothing,
-        }
+        turned
     }
 
     /// The identity of a pod with these words.
@@ -150,34 +187,37 @@ impl Relevance {
 }
 
 impl Words {
-    /// Adds words; says whether one is new.
-    fn count(&mut self, set: &Set<'_>) -> bool {
-        let mut new = false;
-        for (counts, words) in [(&mut self.keys, &set.keys), (&mut self.names, &set.names)] {
+    /// Adds words; keeps those that are new.
+    fn count(&mut self, set: &Set<'_>, turned: &mut TurnedWords) {
+        for (counts, words, turned) in [
+            (&mut self.keys, &set.keys, &mut turned.keys),
+            (&mut self.names, &set.names, &mut turned.names),
+        ] {
             for word in words {
                 let count = counts.entry((*word).to_owned()).or_default();
-                new |= *count == 0;
                 *count += 1;
-            }
-        }
-        new
-    }
-
-    /// Takes words away; says whether one is gone.
-    fn uncount(&mut self, set: &Set<'_>) -> bool {
-        let mut gone = false;
-        for (counts, words) in [(&mut self.keys, &set.keys), (&mut self.names, &set.names)] {
-            for word in words {
-                if let Some(count) = counts.get_mut(*word) {
-                    *count -= 1;
-                    if *count == 0 {
-                        counts.remove(*word);
-                        gone = true;
-                    }
+                if *count == 1 {
+                    turned.insert((*word).to_owned());
                 }
             }
         }
-        gone
+    }
+
+    /// Takes words away; keeps those that are gone.
+    fn uncount(&mut self, set: &Set<'_>, turned: &mut TurnedWords) {
+        for (counts, words, turned) in [
+            (&mut self.keys, &set.keys, &mut turned.keys),
+            (&mut self.names, &set.names, &mut turned.names),
+        ] {
+            for word in words {
+                let Some(count) = counts.get_mut(*word) else { continue };
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(*word);
+                    turned.insert((*word).to_owned());
+                }
+            }
+        }
     }
 }
 
