@@ -326,6 +326,11 @@ codes! {
         "Another program of the node listens on port 53 of every address"
         "bind that program to its own addresses, or stop it: ss -lnp sport = :53";
 
+    POLICY_TOO_LARGE = 6001 "PolicyTooLarge" Refused false
+        "Policies are larger than a node can hold"
+        "Together they name too many peers, addresses or ports, or select too many different pods"
+        "use fewer and wider selectors and blocks; the message says what there is too much of";
+
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"
         "None was shown, or it belongs to another authority"

@@ -6,8 +6,8 @@
 //! nodes is the system pod, which selectors match and no policy selects; a namespace that isn't known matches `{}` alone.
 
 use weft_model::{
-    Direction, LabelSelector, NamespaceName, PodName, PolicyName, PolicyPeer, PolicyPort, PolicyRule,
-    PolicySpec, PortMatch,
+    DefaultPolicy, Direction, LabelSelector, NamespaceName, NodeEgress, PodName, PolicyName, PolicyPeer,
+    PolicyPort, PolicyRule, PolicySpec, PortMatch,
 };
 
 use crate::{
@@ -26,7 +26,8 @@ impl World {
             (Reason::SamePod, Reason::SamePod)
         } else {
             let egress = source.map_or(Reason::NoPod, |(name, pod)| {
-                let own = self.settings.node_egress && self.is_own_node(pod, flow.destination);
+                let open = self.settings.node_egress == NodeEgress::Allow;
+                let own = open && self.is_own_node(pod, flow.destination);
                 if own { Reason::OwnNode } else { self.judge(Direction::Egress, name, pod, flow) }
             });
             let ingress = destination.map_or(Reason::NoPod, |(name, pod)| {
@@ -55,13 +56,17 @@ impl World {
         node.is_some_and(|addresses| addresses.contains(&address))
     }
 
+    /// What holds for pods of a namespace that no policy selects.
+    pub(crate) fn default_of(&self, namespace: &NamespaceName) -> DefaultPolicy {
+        let labels = self.namespaces.get(namespace);
+        labels.map_or(self.settings.default, |labels| self.settings.default_of(labels))
+    }
+
     /// One end of a flow.
     fn judge(&self, direction: Direction, name: &PodName, pod: &WorldPod, flow: &Flow) -> Reason {
         let isolating: Vec<_> = self.isolating(direction, name, pod).collect();
         if isolating.is_empty() {
-            let labels = self.namespaces.get(&name.namespace);
-            let closed = self.settings.default_for(&name.namespace, labels).in_direction(direction);
-            return if closed {
+            return if self.default_of(&name.namespace).isolates(direction) {
                 Reason::Denied(Isolation::Default(name.namespace.clone()))
             } else {
                 Reason::NotIsolated

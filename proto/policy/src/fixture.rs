@@ -5,14 +5,18 @@
 //! SELECTOR`, `block CIDR -CIDR …`. A selector: `*`, or `k=v`, `k=a|b`, `k!=a|b`, `k`, `!k` joined by commas. A port: `tcp`,
 //! `tcp/80`, `tcp/80-90`, `tcp/name`. `idle-in`, `idle-eg`: a rule in a direction that isn't isolated.
 
+pub(crate) mod fabric;
+pub(crate) mod random;
+pub(crate) mod script;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use weft_model::{
     AddressRange, LabelOperator, LabelRequirement, LabelSelector, Labels, NamedPort, PolicyName, PolicyPeer,
-    PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol,
+    PolicyPort, PolicyRule, PolicySettings, PolicySpec, PortMatch, Protocol,
 };
 
-use crate::{Settings, World, WorldPod};
+use crate::{World, WorldPod};
 
 /// Seeded chance (splitmix64).
 pub(crate) struct Chance(u64);
@@ -28,6 +32,10 @@ impl Chance {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % bound
+    }
+
+    pub(crate) fn small(&mut self, bound: u16) -> u16 {
+        u16::try_from(self.below(bound.into())).unwrap()
     }
 
     pub(crate) fn one_in(&mut self, bound: u64) -> bool {
@@ -145,7 +153,7 @@ pub(crate) fn policy(text: &str) -> (PolicyName, Arc<PolicySpec>) {
 
 /// A world from lines: `ns NAME LABELS`, `pod NS/NAME LABELS NODE ADDRESSES [PROTOCOL/NUMBER=NAME …]`, `node NAME ADDRESSES`.
 pub(crate) fn world(text: &str) -> World {
-    let mut world = World::new(Settings::default());
+    let mut world = World::new(PolicySettings::default());
     for line in text.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
         let addresses = |text: &str| text.split(',').map(|address| address.parse().unwrap()).collect();

@@ -147,12 +147,7 @@ impl Relevance {
     }
 
     /// As `replace`, and says which words those are.
-    pub fn turn(
-        &mut self,
-        name: &PolicyName,
-        old: Option<&PolicySpec>,
-        new: Option<&PolicySpec>,
-    ) -> Turned {
+    pub fn turn(&mut self, name: &PolicyName, old: Option<&PolicySpec>, new: Option<&PolicySpec>) -> Turned {
         let (old, new) = (old.map(Uses::of).unwrap_or_default(), new.map(Uses::of).unwrap_or_default());
         // New ones first, so that a word which stays never goes to zero.
         let mut turned = Turned::default();
@@ -189,10 +184,9 @@ impl Relevance {
 impl Words {
     /// Adds words; keeps those that are new.
     fn count(&mut self, set: &Set<'_>, turned: &mut TurnedWords) {
-        for (counts, words, turned) in [
-            (&mut self.keys, &set.keys, &mut turned.keys),
-            (&mut self.names, &set.names, &mut turned.names),
-        ] {
+        for (counts, words, turned) in
+            [(&mut self.keys, &set.keys, &mut turned.keys), (&mut self.names, &set.names, &mut turned.names)]
+        {
             for word in words {
                 let count = counts.entry((*word).to_owned()).or_default();
                 *count += 1;
@@ -205,10 +199,9 @@ impl Words {
 
     /// Takes words away; keeps those that are gone.
     fn uncount(&mut self, set: &Set<'_>, turned: &mut TurnedWords) {
-        for (counts, words, turned) in [
-            (&mut self.keys, &set.keys, &mut turned.keys),
-            (&mut self.names, &set.names, &mut turned.names),
-        ] {
+        for (counts, words, turned) in
+            [(&mut self.keys, &set.keys, &mut turned.keys), (&mut self.names, &set.names, &mut turned.names)]
+        {
             for word in words {
                 let Some(count) = counts.get_mut(*word) else { continue };
                 *count -= 1;

@@ -4,21 +4,43 @@
 //! kernel asks, and answers about whole sets of policies. Not here: text (weft-yaml), what is stored (weft-core), rules and
 //! sets of nf_tables (weft-plan, weft-nft).
 
+mod compile;
 mod decision;
+mod error;
 mod evaluate;
 mod flow;
 mod hash;
+mod hint;
 mod identity;
+mod index;
+mod interpret;
+pub mod limits;
+mod peers;
 mod ports;
-mod settings;
+mod profile;
+mod split;
+mod table;
 mod world;
 
 #[cfg(test)]
+mod differential_tests;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod hard_cases_ports_tests;
+#[cfg(test)]
+mod hard_cases_tests;
+#[cfg(test)]
+mod mutant;
 
+pub use compile::{Compiler, Place};
 pub use decision::{Closest, Decision, Isolation, Lack, Reason, Verdict};
+pub use error::{Error, Part};
 pub use flow::{Flow, Transport, protocol_name};
-pub use identity::{Relevance, Touched, identity_of, number_of, protocol_number, whole_identity};
+pub use identity::{
+    Relevance, Touched, Turned, TurnedWords, identity_of, number_of, protocol_number, whole_identity,
+};
 pub use ports::{PROTOCOLS, PortSet, PortsId};
-pub use settings::{DEFAULT_DENY_LABEL, DefaultDeny, SYSTEM_NAMESPACES, Settings};
+pub use profile::ProfileId;
+pub use table::{BlockClass, Changes, Key, PortClass, Tables};
 pub use world::{Party, RESOLVER_LABEL, RESOLVER_NAMESPACE, Resolver, World, WorldPod};

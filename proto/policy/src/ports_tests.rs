@@ -38,8 +38,8 @@ fn the_algebra_is_that_of_sets() {
         let set = |chance: &mut Chance| {
             let mut set = PortSet::default();
             for _ in 0..chance.below(5) {
-                let first = chance.below(40) as u16;
-                set.add(Protocol::Udp, first, first + chance.below(12) as u16);
+                let first = chance.small(40);
+                set.add(Protocol::Udp, first, first + chance.small(12));
             }
             if chance.one_in(8) { PortSet::all() } else { set }
         };

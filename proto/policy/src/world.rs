@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use weft_model::{Labels, NamedPort, NamespaceName, NodeName, PodName, PolicyName, PolicySpec, Protocol};
-
-use crate::settings::Settings;
+use weft_model::{
+    Labels, NamedPort, NamespaceName, NodeName, PodName, PolicyName, PolicySettings, PolicySpec, Protocol,
+};
 
 /// Namespace of the pod that nodes' resolvers stand for.
 pub const RESOLVER_NAMESPACE: &str = "kube-system";
@@ -66,7 +66,7 @@ impl Resolver {
 /// The world.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    pub(crate) settings: Settings,
+    pub(crate) settings: PolicySettings,
     pub(crate) namespaces: BTreeMap<NamespaceName, Labels>,
     pub(crate) pods: BTreeMap<PodName, WorldPod>,
     pub(crate) addresses: BTreeMap<IpAddr, PodName>,
@@ -77,7 +77,7 @@ pub struct World {
 
 impl World {
     /// A world without anything.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: PolicySettings) -> Self {
         Self { settings, ..Self::default() }
     }
 
@@ -130,12 +130,12 @@ impl World {
     }
 
     /// Settings of the fabric.
-    pub const fn settings(&self) -> &Settings {
-        &self.settings
+    pub const fn settings(&self) -> PolicySettings {
+        self.settings
     }
 
     /// Changes the fabric's settings.
-    pub fn put_settings(&mut self, settings: Settings) {
+    pub fn put_settings(&mut self, settings: PolicySettings) {
         self.settings = settings;
     }
 

@@ -1,0 +1,88 @@
+//! What is too large to be compiled.
+
+use std::fmt;
+
+use weft_errors::{Code, Coded, POLICY_TOO_LARGE};
+use weft_model::PolicyName;
+
+use crate::limits::{NODE_ELEMENTS, PROFILE_BLOCKS, PROFILE_PARTS, PROFILE_PEERS};
+
+/// What of a profile is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Peers, exceptions, ranges and names of ports together.
+    Parts,
+    /// Identities that its selectors include.
+    Identities,
+    /// Classes of addresses that its blocks cover.
+    Addresses,
+}
+
+impl Part {
+    /// The bound.
+    pub const fn limit(self) -> usize {
+        match self {
+            Self::Parts => PROFILE_PARTS,
+            Self::Identities => PROFILE_PEERS,
+            Self::Addresses => PROFILE_BLOCKS,
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Parts => "peers, exceptions and ports",
+            Self::Identities => "different pods as peers",
+            Self::Addresses => "different sets of addresses as peers",
+        })
+    }
+}
+
+fn names(policies: &[PolicyName]) -> String {
+    policies.iter().map(PolicyName::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why pods are closed though a policy would let something pass.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Policies together have too many parts; the pods they select are closed in that direction.
+    #[error("{} have {count} {part} together, more than {}: their pods are closed", names(policies), part.limit())]
+    ProfileTooLarge {
+        /// The policies, in order of name.
+        policies: Vec<PolicyName>,
+        /// What there is too much of.
+        part: Part,
+        /// How much of it.
+        count: usize,
+    },
+    /// The node's tables are too large altogether.
+    #[error("the tables have {count} elements, more than {NODE_ELEMENTS}; {size} of them are in {map}")]
+    TablesTooLarge {
+        /// Elements of all tables.
+        count: usize,
+        /// The largest map.
+        map: &'static str,
+        /// Its elements.
+        size: usize,
+    },
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static Code {
+        match self {
+            Self::ProfileTooLarge { .. } | Self::TablesTooLarge { .. } => &POLICY_TOO_LARGE,
+        }
+    }
+
+    fn envelope(&self) -> weft_errors::Error {
+        let error = weft_errors::Error::new(self.code(), self.to_string());
+        match self {
+            Self::ProfileTooLarge { policies, .. } => match policies.first() {
+                Some(first) => error.object("networkpolicy", first.namespace.as_str(), &first.name),
+                None => error,
+            },
+            Self::TablesTooLarge { .. } => error,
+        }
+    }
+}
