@@ -49,7 +49,10 @@ impl Inboxes {
             | ItemKey::Probe(_)
             | ItemKey::Owner(_)
             | ItemKey::Pod(_)
-            | ItemKey::Setup(_) => false,
+            | ItemKey::Setup(_)
+            | ItemKey::Policy(_)
+            | ItemKey::Namespace(_)
+            | ItemKey::Identity(_) => false,
         });
         for inbox in self.subjects() {
             inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });

@@ -86,7 +86,13 @@ fn decode(bytes: &[u8]) -> Result<(Tables, Touched), String> {
 pub fn is_of_names(item: &Item) -> bool {
     match item {
         Item::Fabric(_) | Item::Peer(_) | Item::Service(_) | Item::Pod(_) => true,
-        Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Setup(_) => false,
+        Item::Route(_)
+        | Item::Probe(_)
+        | Item::Owner(_)
+        | Item::Setup(_)
+        | Item::Policy(_)
+        | Item::Namespace(_)
+        | Item::Identity(_) => false,
     }
 }
 
@@ -107,6 +113,7 @@ mod tests {
             addresses: vec![[10, 128, 0, n].into()],
             hostname: String::new(),
             subdomain: String::new(),
+            identity: weft_model::IdentityId::default(),
         };
         let mut tables = Tables {
             view: View::restored(Revision(77), (1..=200).map(|n| Item::Pod(pod(n)))),

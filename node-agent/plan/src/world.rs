@@ -33,6 +33,7 @@ pub(crate) fn fabric(families: Families, overlay: Overlay) -> FabricItem {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
         replicas: Vec::new(),
     }
 }

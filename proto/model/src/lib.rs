@@ -47,6 +47,7 @@ pub use item::{
 pub use kind::{
     Block, BlockLease, DEFAULT_NODE_GRACE, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels,
     Member, MemberRole, NamedPort, Node, NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
+    plural,
 };
 pub use label::{LabelError, MAX_LABELS, check_label, check_port_name};
 pub use name::{
