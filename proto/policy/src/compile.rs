@@ -35,6 +35,7 @@ use crate::{
     world::Resolver,
 };
 
+pub(crate) use blocks::{address, cut, number};
 pub use holders::Place;
 
 /// Policies of one namespace.

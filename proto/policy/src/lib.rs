@@ -9,12 +9,14 @@ mod decision;
 mod error;
 mod evaluate;
 mod flow;
+mod groups;
 mod hash;
 mod hint;
 mod identity;
 mod index;
 mod interpret;
 pub mod limits;
+mod matrix;
 mod peers;
 mod ports;
 mod profile;
@@ -37,9 +39,11 @@ pub use compile::{Compiler, Place};
 pub use decision::{Closest, Decision, Isolation, Lack, Reason, Verdict};
 pub use error::{Error, Part};
 pub use flow::{Flow, Transport, protocol_name};
+pub use groups::{Group, Members};
 pub use identity::{
     Relevance, Touched, Turned, TurnedWords, identity_of, number_of, protocol_number, whole_identity,
 };
+pub use matrix::{Folded, Matrix, Share};
 pub use ports::{PROTOCOLS, PortSet, PortsId};
 pub use profile::ProfileId;
 pub use table::{BlockClass, Changes, Key, PortClass, Tables};
