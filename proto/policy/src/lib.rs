@@ -4,8 +4,10 @@
 //! kernel asks, and answers about whole sets of policies. Not here: text (weft-yaml), what is stored (weft-core), rules and
 //! sets of nf_tables (weft-plan, weft-nft).
 
+mod cases;
 mod compile;
 mod decision;
+mod difference;
 mod error;
 mod evaluate;
 mod flow;
@@ -16,6 +18,7 @@ mod identity;
 mod index;
 mod interpret;
 pub mod limits;
+mod lint;
 mod matrix;
 mod peers;
 mod ports;
@@ -35,14 +38,17 @@ mod hard_cases_tests;
 #[cfg(test)]
 mod mutant;
 
+pub use cases::{Case, CaseEnd, Outcome};
 pub use compile::{Compiler, Place};
 pub use decision::{Closest, Decision, Isolation, Lack, Reason, Verdict};
+pub use difference::{Difference, Shift, cut_by};
 pub use error::{Error, Part};
 pub use flow::{Flow, Transport, protocol_name};
 pub use groups::{Group, Members};
 pub use identity::{
     Relevance, Touched, Turned, TurnedWords, identity_of, number_of, protocol_number, whole_identity,
 };
+pub use lint::{Dead, Warning};
 pub use matrix::{Folded, Matrix, Share};
 pub use ports::{PROTOCOLS, PortSet, PortsId};
 pub use profile::ProfileId;

@@ -51,7 +51,8 @@ impl Grant {
         self.fixed.is_empty() && self.names.is_empty()
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    /// Whether it has all of another one.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
         self.fixed.is_all() || (self.fixed.covers(&other.fixed) && self.names.is_superset(&other.names))
     }
 }

@@ -57,6 +57,11 @@ impl Resolver {
         Self { addresses, namespace, labels, ports }
     }
 
+    fn party(&self) -> Party<'_> {
+        let Self { namespace, labels, ports, .. } = self;
+        Party { pod: None, namespace, labels, ports }
+    }
+
     /// Its identity.
     pub fn identity(&self) -> (weft_model::IdentityId, weft_model::Identity) {
         crate::identity::whole_identity(&self.namespace, &self.labels, &self.ports)
@@ -170,6 +175,17 @@ impl World {
         self.pods.get(name).map(|pod| (name, pod))
     }
 
+    /// All pods, and the resolver, as peers see them.
+    pub(crate) fn parties(&self) -> impl Iterator<Item = Party<'_>> {
+        let pods = self.pods.iter().map(|(name, pod)| Party {
+            pod: Some(name),
+            namespace: &name.namespace,
+            labels: &pod.labels,
+            ports: &pod.ports,
+        });
+        pods.chain(self.resolver.as_ref().map(Resolver::party))
+    }
+
     /// What stands behind an address, if that is a pod or the resolver.
     pub fn party(&self, address: IpAddr) -> Option<Party<'_>> {
         if let Some((name, pod)) = self.pod_at(address) {
@@ -177,7 +193,6 @@ impl World {
             return Some(Party { pod: Some(name), namespace, labels: &pod.labels, ports: &pod.ports });
         }
         let resolver = self.resolver.as_ref().filter(|resolver| resolver.addresses.contains(&address))?;
-        let Resolver { namespace, labels, ports, .. } = resolver;
-        Some(Party { pod: None, namespace, labels, ports })
+        Some(resolver.party())
     }
 }
