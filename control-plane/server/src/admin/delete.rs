@@ -95,12 +95,7 @@ fn key_of(state: &State, kind: Kind, reference: &v1::ObjectRef) -> Result<Key, E
         (_, Err(missing)) => Err(missing),
         (Kind::Node, Ok(_)) => Ok(Key::Node(named(name)?)),
         (
-            Kind::Namespace
-            | Kind::Service
-            | Kind::Slice
-            | Kind::PodSpec
-            | Kind::Pool
-            | Kind::NetworkPolicy,
+            Kind::Namespace | Kind::Service | Kind::Slice | Kind::PodSpec | Kind::Pool | Kind::NetworkPolicy,
             Ok(object),
         ) => Ok(Object::key(&object)),
         (Kind::Lease, Ok(_)) => {

@@ -107,7 +107,8 @@ fn destroys(wanted: &[v1::ObjectRef], session: &Session) -> Option<String> {
             | Kind::Slice
             | Kind::PodSpec
             | Kind::Pool
-            | Kind::Owner => None,
+            | Kind::Owner
+            | Kind::NetworkPolicy => None,
         },
         several => {
             let spaces = several.iter().filter(|one| kind(one) == Kind::Namespace).count();

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Explain, run: &Run) -> Outcome {
     }
     let (name, path) = wanted.split_once('.').unwrap_or((wanted, ""));
     let called = |kind: &&KindHelp| {
-        kind.name.eq_ignore_ascii_case(name) || format!("{}s", kind.name).eq_ignore_ascii_case(name)
+        kind.name.eq_ignore_ascii_case(name) || weft_model::plural(kind.name).eq_ignore_ascii_case(name)
     };
     let Some(kind) = KINDS.iter().find(called) else { return Err(unknown(wanted).into()) };
     let fields: Vec<&FieldHelp> = kind.fields.iter().filter(|field| is_below(field.path, path)).collect();

@@ -21,6 +21,7 @@ mod local;
 mod node;
 mod ping;
 mod pod;
+mod policy;
 mod preflight;
 mod reference;
 mod schema;
