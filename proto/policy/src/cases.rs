@@ -154,7 +154,7 @@ impl World {
 fn flow(case: &Case, source: IpAddr, destination: IpAddr) -> Flow {
     let transport = match case.transport {
         Transport::Other(1 | 58) => Transport::echo(Family::of(source)),
-        other => other,
+        Transport::Port(..) | Transport::Other(_) => case.transport,
     };
     let flow = Flow::new(source, destination, transport);
     match case.from {

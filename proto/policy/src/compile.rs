@@ -316,3 +316,7 @@ impl Compiler {
         problems
     }
 }
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

@@ -47,7 +47,7 @@ fn names(policies: &[PolicyName]) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Policies together have too many parts; the pods they select are closed in that direction.
-    #[error("{} have {count} {part} together, more than {}: their pods are closed", names(policies), part.limit())]
+    #[error("{}: {count} {part} together, more than {}: the pods they select are closed", names(policies), part.limit())]
     ProfileTooLarge {
         /// The policies, in order of name.
         policies: Vec<PolicyName>,

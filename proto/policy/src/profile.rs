@@ -145,7 +145,8 @@ impl Profile {
                 Source::Block(block) => block.except.len(),
                 Source::Anyone | Source::Pods(_) => 0,
             };
-            let ranges: usize = PROTOCOLS.iter().map(|protocol| grant.fixed.of(*protocol).len()).sum();
+            let ranges = PROTOCOLS.iter().map(|protocol| grant.fixed.of(*protocol).len());
+            let ranges: usize = if grant.fixed.is_all() { 0 } else { ranges.sum() };
             1 + holes + ranges + grant.names.len()
         });
         let parts = parts.sum();
