@@ -113,15 +113,20 @@ impl Matrix {
         places.values_mut().enumerate().for_each(|(index, place)| *place = index);
         let width = places.len();
         let mut cells: Vec<Option<Share>> = vec![None; width * width];
+        // Sets that a wide cell has had already: mostly few.
+        let mut seen: Vec<Vec<u32>> = vec![Vec::new(); width * width];
         for (from, source) in names.iter().enumerate() {
             let Some(row) = source.as_ref().and_then(|name| places.get(name.as_str())) else { continue };
             for (to, destination) in names.iter().enumerate() {
                 let Some(column) = destination.as_ref().and_then(|name| places.get(name.as_str())) else {
                     continue;
                 };
-                for family in [Family::V4, Family::V6] {
-                    if let Some(set) = self.cell(from, to, family) {
-                        cells[row * width + column].get_or_insert_with(|| Share::of(set)).add(set);
+                let place = row * width + column;
+                for set in self.cells[from * self.groups.len() + to].into_iter().flatten() {
+                    if !seen[place].contains(&set) {
+                        seen[place].push(set);
+                        let set = &self.sets[set as usize];
+                        cells[place].get_or_insert_with(|| Share::of(set)).add(set);
                     }
                 }
             }
@@ -170,10 +175,8 @@ impl Share {
     }
 
     fn add(&mut self, set: &PortSet) {
-        if self.always != *set || self.sometimes != *set {
-            self.always = self.always.common(set);
-            self.sometimes.unite(set);
-        }
+        self.always = self.always.common(set);
+        self.sometimes.unite(set);
     }
 
     /// The same for one port alone.

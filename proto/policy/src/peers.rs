@@ -1,5 +1,7 @@
 //! What a rule's peer is once it no longer depends on the policy that said it.
 
+use std::net::IpAddr;
+
 use weft_model::{AddressRange, Identity, LabelSelector, Labels, NamespaceName, PolicyPeer};
 
 use crate::hash::Content;
@@ -115,6 +117,11 @@ impl Block {
             holes.clear();
         }
         Self { range, except: holes }
+    }
+
+    /// Whether an address is in it.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.range.contains(address) && !self.except.iter().any(|hole| hole.contains(address))
     }
 
     pub(crate) fn feed(&self, content: &mut Content) {

@@ -43,26 +43,31 @@ struct Sets {
 }
 
 impl Sets {
-    fn place(&mut self, set: PortSet) -> SetAt {
-        if let Some(at) = self.places.get(&set) {
+    fn place(&mut self, set: &PortSet) -> SetAt {
+        if let Some(at) = self.places.get(set) {
             return *at;
         }
         let at = SetAt::try_from(self.list.len()).expect("so many sets fit no memory");
         self.list.push(set.clone());
-        self.places.insert(set, at);
+        self.places.insert(set.clone(), at);
         at
     }
 
     fn common(&mut self, a: SetAt, b: SetAt) -> SetAt {
-        if a == b {
-            return a;
+        // Most pairs are all or nothing on one side.
+        match (self.list[a as usize].is_all(), self.list[b as usize].is_all()) {
+            (true, _) => return b,
+            (_, true) => return a,
+            (false, false) if a == b || self.list[a as usize].is_empty() => return a,
+            (false, false) if self.list[b as usize].is_empty() => return b,
+            (false, false) => {}
         }
         let pair = (a.min(b), a.max(b));
         if let Some(at) = self.common.get(&pair) {
             return *at;
         }
         let set = self.list[a as usize].common(&self.list[b as usize]);
-        let at = self.place(set);
+        let at = self.place(&set);
         self.common.insert(pair, at);
         at
     }
@@ -93,7 +98,7 @@ impl Maker<'_> {
     }
 
     fn cells(&mut self, groups: &[Group], sides: &[Vec<Option<usize>>; 2]) -> Vec<Cell> {
-        let all = self.sets.place(PortSet::all());
+        let all = self.sets.place(&PortSet::all());
         let [out, into] = sides;
         let mut cells = Vec::with_capacity(groups.len() * groups.len());
         for (from, source) in groups.iter().enumerate() {
@@ -136,27 +141,36 @@ impl<'a> Party<'a> {
         Self { group, identity: party.map(identity) }
     }
 
-    /// What a profile allows it, per family.
+    /// What a profile allows it, per family: only blocks make a difference.
     fn allowed(&self, world: &World, profile: &Profile, sets: &mut Sets) -> Cell {
+        let identity = self.identity.as_ref();
+        let namespace = identity.and_then(|identity| world.namespaces.get(&identity.namespace));
+        let ports = identity.map(|identity| &identity.ports[..]).unwrap_or_default();
+        let mut set = PortSet::default();
+        let mut blocks = Vec::new();
+        for (source, grant) in &profile.grants {
+            let fits = match source {
+                Source::Anyone => true,
+                Source::Pods(pods) => identity.is_some_and(|identity| pods.include(identity, namespace)),
+                Source::Block(block) => {
+                    blocks.push((block, grant));
+                    false
+                }
+            };
+            if fits {
+                grant.towards(ports, &mut set);
+            }
+        }
+        let common = sets.place(&set);
         self.group.samples.map(|sample| {
             let sample = sample?;
-            let mut set = PortSet::default();
-            let ports = self.identity.as_ref().map(|identity| &identity.ports[..]).unwrap_or_default();
-            for (source, grant) in &profile.grants {
-                let fits = match source {
-                    Source::Anyone => true,
-                    Source::Pods(pods) => self.identity.as_ref().is_some_and(|identity| {
-                        pods.include(identity, world.namespaces.get(&identity.namespace))
-                    }),
-                    Source::Block(block) => {
-                        block.range.contains(sample) && !block.except.iter().any(|hole| hole.contains(sample))
-                    }
-                };
-                if fits {
-                    grant.towards(ports, &mut set);
-                }
+            let mut fitting = blocks.iter().filter(|(block, _)| block.contains(sample)).peekable();
+            if fitting.peek().is_none() {
+                return Some(common);
             }
-            Some(sets.place(set))
+            let mut set = set.clone();
+            fitting.for_each(|(_, grant)| grant.towards(ports, &mut set));
+            Some(sets.place(&set))
         })
     }
 }
