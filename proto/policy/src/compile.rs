@@ -7,6 +7,7 @@
 //! Nothing here depends on the order of events: the tables are a function of the nouns alone ([`Compiler::full`]).
 
 mod blocks;
+mod explain;
 mod holders;
 mod local;
 mod peers;
@@ -36,6 +37,7 @@ use crate::{
 };
 
 pub(crate) use blocks::{address, cut, number};
+pub use explain::Explanation;
 pub use holders::Place;
 
 /// Policies of one namespace.

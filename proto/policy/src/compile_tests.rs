@@ -203,6 +203,27 @@ fn nobody_inherits_what_another_may() {
 }
 
 #[test]
+fn a_node_explains_what_it_drops() {
+    let mut node = Node::new();
+    node.policy("shop/in app=db: in from pods app=web");
+    node.policy("shop/ops app=db: in from ns ns=ops");
+    node.pod(Place::Local, "shop/db", "app=db", 1);
+    node.pod(Place::Anywhere, "shop/cart", "app=cart", 2);
+    node.settle();
+    let flow = crate::Flow::new(address(2), address(1), Transport::Port(Protocol::Tcp, 80));
+    let told = node.0.explain(&flow, &[address(99)]);
+    assert_eq!(told.source.unwrap().to_string(), "shop/cart");
+    assert_eq!(told.decision.ingress.to_string(), "isolated by shop/in, shop/ops; no rule matches");
+    let closest = "closest: networkpolicy shop/in rule 1: the peer lacks app=web";
+    assert_eq!(told.closest.unwrap().to_string(), closest);
+    let isolated = node.0.isolated_by(Direction::Ingress, address(1));
+    assert_eq!(isolated.iter().map(ToString::to_string).collect::<Vec<_>>(), ["shop/in", "shop/ops"]);
+    assert_eq!(node.0.isolated_by(Direction::Egress, address(1)), []);
+    let flow = crate::Flow::new(address(99), address(1), Transport::Port(Protocol::Tcp, 80));
+    assert!(node.0.explain(&flow.by_process(), &[address(99)]).decision.verdict.allows());
+}
+
+#[test]
 fn a_profile_with_too_many_parts_closes_its_pods_and_says_so() {
     let mut node = Node::new();
     node.pod(Place::Local, "shop/db", "app=db", 1);

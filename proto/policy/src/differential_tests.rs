@@ -3,7 +3,7 @@
 use weft_model::NodeName;
 
 use crate::{
-    World,
+    Flow, World,
     fixture::{
         Chance,
         fabric::Fabric,
@@ -24,6 +24,11 @@ fn round(world: &World, fabric: &Fabric, chance: &mut Chance, planted: Option<Mu
             return Some(format!("{flow}: the tables say {verdict}, the evaluator {decision:?}\n{world:#?}"));
         }
     }
+    for flow in flows(world, chance).iter().step_by(7).filter(|_| planted.is_none()) {
+        if let Some(problem) = explained(world, fabric, flow) {
+            return Some(problem);
+        }
+    }
     let differs = |node: &NodeName| {
         let compiler = &fabric.nodes[node];
         *compiler.tables() != compiler.full()
@@ -32,6 +37,27 @@ fn round(world: &World, fabric: &Fabric, chance: &mut Chance, planted: Option<Mu
     let compared = planted.is_none_or(|bug| bug == Mutant::IdentityStays);
     let node = fabric.nodes.keys().find(|node| compared && differs(node))?;
     Some(format!("{node}: step by step and at once differ\n{world:#?}"))
+}
+
+/// Whether the nodes of both ends explain a flow otherwise than the evaluator, who knows all; each is asked for its own end.
+fn explained(world: &World, fabric: &Fabric, flow: &Flow) -> Option<String> {
+    let decision = world.decide(flow);
+    for (address, expected) in [(flow.source, &decision.egress), (flow.destination, &decision.ingress)] {
+        let Some((name, pod)) = world.pod_at(address) else { continue };
+        let node = pod.node.as_ref()?;
+        let told = fabric.nodes[node].explain(flow, &world.nodes[node]);
+        let (end, who) = match address == flow.source {
+            true => (&told.decision.egress, &told.source),
+            false => (&told.decision.ingress, &told.destination),
+        };
+        if end != expected
+            || who.as_ref() != Some(name)
+            || told.closest.is_some() && told.decision.verdict.allows()
+        {
+            return Some(format!("{flow}: {node} explains {told:?}, the evaluator {decision:?}\n{world:#?}"));
+        }
+    }
+    None
 }
 
 fn run(seed: u64, planted: Option<Mutant>) -> Option<String> {

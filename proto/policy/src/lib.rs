@@ -39,7 +39,7 @@ mod hard_cases_tests;
 mod mutant;
 
 pub use cases::{Case, CaseEnd, Outcome};
-pub use compile::{Compiler, Place};
+pub use compile::{Compiler, Explanation, Place};
 pub use decision::{Closest, Decision, Isolation, Lack, Reason, Verdict};
 pub use difference::{Difference, Shift, cut_by};
 pub use error::{Error, Part};

@@ -169,8 +169,11 @@ impl World {
         self.nodes.get(name).map(Vec::as_slice)
     }
 
-    /// The pod that holds an address.
+    /// The pod that holds an address; nobody holds the resolver's.
     pub fn pod_at(&self, address: IpAddr) -> Option<(&PodName, &WorldPod)> {
+        if self.resolver.as_ref().is_some_and(|resolver| resolver.addresses.contains(&address)) {
+            return None;
+        }
         let name = self.addresses.get(&address)?;
         self.pods.get(name).map(|pod| (name, pod))
     }

@@ -105,14 +105,14 @@ impl Holders {
         self.local.get(name).map_or(&[], |holder| &holder.addresses)
     }
 
-    /// The identity of an address, and whether it is a local pod's. The node knows its own; where several claim an address
-    /// that differ, nobody has it: so nobody inherits what another may.
-    fn identity(&self, address: IpAddr) -> Option<(IdentityId, bool)> {
+    /// Who has an address: name, identity, and whether it is a local pod. The node knows its own; where several claim an
+    /// address that differ, nobody has it: so nobody inherits what another may.
+    pub(super) fn at(&self, address: IpAddr) -> Option<(&PodName, IdentityId, bool)> {
         let claims = self.claims.get(&address)?;
         let local = claims.iter().any(|claim| claim.place == Place::Local);
         let mut heard = claims.iter().filter(|claim| !local || claim.place == Place::Local);
-        let first = heard.next()?.identity;
-        heard.all(|claim| claim.identity == first).then_some((first, local))
+        let first = heard.next()?;
+        heard.all(|claim| claim.identity == first.identity).then_some((&first.name, first.identity, local))
     }
 }
 
@@ -122,8 +122,8 @@ impl Compiler {
             let resolver = self.resolver.as_ref().filter(|resolver| resolver.addresses.contains(&address));
             let (identity, local) = match resolver {
                 Some(resolver) => (Some(resolver.identity().0), false),
-                None => match self.holders.identity(address) {
-                    Some((identity, local)) => (Some(identity), local),
+                None => match self.holders.at(address) {
+                    Some((_, identity, local)) => (Some(identity), local),
                     None => (None, false),
                 },
             };

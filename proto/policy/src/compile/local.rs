@@ -143,7 +143,11 @@ impl Compiler {
     }
 
     /// Policies that isolate pods of an identity, with their rules.
-    fn isolating(&self, direction: Direction, identity: &Identity) -> Vec<(PolicyName, &[PolicyRule])> {
+    pub(super) fn isolating(
+        &self,
+        direction: Direction,
+        identity: &Identity,
+    ) -> Vec<(PolicyName, &[PolicyRule])> {
         let mut found = Vec::new();
         let Some(policies) = self.policies.get(&identity.namespace) else { return found };
         policies.index.candidates(&identity.labels, |name| {
