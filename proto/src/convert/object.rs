@@ -112,9 +112,7 @@ impl TryFrom<v1::ObjectKey> for Key {
             WireKey::PodSpec(name) => name.try_into().map(Self::PodSpec).within("pod_spec"),
             WireKey::Pool(name) => Name::new(name).map(Self::Pool).within("pool"),
             WireKey::Owner(address) => address_from_wire(&address).map(Self::Owner).within("owner"),
-            WireKey::NetworkPolicy(name) => {
-                name.try_into().map(Self::NetworkPolicy).within("network_policy")
-            }
+            WireKey::NetworkPolicy(name) => name.try_into().map(Self::NetworkPolicy).within("network_policy"),
         }
     }
 }

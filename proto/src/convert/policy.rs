@@ -45,7 +45,10 @@ impl TryFrom<v1::PolicySettings> for PolicySettings {
             Ok(v1::NodeEgress::Allow) => Ok(NodeEgress::Allow),
             Err(_) => Err(ShapeError::new("use policy or allow")),
         };
-        Ok(Self { default: default.within("default_policy")?, node_egress: node_egress.within("node_egress")? })
+        Ok(Self {
+            default: default.within("default_policy")?,
+            node_egress: node_egress.within("node_egress")?,
+        })
     }
 }
 

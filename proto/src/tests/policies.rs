@@ -23,8 +23,11 @@ fn selector() -> impl Strategy<Value = LabelSelector> {
     use LabelOperator::{DoesNotExist, Exists, In, NotIn};
     let operator = prop_oneof![Just(In), Just(NotIn), Just(Exists), Just(DoesNotExist)];
     let values = proptest::collection::btree_set(".{0,3}", 0..3);
-    let requirement = (".{0,4}", operator, values)
-        .prop_map(|(key, operator, values)| LabelRequirement { key, operator, values });
+    let requirement = (".{0,4}", operator, values).prop_map(|(key, operator, values)| LabelRequirement {
+        key,
+        operator,
+        values,
+    });
     (labels(), vec(requirement, 0..3)).prop_map(|(labels, expressions)| LabelSelector { labels, expressions })
 }
 
