@@ -36,9 +36,10 @@ use crate::{
     world::Resolver,
 };
 
-pub(crate) use blocks::{address, cut, number};
+pub(crate) use blocks::{address, number, ranges};
 pub use explain::Explanation;
 pub use holders::Place;
+pub(crate) use ports::wide;
 
 /// Policies of one namespace.
 #[derive(Clone, Debug, Default)]
@@ -310,6 +311,13 @@ impl Compiler {
                 count,
             })
             .collect();
+        let overlaps = [
+            ("IPv4 blocks", self.blocks.refused[0]),
+            ("IPv6 blocks", self.blocks.refused[1]),
+            ("port ranges", self.ports.refused),
+        ];
+        let overlaps = overlaps.into_iter().filter_map(|(what, count)| count.map(|count| (what, count)));
+        problems.extend(overlaps.map(|(what, count)| Error::OverlapsTooLarge { what, count }));
         let count = self.tables().len();
         if count > NODE_ELEMENTS {
             let largest = self.tables().sizes().into_iter().max_by_key(|(_, size)| *size);

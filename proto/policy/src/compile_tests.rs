@@ -3,12 +3,14 @@
 use std::net::Ipv4Addr;
 
 use weft_errors::Coded;
-use weft_model::{Direction, IdentityId, LabelSelector, PolicyPeer, PolicyRule, Protocol};
+use weft_model::{
+    Direction, IdentityId, LabelSelector, PolicyPeer, PolicyPort, PolicyRule, PortMatch, Protocol,
+};
 
 use super::*;
 use crate::{
     Key, Part, ProfileId, Transport, Verdict,
-    fixture::{labels, policy},
+    fixture::{labels, policy, selector},
     limits::{PROFILE_PARTS, PROFILE_PEERS},
     whole_identity,
 };
@@ -273,4 +275,64 @@ fn a_profile_that_lists_too_many_is_closed_until_there_are_fewer() {
     node.0.put_identity(IdentityId(last), content);
     node.settle();
     assert_eq!(node.asks(2, 1), Verdict::Deny, "one by one it comes to the same");
+}
+
+#[test]
+fn what_overlaps_too_much_is_counted_before_it_is_built() {
+    let block = |number: u32| {
+        let hole = weft_model::AddressRange::host(address(number));
+        PolicyPeer::Block {
+            range: weft_model::AddressRange::new("0.0.0.0/0".parse().unwrap()).unwrap(),
+            except: vec![hole],
+        }
+    };
+    let blocks = |from: u32| PolicyRule { peers: (from..from + 180).map(block).collect(), ports: Vec::new() };
+    let nested = |from: u16| {
+        let rule = |number: u16| PolicyRule {
+            peers: vec![PolicyPeer::Pods {
+                namespaces: None,
+                pods: Some(selector(&format!("app=v{from}-{number}"))),
+            }],
+            ports: vec![PolicyPort {
+                protocol: Protocol::Tcp,
+                port: PortMatch::Numbers(from + number, 60_000 - number),
+            }],
+        };
+        (1..=180).map(rule).collect::<Vec<_>>()
+    };
+    let (name, spec) = policy("shop/p app=a0: in none");
+    let with = |rules: Vec<PolicyRule>| Arc::new(PolicySpec { ingress: rules, ..(*spec).clone() });
+    assert_eq!(crate::check_size(&name, &with(vec![blocks(0)])), Ok(()));
+    let refused = crate::check_size(&name, &with(vec![blocks(0), blocks(1000)])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "shop/p: 130320 overlaps of blocks or port ranges together, more than 65536: the pods they select are closed"
+    );
+    let mut twice = nested(1);
+    twice.extend(nested(1000));
+    assert_eq!(crate::check_size(&name, &with(nested(1))), Ok(()));
+    assert!(crate::check_size(&name, &with(twice)).is_err());
+    // Each is small enough, together they aren't: the node goes on, and nothing passes by them.
+    let mut node = Node::new();
+    node.pod(Place::Anywhere, "dev/one", "app=x", 5000);
+    for number in 0..9_u16 {
+        node.pod(
+            Place::Local,
+            &format!("shop/p{number}"),
+            &format!("app=a{number}"),
+            6000 + u32::from(number),
+        );
+        let (name, _) = policy(&format!("shop/p{number} app=a{number}: in none"));
+        let mut spec = (*with(vec![blocks(u32::from(number) * 200)])).clone();
+        spec.ingress.extend(nested(1 + number * 400));
+        spec.pods = selector(&format!("app=a{number}"));
+        node.0.put_policy(&name, Arc::new(spec));
+    }
+    node.settle();
+    assert_eq!(node.asks(5000, 6000), Verdict::Deny);
+    let problems: Vec<_> = node.0.problems().iter().map(ToString::to_string).collect();
+    assert!(problems[0].starts_with("IPv4 blocks of policies overlap"), "{problems:?}");
+    (1..9).for_each(|number| node.0.remove_policy(&format!("shop/p{number}").parse().unwrap()));
+    node.settle();
+    assert_eq!((node.asks(5000, 6000), node.0.problems()), (Verdict::Allow, Vec::new()));
 }

@@ -5,13 +5,17 @@ use std::fmt;
 use weft_errors::{Code, Coded, POLICY_TOO_LARGE};
 use weft_model::PolicyName;
 
-use crate::limits::{NODE_ELEMENTS, PROFILE_BLOCKS, PROFILE_PARTS, PROFILE_PEERS};
+use crate::limits::{
+    NODE_ELEMENTS, NODE_OVERLAPS, PROFILE_BLOCKS, PROFILE_OVERLAPS, PROFILE_PARTS, PROFILE_PEERS,
+};
 
 /// What of a profile is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Peers, exceptions, ranges and names of ports together.
     Parts,
+    /// How much its blocks, or its wide ranges of ports, overlap.
+    Overlaps,
     /// Identities that its selectors include.
     Identities,
     /// Classes of addresses that its blocks cover.
@@ -23,6 +27,7 @@ impl Part {
     pub const fn limit(self) -> usize {
         match self {
             Self::Parts => PROFILE_PARTS,
+            Self::Overlaps => PROFILE_OVERLAPS,
             Self::Identities => PROFILE_PEERS,
             Self::Addresses => PROFILE_BLOCKS,
         }
@@ -33,6 +38,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Parts => "peers, exceptions and ports",
+            Self::Overlaps => "overlaps of blocks or port ranges",
             Self::Identities => "different pods as peers",
             Self::Addresses => "different sets of addresses as peers",
         })
@@ -56,6 +62,16 @@ pub enum Error {
         /// How much of it.
         count: usize,
     },
+    /// Blocks, or wide ranges of ports, of all policies that count on a node overlap too much: none of them lets anything pass.
+    #[error(
+        "{what} of policies overlap {count} times, more than {NODE_OVERLAPS}: nothing passes by them on this node"
+    )]
+    OverlapsTooLarge {
+        /// Blocks of a family, or ranges of ports.
+        what: &'static str,
+        /// How often.
+        count: usize,
+    },
     /// The node's tables are too large altogether.
     #[error("the tables have {count} elements, more than {NODE_ELEMENTS}; {size} of them are in {map}")]
     TablesTooLarge {
@@ -71,7 +87,9 @@ pub enum Error {
 impl Coded for Error {
     fn code(&self) -> &'static Code {
         match self {
-            Self::ProfileTooLarge { .. } | Self::TablesTooLarge { .. } => &POLICY_TOO_LARGE,
+            Self::ProfileTooLarge { .. } | Self::OverlapsTooLarge { .. } | Self::TablesTooLarge { .. } => {
+                &POLICY_TOO_LARGE
+            }
         }
     }
 
@@ -82,7 +100,7 @@ impl Coded for Error {
                 Some(first) => error.object("networkpolicy", first.namespace.as_str(), &first.name),
                 None => error,
             },
-            Self::TablesTooLarge { .. } => error,
+            Self::OverlapsTooLarge { .. } | Self::TablesTooLarge { .. } => error,
         }
     }
 }

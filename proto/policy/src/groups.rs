@@ -15,9 +15,10 @@ use weft_model::{
 };
 
 use crate::{
-    compile::{address, cut, number},
+    compile::{address, number, ranges},
     identity::Relevance,
     peers::Block,
+    split::{Piece, split},
     world::{Party, World},
 };
 
@@ -112,7 +113,7 @@ pub(crate) fn groups(worlds: &[&World]) -> Vec<Group> {
     let blocks: Vec<Block> = blocks(worlds).into_iter().collect();
     let pieces = [Family::V4, Family::V6].map(|family| {
         let of_family = blocks.iter().filter(|block| block.range.family() == family);
-        cut(of_family)
+        split(&ranges(of_family))
     });
     let lies_in = |address: IpAddr| -> Vec<u32> {
         let pieces = &pieces[family_index(Family::of(address))];
@@ -164,7 +165,7 @@ fn resolver(world: &World) -> Option<Group> {
 }
 
 /// Addresses outside by the blocks they lie in: those in none are one group, even where no pod's family is.
-fn outside(family: Family, pieces: &[crate::split::Piece], world: &World) -> Vec<Group> {
+fn outside(family: Family, pieces: &[Piece], world: &World) -> Vec<Group> {
     let end = match family {
         Family::V4 => u128::from(u32::MAX),
         Family::V6 => u128::MAX,

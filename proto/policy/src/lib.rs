@@ -51,6 +51,6 @@ pub use identity::{
 pub use lint::{Dead, Warning};
 pub use matrix::{Folded, Matrix, Share};
 pub use ports::{PROTOCOLS, PortSet, PortsId};
-pub use profile::ProfileId;
+pub use profile::{ProfileId, check_size};
 pub use table::{BlockClass, Changes, Key, PortClass, Tables};
 pub use world::{Party, RESOLVER_LABEL, RESOLVER_NAMESPACE, Resolver, World, WorldPod};

@@ -2,6 +2,11 @@
 
 /// Most parts (peers, exceptions, ranges and names of ports) of one profile.
 pub const PROFILE_PARTS: usize = 8192;
+/// Most pairs of a piece, into which the blocks or wide ranges of ports of one profile cut the numbers, and one of those it
+/// lies in: what ranges that overlap cost.
+pub const PROFILE_OVERLAPS: usize = 1 << 16;
+/// The same for all profiles of a node: of the addresses of one family, and of all ports.
+pub const NODE_OVERLAPS: usize = 1 << 21;
 /// Most identities that one profile lists.
 pub const PROFILE_PEERS: usize = 32_768;
 /// Most classes of addresses that one profile lists.

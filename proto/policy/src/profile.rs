@@ -8,14 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_model::{Direction, NamedPort, NamespaceName, PolicyPort, PolicyRule, PortMatch, Protocol};
+use weft_model::{
+    Direction, Family, NamedPort, NamespaceName, PolicyName, PolicyPort, PolicyRule, PolicySpec, PortMatch,
+    Protocol,
+};
 
 use crate::{
+    compile::{ranges, wide},
+    error::{Error, Part},
     hash::Content,
     identity::protocol_number,
-    limits::PROFILE_PARTS,
+    limits::{PROFILE_OVERLAPS, PROFILE_PARTS},
     peers::{PodsOf, Source},
     ports::{PROTOCOLS, PortSet},
+    split::weight,
 };
 
 /// Number of a profile in the tables.
@@ -138,8 +144,8 @@ impl Profile {
         self.grants.get(source).map(|grant| grant.fixed.clone()).unwrap_or_default()
     }
 
-    /// How many parts it has, if those are too many: peers, exceptions, ranges and names of ports.
-    pub(crate) fn too_large(&self) -> Option<usize> {
+    /// What of it is too large, and how large that is: counted, not built.
+    pub(crate) fn too_large(&self) -> Option<(Part, usize)> {
         let parts = self.grants.iter().map(|(source, grant)| {
             let holes = match source {
                 Source::Block(block) => block.except.len(),
@@ -150,8 +156,36 @@ impl Profile {
             1 + holes + ranges + grant.names.len()
         });
         let parts = parts.sum();
-        (parts > PROFILE_PARTS).then_some(parts)
+        if parts > PROFILE_PARTS {
+            return Some((Part::Parts, parts));
+        }
+        let blocks = |family| {
+            self.grants.keys().filter_map(move |source| match source {
+                Source::Block(block) => Some(block).filter(|block| block.range.family() == family),
+                Source::Anyone | Source::Pods(_) => None,
+            })
+        };
+        let addresses = [Family::V4, Family::V6].map(|family| weight(&ranges(blocks(family))));
+        let ports = PROTOCOLS.map(|protocol| {
+            let all = self.grants.values().flat_map(|grant| wide(&grant.fixed, protocol));
+            let distinct: BTreeSet<_> = all.collect();
+            weight(&distinct.into_iter().map(|(a, b)| (a.into(), b.into(), 0)).collect::<Vec<_>>())
+        });
+        let overlaps = addresses.into_iter().chain(ports).sum();
+        (overlaps > PROFILE_OVERLAPS).then_some((Part::Overlaps, overlaps))
     }
+}
+
+/// Whether a policy is small enough by itself. What pods may have together is bounded on their node.
+pub fn check_size(name: &PolicyName, spec: &PolicySpec) -> Result<(), Error> {
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let rules = spec.rules(direction).unwrap_or_default().iter();
+        let profile = Profile::of(direction, rules.map(|rule| (&name.namespace, rule)), &[]);
+        if let Some((part, count)) = profile.too_large() {
+            return Err(Error::ProfileTooLarge { policies: vec![name.clone()], part, count });
+        }
+    }
+    Ok(())
 }
 
 /// What a rule's ports allow.

@@ -5,22 +5,39 @@ use std::collections::BTreeSet;
 /// A piece: first and last number, and the marks of the ranges it lies in; at least one.
 pub(crate) type Piece = (u128, u128, Vec<u32>);
 
-/// Cuts ranges (first, last, mark) into pieces in order; neighbours with the same marks are one. Ranges with the same mark
-/// may not overlap.
-pub(crate) fn split(ranges: &[(u128, u128, u32)]) -> Vec<Piece> {
-    // What begins and ends where; the end of the number space has no number after it.
-    let mut edges: Vec<(u128, bool, u32)> = Vec::with_capacity(ranges.len() * 2);
+/// A range: first and last number, and its mark.
+pub(crate) type Range = (u128, u128, u32);
+
+/// What begins (`true`) and ends where, in order, ends before beginnings; the end of all numbers has no number after it.
+fn edges(ranges: &[Range]) -> Vec<(u128, bool, u32)> {
+    let mut edges = Vec::with_capacity(ranges.len() * 2);
     for (first, last, mark) in ranges {
         edges.push((*first, true, *mark));
-        if let Some(after) = last.checked_add(1) {
-            edges.push((after, false, *mark));
+        edges.extend(last.checked_add(1).map(|after| (after, false, *mark)));
+    }
+    edges.sort_unstable();
+    edges
+}
+
+/// How many marks [`split`] would write at most: what ranges that overlap cost, known before it is paid.
+pub(crate) fn weight(ranges: &[Range]) -> usize {
+    let edges = edges(ranges);
+    let (mut active, mut weight) = (0_usize, 0_usize);
+    for (index, (at, begins, _)) in edges.iter().enumerate() {
+        active = if *begins { active + 1 } else { active.saturating_sub(1) };
+        if edges.get(index + 1).is_none_or(|(next, ..)| next != at) {
+            weight = weight.saturating_add(active);
         }
     }
-    // Ends before beginnings: a mark may end and begin at the same place.
-    edges.sort_unstable();
+    weight
+}
+
+/// Cuts ranges (first, last, mark) into pieces in order; neighbours with the same marks are one. Ranges with the same mark
+/// may not overlap.
+pub(crate) fn split(ranges: &[Range]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut active: BTreeSet<u32> = BTreeSet::new();
-    let mut edges = edges.into_iter().peekable();
+    let mut edges = edges(ranges).into_iter().peekable();
     while let Some((at, begins, mark)) = edges.next() {
         if begins {
             active.insert(mark);
@@ -71,6 +88,11 @@ mod tests {
                     "seed {seed}, {number}: {ranges:?} {pieces:?}"
                 );
             }
+            let marks: usize = pieces.iter().map(|(_, _, marks)| marks.len()).sum();
+            assert!(
+                marks <= weight(&ranges) && weight(&ranges) <= ranges.len() * ranges.len() * 2,
+                "seed {seed}"
+            );
             assert!(pieces.windows(2).all(|p| p[0].1 + 1 != p[1].0 || p[0].2 != p[1].2), "seed {seed}");
         }
     }
@@ -83,5 +105,6 @@ mod tests {
             [(0, 8, vec![1]), (9, 9, vec![1, 2]), (10, u128::MAX, vec![1])]
         );
         assert_eq!(split(&[]), []);
+        assert_eq!(weight(&[(0, u128::MAX, 1), (9, 9, 2)]), 4);
     }
 }

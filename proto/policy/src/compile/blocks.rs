@@ -9,9 +9,11 @@ use weft_model::Family;
 
 use super::Compiler;
 use crate::{
+    groups::family_index,
     hash::Content,
+    limits::NODE_OVERLAPS,
     peers::Block,
-    split::{Piece, split},
+    split::{Range, split, weight},
     table::{BlockClass, Key},
 };
 
@@ -31,6 +33,8 @@ pub(super) struct Blocks {
     all: BTreeMap<Block, Used>,
     /// Families of which a block has come or gone.
     dirty: BTreeSet<Family>,
+    /// By family: how much ranges overlap, where that is too much.
+    pub(super) refused: [Option<usize>; 2],
 }
 
 impl Blocks {
@@ -79,8 +83,8 @@ pub(crate) fn address(family: Family, number: u128) -> Option<IpAddr> {
     })
 }
 
-/// Cuts the addresses of one family into pieces by blocks; the marks are the blocks' places.
-pub(crate) fn cut<'a>(blocks: impl Iterator<Item = &'a Block>) -> Vec<Piece> {
+/// Ranges of blocks of one family, without their exceptions; the marks are the blocks' places.
+pub(crate) fn ranges<'a>(blocks: impl Iterator<Item = &'a Block>) -> Vec<Range> {
     let mut ranges = Vec::new();
     for (block, mark) in blocks.zip(0..) {
         let mut from = Some(number(block.range.first()));
@@ -95,7 +99,7 @@ pub(crate) fn cut<'a>(blocks: impl Iterator<Item = &'a Block>) -> Vec<Piece> {
         let last = number(block.range.last());
         ranges.extend(from.filter(|first| *first <= last).map(|first| (first, last, mark)));
     }
-    split(&ranges)
+    ranges
 }
 
 impl Compiler {
@@ -104,7 +108,12 @@ impl Compiler {
         for family in std::mem::take(&mut self.blocks.dirty) {
             let mut of_family: Vec<(&Block, &mut Used)> =
                 self.blocks.all.iter_mut().filter(|(block, _)| block.range.family() == family).collect();
-            let pieces = cut(of_family.iter().map(|(block, _)| *block));
+            let ranges = ranges(of_family.iter().map(|(block, _)| *block));
+            let weight = weight(&ranges);
+            // Beyond the bound no block of the family lets anything pass.
+            let refused = weight > NODE_OVERLAPS;
+            let pieces = if refused { Vec::new() } else { split(&ranges) };
+            self.blocks.refused[family_index(family)] = refused.then_some(weight);
             let mut wanted = BTreeMap::new();
             let mut classes: BTreeMap<BlockClass, Vec<u32>> = BTreeMap::new();
             for (first, last, marks) in pieces {

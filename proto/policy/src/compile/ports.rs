@@ -8,9 +8,9 @@ use super::Compiler;
 use crate::{
     hash::Content,
     identity::protocol_number,
-    limits::PORTS_ONE_BY_ONE,
+    limits::{NODE_OVERLAPS, PORTS_ONE_BY_ONE},
     ports::{PROTOCOLS, PortSet, PortsId},
-    split::split,
+    split::{Range, split, weight},
     table::{Key, PortClass},
 };
 
@@ -28,14 +28,17 @@ pub(super) struct PortSets {
     all: BTreeMap<PortsId, Used>,
     /// Wide ranges or the sets that have them have changed.
     dirty: bool,
+    /// How much wide ranges overlap, where that is too much.
+    pub(super) refused: Option<usize>,
 }
 
+/// Whether a range of ports has a class, and isn't written port by port.
 const fn is_wide((first, last): (u16, u16)) -> bool {
     last - first >= PORTS_ONE_BY_ONE
 }
 
 /// Wide ranges of a set, but for every port.
-fn wide(set: &PortSet, protocol: Protocol) -> impl Iterator<Item = (u16, u16)> {
+pub(crate) fn wide(set: &PortSet, protocol: Protocol) -> impl Iterator<Item = (u16, u16)> {
     set.of(protocol).iter().copied().filter(|range| !PortSet::is_every(*range) && is_wide(*range))
 }
 
@@ -96,21 +99,21 @@ impl Compiler {
         if !std::mem::take(&mut self.ports.dirty) {
             return;
         }
+        let wide = PROTOCOLS.map(|protocol| self.wide_ranges(protocol));
+        let marked = wide.each_ref().map(|ranges| {
+            let marked = ranges.iter().zip(0..);
+            marked.map(|((range, _), mark)| (range.0.into(), range.1.into(), mark)).collect::<Vec<Range>>()
+        });
+        let total = marked.iter().map(|ranges| weight(ranges)).sum();
+        // Beyond the bound no wide range lets anything pass.
+        self.ports.refused = (total > NODE_OVERLAPS).then_some(total);
         let mut classes = BTreeMap::new();
         let mut members = BTreeMap::new();
-        for protocol in PROTOCOLS {
-            // Each range once, with the sets that have it.
-            let mut ranges: BTreeMap<(u16, u16), Vec<PortsId>> = BTreeMap::new();
-            for (id, used) in &self.ports.all {
-                for range in wide(&used.set, protocol) {
-                    ranges.entry(range).or_default().push(*id);
-                }
+        for ((protocol, ranges), marked) in PROTOCOLS.into_iter().zip(&wide).zip(&marked) {
+            if self.ports.refused.is_some() {
+                break;
             }
-            let ranges: Vec<_> = ranges.into_iter().collect();
-            let marked = ranges.iter().zip(0..);
-            let marked =
-                marked.map(|(((first, last), _), mark)| (u128::from(*first), u128::from(*last), mark));
-            for (first, last, marks) in split(&marked.collect::<Vec<_>>()) {
+            for (first, last, marks) in split(marked) {
                 let of = |mark: &u32| &ranges[*mark as usize];
                 let mut content = Content::of("weft port class 1");
                 content.number(protocol_number(protocol).into());
@@ -127,5 +130,16 @@ impl Compiler {
         }
         self.recorder.replace(Key::port_classes(), &classes);
         self.recorder.replace(Key::range_ports(), &members);
+    }
+
+    /// Each wide range once, with the sets that have it.
+    fn wide_ranges(&self, protocol: Protocol) -> Vec<((u16, u16), Vec<PortsId>)> {
+        let mut ranges: BTreeMap<(u16, u16), Vec<PortsId>> = BTreeMap::new();
+        for (id, used) in &self.ports.all {
+            for range in wide(&used.set, protocol) {
+                ranges.entry(range).or_default().push(*id);
+            }
+        }
+        ranges.into_iter().collect()
     }
 }

@@ -52,7 +52,7 @@ impl Compiler {
             selectors: BTreeMap::new(),
             blocks: Vec::new(),
             listed: 0,
-            refused: profile.too_large().map(|count| (Part::Parts, count)),
+            refused: profile.too_large(),
         };
         if program.refused.is_none() {
             for (source, grant) in &profile.grants {
@@ -147,7 +147,7 @@ impl Compiler {
     /// A whole program.
     fn render(&mut self, id: ProfileId) {
         let Some(program) = self.programs.get(&id) else { return };
-        if matches!(program.refused, Some((Part::Parts, _))) {
+        if matches!(program.refused, Some((Part::Parts | Part::Overlaps, _))) {
             return;
         }
         let peers = self.all_listed(program);

@@ -9,7 +9,7 @@ use weft_model::{
 
 use super::{Dead, Warning};
 use crate::{
-    compile::cut,
+    compile::ranges,
     peers::{Block, PodsOf, Source},
     profile::{Grant, Profile},
     world::{Party, World, WorldPod},
@@ -135,7 +135,7 @@ impl Linter<'_> {
 
     fn block(&mut self, range: AddressRange, except: &[AddressRange], field: String) {
         let block = Block::new(range, except);
-        if cut(std::iter::once(&block)).is_empty() {
+        if ranges(std::iter::once(&block)).is_empty() {
             return self.dead(field, Dead::EmptyBlock);
         }
         let has = |pod: &WorldPod| pod.addresses.iter().any(|one| Family::of(*one) == range.family());
@@ -207,15 +207,10 @@ impl Linter<'_> {
 
 /// Whether a rule with one meaning allows all that one with the other does.
 fn covers(wider: &BTreeMap<Source, Grant>, narrower: &BTreeMap<Source, Grant>) -> bool {
+    let (anyone, pods) = (Source::Anyone, Source::Pods(PodsOf::everywhere()));
     narrower.iter().all(|(source, grant)| {
-        wider.iter().any(|(other, more)| {
-            let includes = match (other, source) {
-                (Source::Anyone, _) => true,
-                (Source::Pods(pods), Source::Pods(_)) if *pods == PodsOf::everywhere() => true,
-                _ => other == source,
-            };
-            includes && more.covers(grant)
-        })
+        let more = [Some(source), Some(&anyone), Some(&pods).filter(|_| matches!(source, Source::Pods(_)))];
+        more.into_iter().flatten().any(|source| wider.get(source).is_some_and(|more| more.covers(grant)))
     })
 }
 
