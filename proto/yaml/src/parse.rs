@@ -1,5 +1,6 @@
 //! Texts of one or more documents into drafts: all or nothing, with every problem at once.
 
+mod cases;
 mod dns;
 mod fabric;
 mod meta;
@@ -12,6 +13,7 @@ mod probe;
 mod service;
 mod slice;
 
+pub use cases::{PolicyCase, cases};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions, budget::BudgetBreach};
 use weft_model::{Draft, Kind};
 
@@ -118,17 +120,21 @@ fn each(
     options: &Options<'_>,
     mut use_it: impl FnMut(&mut Reader<'_>, Given),
 ) -> Result<(), Vec<Error>> {
-    if text.len() > MOST_BYTES {
-        return Err(vec![Error::TooLarge { file: file.to_owned(), bytes: text.len(), most: MOST_BYTES }]);
-    }
-    let documents: Vec<Placed> = serde_saphyr::from_multiple_with_options(text, yaml_options())
-        .map_err(|e| vec![malformed(&e, file)])?;
+    let documents = documents(text, file)?;
     let mut reader = Reader::new(file);
     for document in documents {
         open(&mut reader, document, options, &mut use_it);
     }
     let problems = reader.finish();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The documents of a text.
+fn documents(text: &str, file: &str) -> Result<Vec<Placed>, Vec<Error>> {
+    if text.len() > MOST_BYTES {
+        return Err(vec![Error::TooLarge { file: file.to_owned(), bytes: text.len(), most: MOST_BYTES }]);
+    }
+    serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|e| vec![malformed(&e, file)])
 }
 
 fn yaml_options() -> YamlOptions {

@@ -83,6 +83,7 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
             let list = Pod::List { selector: String::new(), all_namespaces: false };
             pod::run(command.unwrap_or(list), &run).await
         }
+        Command::Policy { command } => policy::run(command, &run).await,
         Command::Ipam { command } => ipam::run(command.unwrap_or(Ipam::Show), &run).await,
         Command::Ping(args) => ping::run(&args, &run).await,
         Command::Trace(args) => trace::run(&args, &run).await,

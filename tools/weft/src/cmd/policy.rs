@@ -1,4 +1,9 @@
-//! Network policies for people: how many pods each selects, and what it allows, in words.
+//! Network policies for people: how many pods each selects, what it allows in words, and questions about all of them.
+
+mod ask;
+mod world;
+
+pub(crate) use ask::run;
 
 use serde_json::{Value, json};
 use weft_model::{
