@@ -72,7 +72,9 @@ async fn delete(channel: &Channel, sequence: u64) -> Result<(), weft_errors::Err
 async fn a_policy_is_applied_printed_and_deleted_and_nodes_get_it() {
     let world = World::new().await;
     let admin = world.admin(&[1]);
-    apply(&admin, 1, SHOP).await.unwrap();
+    let stored = apply(&admin, 1, SHOP).await.unwrap();
+    let nobody = "networkpolicy shop/db: spec.podSelector: no pod of namespace shop is selected (W6101)";
+    assert!(stored.warnings.iter().any(|warning| warning == nobody), "{:?}", stored.warnings);
     let found = policies(&admin).await;
     let [Object::NetworkPolicy(policy)] = found.as_slice() else { panic!("{found:?}") };
     assert!(policy.spec.isolates_ingress && !policy.spec.isolates_egress);
@@ -90,6 +92,7 @@ async fn a_policy_is_applied_printed_and_deleted_and_nodes_get_it() {
     let printed = weft_yaml::to_yaml(&weft_yaml::object_value(&found[0]));
     let again = apply(&admin, 2, &printed).await.unwrap();
     assert_eq!(again.objects[0].change(), v1::Change::Unchanged, "{printed}");
+    assert!(again.warnings.is_empty(), "what isn't changed is told once");
     let changed = apply(&admin, 3, &SHOP.replace("5432", "5433")).await.unwrap();
     let differences: Vec<&String> = changed.objects.iter().flat_map(|object| &object.differences).collect();
     assert_eq!(differences, ["spec.ingress[0].ports[0].port: 5432 -> 5433"]);
