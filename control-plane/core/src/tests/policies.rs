@@ -303,12 +303,10 @@ fn namespaces_that_exist_are_items_with_their_names() {
     let mut world = World::small(Families::V4);
     world.join("n1");
     let shown = |world: &World| -> Vec<String> {
-        let item = |item: &Item| match item {
-            Item::Namespace(one) => {
-                assert_eq!(one.labels.get(NAMESPACE_NAME_LABEL).map(String::as_str), Some(one.name.as_str()));
-                Some(format!("{} {}", one.name, one.labels.len()))
-            }
-            _ => None,
+        let item = |item: &Item| {
+            let Item::Namespace(one) = item else { return None };
+            assert_eq!(one.labels.get(NAMESPACE_NAME_LABEL).map(String::as_str), Some(one.name.as_str()));
+            Some(format!("{} {}", one.name, one.labels.len()))
         };
         world.view.values().filter_map(item).collect()
     };

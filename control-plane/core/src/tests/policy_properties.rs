@@ -258,9 +258,9 @@ fn check(state: &State) {
         }
         expected.insert(id, identity);
     }
-    let items = state.items().into_iter().filter_map(|item| match item {
-        Item::Identity(item) => Some((item.id, item.identity)),
-        _ => None,
+    let items = state.items().into_iter().filter_map(|item| {
+        let Item::Identity(item) = item else { return None };
+        Some((item.id, item.identity))
     });
     assert_eq!(items.collect::<BTreeMap<_, _>>(), expected, "one of each that somebody has");
 }

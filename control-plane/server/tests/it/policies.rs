@@ -82,10 +82,11 @@ async fn a_policy_is_applied_printed_and_deleted_and_nodes_get_it() {
     let [Item::Policy(item)] = sent.as_slice() else { panic!("{sent:?}") };
     assert_eq!((&item.name, &item.spec), (&policy.name, &policy.spec));
     let spaces = items(&admin, v1::ItemKind::Namespace).await;
-    let shop = spaces.iter().find_map(|item| match item {
-        Item::Namespace(one) if one.name.as_str() == "shop" => Some(one.labels.len()),
-        _ => None,
-    });
+    let labels = |item: &Item| {
+        let Item::Namespace(one) = item else { return None };
+        (one.name.as_str() == "shop").then_some(one.labels.len())
+    };
+    let shop = spaces.iter().find_map(labels);
     assert_eq!((spaces.len(), shop), (4, Some(3)), "the fixed ones, and its labels with its name");
 
     // What is printed feeds back and changes nothing.
