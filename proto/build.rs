@@ -4,9 +4,10 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "weft/v1/types.proto",
     "weft/v1/service.proto",
+    "weft/v1/policy.proto",
     "weft/v1/object.proto",
     "weft/v1/items.proto",
     "weft/v1/resolver.proto",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weft_model::{Item, ItemKey, Key, Meta, Object, Record, RecordKey, Revision, Stamp, WallTime, Written};
 
-use crate::{Change, ItemChange, State, chance::Chance, derive};
+use crate::{Change, ItemChange, State, chance::Chance, derive, state::Before};
 
 /// Writes to the state on behalf of one command.
 pub(crate) struct Edit<'a> {
@@ -50,13 +50,22 @@ impl<'a> Edit<'a> {
         let key = record.key();
         self.remember(&key);
         self.remember_items(&record);
-        self.state.insert(record);
+        let before = self.state.insert(record);
+        self.note(before);
     }
 
     /// Takes a row out.
     pub(crate) fn delete(&mut self, key: &RecordKey) {
         self.remember(key);
-        self.state.remove(key);
+        let before = self.state.remove(key);
+        self.note(before);
+    }
+
+    /// Keeps what nodes were told of items that a row changed without naming them.
+    fn note(&mut self, before: Before) {
+        for (key, item) in before {
+            self.items.entry(key).or_insert(item);
+        }
     }
 
     /// Puts an object at this command's revision, or leaves everything if it is the same as what is there.
@@ -136,7 +145,7 @@ impl<'a> Edit<'a> {
             match old {
                 Some(record) => self.state.insert(record),
                 None => self.state.remove(&key),
-            }
+            };
         }
         self.state.meta = self.meta;
     }
@@ -156,6 +165,7 @@ const fn revision_of(object: &mut Object) -> &mut Revision {
         Object::PodSpec(o) => &mut o.revision,
         Object::Pool(o) => &mut o.revision,
         Object::Owner(o) => &mut o.revision,
+        Object::NetworkPolicy(o) => &mut o.revision,
     }
 }
 

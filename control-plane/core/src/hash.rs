@@ -5,7 +5,7 @@
 //! A new field must be fed only where it isn't at its default, so that an older replica agrees.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
 };
 
@@ -127,6 +127,7 @@ impl Feed for Fabric {
             external_ip_ranges,
             dns,
             node_grace,
+            policy,
             generation,
             revision,
             ..
@@ -144,6 +145,7 @@ impl Feed for Fabric {
         extra(hasher, 3, external_ip_ranges, external_ip_ranges.is_empty());
         extra(hasher, 4, dns, *dns == weft_model::DnsSettings::default());
         extra(hasher, 5, node_grace, *node_grace == weft_model::DEFAULT_NODE_GRACE);
+        extra(hasher, 6, policy, *policy == weft_model::PolicySettings::default());
     }
 }
 
@@ -228,6 +230,13 @@ impl<const N: usize> Feed for [u8; N] {
 }
 
 impl<T: Feed> Feed for Vec<T> {
+    fn feed(&self, hasher: &mut Hasher) {
+        (self.len() as u64).feed(hasher);
+        self.iter().for_each(|item| item.feed(hasher));
+    }
+}
+
+impl<T: Feed> Feed for BTreeSet<T> {
     fn feed(&self, hasher: &mut Hasher) {
         (self.len() as u64).feed(hasher);
         self.iter().for_each(|item| item.feed(hasher));
@@ -329,6 +338,7 @@ macro_rules! feed_variants {
     )*};
 }
 
+mod policies;
 mod services;
 
 feed_variants! {
@@ -362,6 +372,7 @@ impl Feed for Object {
             Self::PodSpec(object) => numbered(hasher, 8, object),
             Self::Pool(object) => numbered(hasher, 9, object),
             Self::Owner(object) => numbered(hasher, 10, object),
+            Self::NetworkPolicy(object) => numbered(hasher, 11, object),
         }
     }
 }

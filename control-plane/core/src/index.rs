@@ -3,6 +3,7 @@
 //! They follow from the rows alone. Adding and removing rows in any order ends in the same index, also through
 //! moments at which two rows claim one address (an undone command passes through such).
 
+pub(crate) mod policies;
 pub(crate) mod services;
 
 use std::{
@@ -15,6 +16,7 @@ use weft_model::{
     NodeUid, Pod, PodName, PodUid, Revision, Token, WallTime, WireguardKey,
 };
 
+pub(crate) use policies::PolicyIndex;
 pub(crate) use services::ServiceIndex;
 
 /// Who holds what.
@@ -48,6 +50,8 @@ pub(crate) struct Index {
     pub(crate) freed_order: BTreeSet<(Family, Revision, Block)>,
     /// Of services.
     pub(crate) services: ServiceIndex,
+    /// Of policies.
+    pub(crate) policies: PolicyIndex,
 }
 
 /// Adds `value` to the set of `key`.

@@ -56,6 +56,8 @@ pub const MAX_POOLS: usize = 1_000;
 pub const MAX_NAMESPACES: usize = 10_000;
 /// Services, and likewise slices and pods of which people say something; more are refused.
 pub const MAX_NAMESPACED: usize = 100_000;
+/// Network policies, each of which goes to every node; more are refused.
+pub const MAX_POLICIES: usize = 10_000;
 /// Seconds for which an answer of the DNS may count, as CoreDNS has it.
 pub const MAX_DNS_TTL: u32 = 3_600;
 /// Upstreams of the DNS, and servers of one of its stub domains; more are refused.

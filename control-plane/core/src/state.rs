@@ -3,6 +3,7 @@
 //! In: rows, by `insert` and `remove` (only `Edit` and `restore` call them). Out: borrowed rows.
 //! Not here: which change is allowed (apply/), what nodes need because of it (derive/).
 
+mod policies;
 mod services;
 mod storage;
 
@@ -14,10 +15,11 @@ use std::{
 use weft_model::{
     AddressOwner, AddressRange, Block, BlockLease, ClientId, ClientRecord, ClusterId, EndpointSlice, Epoch,
     Fabric, Family, FreedBlock, Item, Key, LoadBalancerPool, LogIndex, Member, Meta, Name, Namespace,
-    NamespaceName, Node, NodeName, NodeState, NodeUid, Object, ObjectName, Pod, PodName, PodSpec, PodUid,
-    Record, RecordKey, ReplicaId, Revision, Service, ServiceName, Term, Token,
+    NamespaceName, NetworkPolicy, Node, NodeName, NodeState, NodeUid, Object, ObjectName, Pod, PodName,
+    PodSpec, PodUid, PolicyName, Record, RecordKey, ReplicaId, Revision, Service, ServiceName, Term, Token,
 };
 
+pub(crate) use policies::Before;
 pub use services::EffectivePod;
 pub(crate) use services::{joined, within};
 
@@ -42,6 +44,7 @@ pub struct State {
     pod_specs: BTreeMap<PodName, PodSpec>,
     pools: BTreeMap<Name, LoadBalancerPool>,
     owners: BTreeMap<IpAddr, AddressOwner>,
+    policies: BTreeMap<PolicyName, NetworkPolicy>,
     tokens: BTreeMap<String, Token>,
     clients: BTreeMap<ClientId, ClientRecord>,
     freed: BTreeMap<Block, FreedBlock>,
@@ -81,6 +84,7 @@ impl State {
             pod_specs: BTreeMap::new(),
             pools: BTreeMap::new(),
             owners: BTreeMap::new(),
+            policies: BTreeMap::new(),
             tokens: BTreeMap::new(),
             clients: BTreeMap::new(),
             freed: BTreeMap::new(),
@@ -154,6 +158,7 @@ impl State {
             Key::PodSpec(name) => self.pod_specs.get(name).cloned().map(Object::PodSpec),
             Key::Pool(name) => self.pools.get(name).cloned().map(Object::Pool),
             Key::Owner(address) => self.owners.get(address).cloned().map(Object::Owner),
+            Key::NetworkPolicy(name) => self.policies.get(name).cloned().map(Object::NetworkPolicy),
         }
     }
 

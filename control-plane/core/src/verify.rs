@@ -3,7 +3,7 @@
 
 mod services;
 
-use weft_model::{AddressRange, Fabric, Node, NodeState, Pod, PodPhase, RecordKey};
+use weft_model::{AddressRange, Fabric, Node, NodeState, ObjectUid, Pod, PodPhase, RecordKey};
 
 use crate::{Error, State, pool};
 
@@ -14,6 +14,7 @@ impl State {
             let empty = self.nodes().is_empty() && self.pods().is_empty() && self.leases().is_empty();
             let empty =
                 empty && self.services().is_empty() && self.pools().is_empty() && self.owners().is_empty();
+            let empty = empty && self.policies().is_empty();
             return if empty { Ok(()) } else { Err(Error::corrupt("object/fabric/main", "it is missing")) };
         };
         self.nodes().values().try_for_each(|node| self.verify_node(fabric, node))?;
@@ -24,6 +25,11 @@ impl State {
             return Err(Error::corrupt("object/pod", "an address is held twice"));
         }
         services::verify(self, fabric)?;
+        let nameless = self.policies().values().find(|policy| policy.uid == ObjectUid([0; 16]));
+        if let Some(policy) = nameless {
+            let key = format!("object/networkpolicy/{}", policy.name);
+            return Err(Error::corrupt(key, "it has no identity"));
+        }
         if self.index.token_hashes.len() != self.tokens().len() {
             return Err(Error::corrupt("token", "two tokens have one hash"));
         }

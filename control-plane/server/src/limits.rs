@@ -54,6 +54,8 @@ pub(crate) const DISK_WAITING: usize = 512;
 pub(crate) const APPLY_BYTES: usize = 1_572_864;
 /// Times that one Apply begins again because others changed the same objects in between.
 pub(crate) const APPLY_CONFLICTS: usize = 32;
+/// Pods beyond which a policy that is written isn't held against them: copying them would keep the replica's thread too long.
+pub(crate) const POLICY_WARNING_PODS: usize = 20_000;
 /// Bytes of a command; the gate of other replicas refuses larger entries.
 pub(crate) const COMMAND_BYTES: usize = 2 << 20;
 /// Pause before a mutation or read is tried again when nobody could take it.

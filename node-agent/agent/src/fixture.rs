@@ -32,6 +32,7 @@ pub(crate) fn node(directory: &TempDir) -> Node {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
         replicas: Vec::new(),
     };
     let block = RouteItem { block: "10.1.1.0/24".parse().unwrap(), node: name.clone(), epoch: Epoch(1) };

@@ -97,7 +97,8 @@ pub(crate) fn watch_nft(node: &Node, mut monitor: NftMonitor, stop: &Cancellatio
 }
 
 fn look_at_nft(node: &Node) {
-    for inbox in [&node.inboxes.nft, &node.inboxes.services, &node.inboxes.announce] {
+    let inboxes = &node.inboxes;
+    for inbox in [&inboxes.nft, &inboxes.services, &inboxes.policies, &inboxes.announce] {
         inbox.poke(Wish::observe());
     }
 }

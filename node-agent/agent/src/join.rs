@@ -178,6 +178,7 @@ impl Welcome {
             masquerade_exceptions: self.fabric.masquerade_exceptions.clone(),
             node_port_addresses: self.fabric.node_port_addresses.clone(),
             node_port_range: self.fabric.node_port_range,
+            policy: self.fabric.policy,
             replicas: Vec::new(),
         };
         let own = PeerItem {

@@ -20,6 +20,8 @@ pub(crate) const SOCKET_LOOK: Duration = Duration::from_secs(1);
 pub(crate) const MAX_FRAME: u32 = 2 * 1024 * 1024;
 /// A pod's link goes at the latest this long after its end was told to the maps of services.
 pub(crate) const LEAVE_SERVICES: Duration = Duration::from_millis(100);
+/// How long an ADD waits for its pod's policies when the control plane doesn't answer; the pod is closed meanwhile.
+pub(crate) const JUDGED: Duration = Duration::from_secs(3);
 /// Dead links are deleted this long after the last DEL, in one request.
 pub(crate) const REAP_EVERY: Duration = Duration::from_millis(100);
 /// DELs that a plugin kept for us are looked for this often.

@@ -19,6 +19,8 @@ pub(crate) struct Inboxes {
     pub(crate) nft: Inbox,
     /// Services.
     pub(crate) services: Inbox,
+    /// Network policy.
+    pub(crate) policies: Inbox,
     /// Names: the DNS process.
     pub(crate) dns: Inbox,
     /// Flows of pods that are gone.
@@ -49,7 +51,10 @@ impl Inboxes {
             | ItemKey::Probe(_)
             | ItemKey::Owner(_)
             | ItemKey::Pod(_)
-            | ItemKey::Setup(_) => false,
+            | ItemKey::Setup(_)
+            | ItemKey::Policy(_)
+            | ItemKey::Namespace(_)
+            | ItemKey::Identity(_) => false,
         });
         for inbox in self.subjects() {
             inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });
@@ -75,8 +80,8 @@ impl Inboxes {
     }
 
     /// The loops of subjects (weft-plan), and names: whatever changes in View or facts may concern them.
-    fn subjects(&self) -> [&Inbox; 6] {
-        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services, &self.dns]
+    fn subjects(&self) -> [&Inbox; 7] {
+        [&self.links, &self.routes, &self.mesh, &self.nft, &self.services, &self.policies, &self.dns]
     }
 
     /// Ends every loop.

@@ -23,6 +23,7 @@ mod identity;
 mod inbox;
 mod ip_netns;
 mod join;
+mod judged;
 mod lease;
 mod limits;
 mod local;

@@ -18,6 +18,7 @@ use crate::{
     addresses::{Addresses, Durability},
     clock,
     desk::Desk,
+    judged::Judged,
     locks::Locks,
     loops::{Inboxes, Wakes},
     names::{Post, Watchers},
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) wakes: Wakes,
     /// What is to be said of services.
     pub(crate) service_findings: ServiceFindings,
+    /// Pods that are closed until they are known.
+    pub(crate) judged: Judged,
     /// What is to be said of this node's own ports.
     pub(crate) ports: PortFindings,
     /// How names are served.
@@ -105,6 +108,7 @@ impl Node {
             inboxes: Inboxes::default(),
             wakes: Wakes::default(),
             service_findings: ServiceFindings::default(),
+            judged: Judged::default(),
             ports: PortFindings::default(),
             names: Post::default(),
             watchers: Watchers::default(),
@@ -333,6 +337,7 @@ pub(crate) fn published(node: &Node, holding: &weft_ipam::Holding) -> Pod {
 pub(crate) fn local_pod(holding: &weft_ipam::Holding) -> LocalPod {
     LocalPod {
         uid: holding.uid,
+        name: holding.pod.clone(),
         attachment: holding.attachment.clone(),
         link: holding.link.clone(),
         mac: holding.mac,

@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 use weft_errors::{Coded, Error};
 use weft_model::{
     Overlay,
-    ownership::{MESH_DEVICES, NFT_TABLE, run},
+    ownership::{MESH_DEVICES, NFT_POLICY_TABLE, NFT_TABLE, run},
 };
-use weft_nft::{Difference, Elements, Table, TableFamily, TableRef};
+use weft_nft::{Batch, Difference, Elements, Table, TableFamily, TableRef};
 use weft_plan::Ruleset;
 
 use crate::{conflist, ip_netns, lock::Lock, paths::Paths, settings};
@@ -43,7 +43,12 @@ pub(crate) fn purge(paths: &Paths) -> Result<Purged, Error> {
             Err(error) => errors.push(error.envelope()),
         }
     }
-    for removed in [remove_tables(done), remove_service_tables(done), remove_answer_tables(done)] {
+    for removed in [
+        remove_tables(done),
+        remove_own_tables(done, NFT_TABLE),
+        remove_own_tables(done, NFT_POLICY_TABLE),
+        remove_answer_tables(done),
+    ] {
         if let Err(error) = removed {
             errors.push(error);
         }
@@ -77,15 +82,18 @@ fn remove_tables(done: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-fn remove_service_tables(done: &mut Vec<String>) -> Result<(), Error> {
+/// Tables of one name, of both families: those of services, those of policies.
+fn remove_own_tables(done: &mut Vec<String>, name: &str) -> Result<(), Error> {
     let mut socket = weft_kernel::NftSocket::open().map_err(|e| e.envelope())?;
-    let named = |family| TableRef { family, name: NFT_TABLE.to_owned() };
+    let named = |family| TableRef { family, name: name.to_owned() };
     let empty = |family| Table { id: named(family), chains: Vec::new(), sets: Vec::new() };
     let tables = [TableFamily::Ip, TableFamily::Ip6].map(empty);
     let observed = socket.observe(&tables).map_err(|e| e.envelope())?;
     let there: Vec<_> = tables.iter().filter(|table| observed.has_table(&table.id)).collect();
     if !there.is_empty() {
-        socket.commit(&weft_plan::remove_service_tables()).map_err(|e| e.envelope())?;
+        let mut batch = Batch::new();
+        there.iter().for_each(|table| batch.remove_table(&table.id));
+        socket.commit(&batch).map_err(|e| e.envelope())?;
         done.extend(there.iter().map(|table| format!("remove nf_tables table {}", table.id)));
     }
     Ok(())

@@ -50,7 +50,8 @@ pub(crate) fn repair_port(node: &Node, error: &weft_kernel::Error) -> bool {
             node.inboxes.collect.poke(Wish::observe());
             node.drop_pod(holding.uid);
             let inboxes = &node.inboxes;
-            for inbox in [&inboxes.links, &inboxes.routes, &inboxes.nft, &inboxes.services] {
+            for inbox in [&inboxes.links, &inboxes.routes, &inboxes.nft, &inboxes.services, &inboxes.policies]
+            {
                 inbox.poke(Wish::pod(holding.uid));
             }
             true
@@ -77,6 +78,7 @@ fn reattach(node: &Node, holding: &Holding, namespace: &Namespace) -> bool {
             node.put_pod(local_pod(holding));
             node.inboxes.nft.poke(Wish { observe: true, ..Wish::pod(holding.uid) });
             node.inboxes.services.poke(Wish::pod(holding.uid));
+            node.inboxes.policies.poke(Wish::pod(holding.uid));
             true
         }
         Err(error) => {

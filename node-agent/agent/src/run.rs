@@ -32,7 +32,7 @@ use crate::{
     path_mtu,
     paths::Paths,
     ports, publisher, pulse, readiness,
-    reconcile::{GuardLoop, MeshLoop, ServiceLoop, SubjectLoop, mesh_device},
+    reconcile::{GuardLoop, MeshLoop, PolicyLoop, ServiceLoop, SubjectLoop, mesh_device},
     recover, renew, report, revive, settings,
     setup::Setups,
     states::Subsystem,
@@ -153,6 +153,8 @@ fn start_loops(
         SubjectLoop::<Route, _>::new(routes, Subsystem::Routes, executor, |_, _| false).run()
     })?;
     let (served, socket, socket_of_answers) = (shared(), guard.socket()?, guard.socket()?);
+    let (policed, socket_of_policies) = (shared(), guard.socket()?);
+    tasks.spawn_thread("policy", move || PolicyLoop::new(policed, socket_of_policies).run())?;
     tasks.spawn_thread("nft", move || guard.run())?;
     tasks.spawn_thread("services", move || ServiceLoop::new(served, socket).run())?;
     let announcing = shared();

@@ -22,6 +22,8 @@ pub(crate) enum Subsystem {
     Nft,
     /// Services: their maps in nf_tables, and connection tracking.
     Services,
+    /// Network policy: its tables in nf_tables.
+    Policy,
     /// Names: the DNS process.
     Dns,
     /// The CNI server and the journal.
@@ -34,7 +36,8 @@ pub(crate) enum Subsystem {
 
 impl Subsystem {
     /// Those whose revision counts for "it is in the kernel".
-    pub(crate) const KERNEL: [Self; 5] = [Self::Links, Self::Mesh, Self::Routes, Self::Nft, Self::Services];
+    pub(crate) const KERNEL: [Self; 6] =
+        [Self::Links, Self::Mesh, Self::Routes, Self::Nft, Self::Services, Self::Policy];
 
     /// Those that services need.
     pub(crate) const SERVICES: [Self; 2] = [Self::Nft, Self::Services];
@@ -47,6 +50,7 @@ impl Subsystem {
             Self::Routes => "routes",
             Self::Nft => "nft",
             Self::Services => "services",
+            Self::Policy => "policy",
             Self::Dns => "dns",
             Self::Cni => "cni",
             Self::Publish => "publish",
@@ -82,6 +86,11 @@ impl States {
     /// A subsystem has applied a revision without an error.
     pub(crate) fn well(&self, subsystem: Subsystem, applied: Revision, now: WallTime) {
         self.set(subsystem, None, Some(applied), now);
+    }
+
+    /// A subsystem has applied a revision as far as that is possible.
+    pub(crate) fn partly(&self, subsystem: Subsystem, applied: Revision, error: Error, now: WallTime) {
+        self.set(subsystem, Some(error), Some(applied), now);
     }
 
     /// A subsystem failed; what it had applied before stays.
@@ -148,6 +157,7 @@ mod tests {
             states.well(subsystem, Revision(revision), WallTime(1));
         }
         states.well(Subsystem::Services, Revision(9), WallTime(1));
+        states.well(Subsystem::Policy, Revision(9), WallTime(1));
         assert_eq!(states.applied(), Revision(0), "nft hasn't said anything");
         states.well(Subsystem::Nft, Revision(9), WallTime(1));
         states.well(Subsystem::Publish, Revision(1), WallTime(1));

@@ -36,6 +36,7 @@ fn fabric() -> FabricItem {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
         replicas: Vec::new(),
     }
 }

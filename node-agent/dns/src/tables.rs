@@ -92,7 +92,10 @@ pub(crate) fn slim(item: Item) -> Item {
         | Item::Route(_)
         | Item::Probe(_)
         | Item::Owner(_)
-        | Item::Setup(_)) => other,
+        | Item::Setup(_)
+        | Item::Policy(_)
+        | Item::Namespace(_)
+        | Item::Identity(_)) => other,
     }
 }
 
@@ -124,7 +127,13 @@ fn decode(bytes: &[u8]) -> Result<(Tables, Touched), String> {
 pub fn is_of_names(item: &Item) -> bool {
     match item {
         Item::Fabric(_) | Item::Peer(_) | Item::Service(_) | Item::Pod(_) => true,
-        Item::Route(_) | Item::Probe(_) | Item::Owner(_) | Item::Setup(_) => false,
+        Item::Route(_)
+        | Item::Probe(_)
+        | Item::Owner(_)
+        | Item::Setup(_)
+        | Item::Policy(_)
+        | Item::Namespace(_)
+        | Item::Identity(_) => false,
     }
 }
 
@@ -145,6 +154,7 @@ mod tests {
             addresses: vec![[10, 128, 0, n].into()],
             hostname: String::new(),
             subdomain: String::new(),
+            identity: weft_model::IdentityId::default(),
         };
         let mut tables = Tables {
             view: View::restored(Revision(77), (1..=200).map(|n| Item::Pod(pod(n)))),

@@ -31,6 +31,7 @@ fn fabric() -> FabricItem {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30_000, 32_767),
+        policy: weft_model::PolicySettings::default(),
         replicas: Vec::new(),
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn fabric(families: Families) -> FabricItem {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
         replicas: vec!["192.0.2.1:7443".parse().unwrap(), "192.0.2.2:7443".parse().unwrap()],
     }
 }
@@ -103,6 +104,7 @@ pub(crate) fn pod(name: &str, own: &str) -> PodItem {
         addresses: addresses(own),
         hostname: String::new(),
         subdomain: String::new(),
+        identity: weft_model::IdentityId::default(),
     }
 }
 

@@ -127,7 +127,10 @@ impl Zone {
             | ItemKey::Route(_)
             | ItemKey::Probe(_)
             | ItemKey::Owner(_)
-            | ItemKey::Setup(_) => {}
+            | ItemKey::Setup(_)
+            | ItemKey::Policy(_)
+            | ItemKey::Namespace(_)
+            | ItemKey::Identity(_) => {}
         }
     }
 

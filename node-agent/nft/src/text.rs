@@ -6,7 +6,8 @@ use std::fmt::{self, Write as _};
 
 use crate::{
     AddressKind, Base, Chain, CtDirection, CtState, CtStatus, DataType, Element, Field, Hook, MapData, Mark,
-    Op, Policy, Recall, Reject, Rule, Set, Statement, Table, TableFamily, Translate, object::Milliseconds,
+    Op, Policy, Recall, Reject, Rule, Set, Statement, Table, TableFamily, Term, Translate,
+    object::Milliseconds,
 };
 
 /// Writes a table with the elements of its sets; `elements` gives those of a set by its name.
@@ -138,7 +139,8 @@ impl fmt::Display for Statement {
                 let absent = if *absent { "!= " } else { "" };
                 write!(f, "{} {absent}@{set}", key_text(key))
             }
-            Self::Equals(term, value) => write!(f, "{term} == {value:#010x}"),
+            Self::Equals(term @ Term::Masked(..), value) => write!(f, "{term} == {value:#010x}"),
+            Self::Equals(term, value) => write!(f, "{term} {value:#010x}"),
             Self::Found { key, set, absent } => {
                 let absent = if *absent { "!= " } else { "" };
                 write!(f, "{key} {absent}@{set}")

@@ -27,6 +27,8 @@ pub enum DataType {
     InetService,
     /// Packet or connection mark, 4 bytes, host order.
     Mark,
+    /// Priority of a packet, as traffic control numbers classes: 4 bytes, host order.
+    ClassId,
 }
 
 impl DataType {
@@ -40,6 +42,7 @@ impl DataType {
             Self::InetProto => 12,
             Self::InetService => 13,
             Self::Mark => 19,
+            Self::ClassId => 23,
             Self::Ifname => 41,
         }
     }
@@ -49,7 +52,7 @@ impl DataType {
         match self {
             Self::Ifname => NAME_BYTES,
             Self::EtherAddr => 6,
-            Self::Ipv4Addr | Self::Mark => 4,
+            Self::Ipv4Addr | Self::Mark | Self::ClassId => 4,
             Self::Ipv6Addr => 16,
             Self::InetProto => 1,
             Self::EtherType | Self::InetService => 2,
@@ -58,7 +61,7 @@ impl DataType {
 
     /// Whether the `nft` program must swap bytes to print it.
     pub(crate) const fn is_host_order(self) -> bool {
-        matches!(self, Self::Ifname | Self::Mark)
+        matches!(self, Self::Ifname | Self::Mark | Self::ClassId)
     }
 
     /// Value of exactly this type from the bytes of a register or key field; `None` when there are too few.
@@ -76,6 +79,7 @@ impl DataType {
             Self::InetProto => Value::Protocol(*bytes.first()?),
             Self::InetService => Value::U16(u16::from_be_bytes(*bytes.first_chunk()?)),
             Self::Mark => Value::U32(u32::from_ne_bytes(*bytes.first_chunk()?)),
+            Self::ClassId => Value::ClassId(u32::from_ne_bytes(*bytes.first_chunk()?)),
         })
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Display for DataType {
             Self::InetProto => "inet_proto",
             Self::InetService => "inet_service",
             Self::Mark => "mark",
+            Self::ClassId => "classid",
         })
     }
 }
@@ -120,8 +125,12 @@ pub enum Value {
     U8(u8),
     /// Two bytes, network order in packets.
     U16(u16),
+    /// Numbers of two bytes from the first to the second, both included. Only in interval sets.
+    U16Range(u16, u16),
     /// Four bytes, host order in registers.
     U32(u32),
+    /// The same as a class: `1:2a`.
+    ClassId(u32),
 }
 
 impl Value {
@@ -138,8 +147,8 @@ impl Value {
             Self::V4(a) | Self::V4Range(a, _) => a.octets().to_vec(),
             Self::V6(a) | Self::V6Range(a, _) => a.octets().to_vec(),
             Self::U8(n) | Self::Protocol(n) => vec![*n],
-            Self::U16(n) | Self::EtherType(n) => n.to_be_bytes().to_vec(),
-            Self::U32(n) => n.to_ne_bytes().to_vec(),
+            Self::U16(n) | Self::EtherType(n) | Self::U16Range(n, _) => n.to_be_bytes().to_vec(),
+            Self::U32(n) | Self::ClassId(n) => n.to_ne_bytes().to_vec(),
         }
     }
 
@@ -148,6 +157,7 @@ impl Value {
         match self {
             Self::V4Range(_, last) => last.octets().to_vec(),
             Self::V6Range(_, last) => last.octets().to_vec(),
+            Self::U16Range(_, last) => last.to_be_bytes().to_vec(),
             Self::Name(_)
             | Self::NamePrefix(_)
             | Self::Mac(_)
@@ -157,7 +167,8 @@ impl Value {
             | Self::Protocol(_)
             | Self::U8(_)
             | Self::U16(_)
-            | Self::U32(_) => self.first_bytes(),
+            | Self::U32(_)
+            | Self::ClassId(_) => self.first_bytes(),
         }
     }
 
@@ -180,16 +191,19 @@ impl Value {
             | Self::Protocol(_)
             | Self::U8(_)
             | Self::U16(_)
-            | Self::U32(_) => None,
+            | Self::U16Range(..)
+            | Self::U32(_)
+            | Self::ClassId(_) => None,
         }
     }
 
-    /// The range from one address to another, or the one address when they are equal; `None` unless of one family.
+    /// The range from one value to another, or the one value when they are equal; `None` unless of one kind that has ranges.
     pub fn between(first: Self, last: Self) -> Option<Self> {
         Some(match (first, last) {
             (first, last) if first == last => first,
             (Self::V4(first), Self::V4(last)) => Self::V4Range(first, last),
             (Self::V6(first), Self::V6(last)) => Self::V6Range(first, last),
+            (Self::U16(first), Self::U16(last)) => Self::U16Range(first, last),
             _ => return None,
         })
     }
@@ -226,7 +240,10 @@ impl fmt::Display for Value {
             },
             Self::U8(n) => n.fmt(f),
             Self::U16(n) => n.fmt(f),
+            Self::U16Range(a, b) => write!(f, "{a}-{b}"),
             Self::U32(n) => write!(f, "{n:#010x}"),
+            Self::ClassId(0) => f.write_str("none"),
+            Self::ClassId(n) => write!(f, "{:x}:{:x}", n >> 16, n & 0xffff),
         }
     }
 }
@@ -276,6 +293,7 @@ mod tests {
             (DataType::InetProto, Value::Protocol(6)),
             (DataType::InetService, Value::U16(8080)),
             (DataType::Mark, Value::U32(0x0100_0000)),
+            (DataType::ClassId, Value::ClassId(0x0100_002a)),
         ];
         for (kind, value) in cases {
             let bytes = value.first_bytes();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use weft_model::{
-    AddressRange, AttachmentId, FabricItem, Family, NodeName, PodUid,
+    AddressRange, AttachmentId, FabricItem, Family, NodeName, PodName, PodUid,
     ownership::{self, DEFAULT_UNDERLAY_MTU},
 };
 
@@ -187,6 +187,8 @@ pub struct MeshDevice {
 pub struct LocalPod {
     /// Its life.
     pub uid: PodUid,
+    /// Namespace and name.
+    pub name: PodName,
     /// The attachment that made it.
     pub attachment: AttachmentId,
     /// Name of the node's end of its veth: see [`pod_link_name`].

@@ -16,6 +16,7 @@ mod link;
 pub mod mtu;
 mod node_facts;
 mod peer;
+mod policy;
 mod readiness;
 mod rhythm;
 mod route;
@@ -48,6 +49,7 @@ pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
+pub use policy::{Policies, PolicyTransaction};
 pub use readiness::{Asked, Schedule};
 pub use rhythm::{Rhythm, rhythm};
 pub use route::{

@@ -216,7 +216,10 @@ impl<'a> Plan<'a> {
                 | ItemKey::Probe(_)
                 | ItemKey::Owner(_)
                 | ItemKey::Pod(_)
-                | ItemKey::Setup(_) => {}
+                | ItemKey::Setup(_)
+                | ItemKey::Policy(_)
+                | ItemKey::Namespace(_)
+                | ItemKey::Identity(_) => {}
             }
         }
         wanted

@@ -28,6 +28,7 @@ mod tables;
 pub use base::node_port_addresses;
 pub use choose::{Chosen, Here, choose};
 pub use cleanup::{Cleanup, Flow};
+pub(crate) use element::number as protocol_number;
 pub use forecast::{Backend, Fate, Forecast, FrontKind, Met, Packet, forecast};
 pub use local::Local;
 pub use problem::{MOST_ELEMENTS, MOST_TIMEOUTS, ServiceProblem};

@@ -30,6 +30,7 @@ pub(crate) fn fabric(families: Families, overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         dns: weft_model::DnsSettings::default(),
+        policy: weft_model::PolicySettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
@@ -98,6 +99,7 @@ pub(crate) fn pod(families: Families, index: u8) -> LocalPod {
     };
     LocalPod {
         uid,
+        name: format!("default/p{index}").parse().unwrap(),
         attachment: AttachmentId { container: format!("c{index}"), interface: "eth0".to_owned() },
         link: pod_link_name(uid, 0),
         mac: pod_mac(uid),

@@ -98,6 +98,7 @@ mod tests {
             addresses: vec![[10, 1, 0, address].into()],
             hostname: String::new(),
             subdomain: String::new(),
+            identity: weft_model::IdentityId(u64::from(index)),
         }
     }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use weft_model::{
-    AddressOwner, Block, FabricItem, Item, ItemKey, NodeName, PeerItem, PodItem, PodName, ProbeItem,
-    Revision, RouteItem, ServiceItem, ServiceName, SetupItem,
+    AddressOwner, Block, FabricItem, IdentityId, IdentityItem, Item, ItemKey, NamespaceItem, NamespaceName,
+    NodeName, PeerItem, PodItem, PodName, PolicyItem, PolicyName, ProbeItem, Revision, RouteItem,
+    ServiceItem, ServiceName, SetupItem,
 };
 
 use crate::{Error, Pods, Touched, Update, share};
@@ -27,6 +28,9 @@ pub struct View {
     owners: BTreeMap<IpAddr, AddressOwner>,
     pods: Pods,
     setups: BTreeMap<PodName, SetupItem>,
+    policies: BTreeMap<PolicyName, Arc<PolicyItem>>,
+    namespaces: BTreeMap<NamespaceName, Arc<NamespaceItem>>,
+    identities: BTreeMap<IdentityId, Arc<IdentityItem>>,
     /// A snapshot whose last part hasn't come yet.
     building: Option<Box<Self>>,
 }
@@ -111,6 +115,36 @@ impl View {
         &self.setups
     }
 
+    /// All policies.
+    pub const fn policies(&self) -> &BTreeMap<PolicyName, Arc<PolicyItem>> {
+        &self.policies
+    }
+
+    /// One policy.
+    pub fn policy(&self, name: &PolicyName) -> Option<&PolicyItem> {
+        self.policies.get(name).map(Arc::as_ref)
+    }
+
+    /// The namespaces that exist.
+    pub const fn namespaces(&self) -> &BTreeMap<NamespaceName, Arc<NamespaceItem>> {
+        &self.namespaces
+    }
+
+    /// One namespace; `None`: it doesn't exist.
+    pub fn namespace(&self, name: &NamespaceName) -> Option<&NamespaceItem> {
+        self.namespaces.get(name).map(Arc::as_ref)
+    }
+
+    /// What policies can tell living pods apart by.
+    pub const fn identities(&self) -> &BTreeMap<IdentityId, Arc<IdentityItem>> {
+        &self.identities
+    }
+
+    /// One identity.
+    pub fn identity(&self, id: IdentityId) -> Option<&IdentityItem> {
+        self.identities.get(&id).map(Arc::as_ref)
+    }
+
     /// All items, in a fixed order: what is written to disk.
     pub fn items(&self) -> impl Iterator<Item = Item> {
         let fabric = self.fabric.iter().cloned().map(Item::Fabric);
@@ -121,6 +155,9 @@ impl View {
         let owners = self.owners.values().cloned().map(Item::Owner);
         let pods = self.pods.iter().cloned().map(Item::Pod);
         let setups = self.setups.values().cloned().map(Item::Setup);
+        let policies = self.policies.values().map(|policy| Item::Policy(PolicyItem::clone(policy)));
+        let namespaces = self.namespaces.values().map(|one| Item::Namespace(NamespaceItem::clone(one)));
+        let identities = self.identities.values().map(|one| Item::Identity(IdentityItem::clone(one)));
         fabric
             .chain(peers)
             .chain(routes)
@@ -129,6 +166,9 @@ impl View {
             .chain(owners)
             .chain(pods)
             .chain(setups)
+            .chain(policies)
+            .chain(namespaces)
+            .chain(identities)
     }
 
     /// One item.
@@ -142,6 +182,9 @@ impl View {
             ItemKey::Owner(address) => self.owners.get(address).cloned().map(Item::Owner),
             ItemKey::Pod(pod) => self.pod(pod).cloned().map(Item::Pod),
             ItemKey::Setup(pod) => self.setups.get(pod).cloned().map(Item::Setup),
+            ItemKey::Policy(name) => self.policy(name).cloned().map(Item::Policy),
+            ItemKey::Namespace(name) => self.namespace(name).cloned().map(Item::Namespace),
+            ItemKey::Identity(id) => self.identity(*id).cloned().map(Item::Identity),
         }
     }
 
@@ -277,6 +320,15 @@ impl View {
             Item::Setup(setup) => {
                 self.setups.insert(setup.pod.clone(), setup);
             }
+            Item::Policy(policy) => {
+                self.policies.insert(policy.name.clone(), Arc::new(policy));
+            }
+            Item::Namespace(namespace) => {
+                self.namespaces.insert(namespace.name.clone(), Arc::new(namespace));
+            }
+            Item::Identity(identity) => {
+                self.identities.insert(identity.id, Arc::new(identity));
+            }
         }
     }
 
@@ -290,6 +342,9 @@ impl View {
             ItemKey::Owner(address) => self.owners.remove(address).is_some(),
             ItemKey::Pod(name) => self.pods.remove(name),
             ItemKey::Setup(name) => self.setups.remove(name).is_some(),
+            ItemKey::Policy(name) => self.policies.remove(name).is_some(),
+            ItemKey::Namespace(name) => self.namespaces.remove(name).is_some(),
+            ItemKey::Identity(id) => self.identities.remove(id).is_some(),
         }
     }
 
@@ -303,6 +358,9 @@ impl View {
             Item::Owner(owner) => self.owners.get(&owner.address) == Some(owner),
             Item::Pod(pod) => self.pod(&pod.name) == Some(pod),
             Item::Setup(setup) => self.setups.get(&setup.pod) == Some(setup),
+            Item::Policy(policy) => self.policy(&policy.name) == Some(policy),
+            Item::Namespace(namespace) => self.namespace(&namespace.name) == Some(namespace),
+            Item::Identity(identity) => self.identity(identity.id) == Some(identity),
         }
     }
 
@@ -316,6 +374,9 @@ impl View {
             ItemKey::Owner(address) => self.owners.contains_key(address),
             ItemKey::Pod(name) => self.pod(name).is_some(),
             ItemKey::Setup(name) => self.setups.contains_key(name),
+            ItemKey::Policy(name) => self.policies.contains_key(name),
+            ItemKey::Namespace(name) => self.namespaces.contains_key(name),
+            ItemKey::Identity(id) => self.identities.contains_key(id),
         }
     }
 

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 use weft_model::{
-    AddressRange, Dual, EndpointItem, Epoch, ObjectUid, Probe, ProbeHandler, ServiceType, TrafficPolicy,
+    AddressRange, Dual, EndpointItem, Epoch, Identity, Labels, ObjectUid, PolicySpec, Probe, ProbeHandler,
+    ServiceType, TrafficPolicy,
 };
 
 use super::*;
@@ -94,12 +95,37 @@ fn owner(index: u8, epoch: u64) -> Item {
 
 fn pod(index: u8, address: u8) -> Item {
     let addresses = vec![IpAddr::V4(Ipv4Addr::new(10, 1, 1, address))];
-    Item::Pod(PodItem { name: pod_name(index), addresses, hostname: String::new(), subdomain: String::new() })
+    Item::Pod(PodItem {
+        name: pod_name(index),
+        addresses,
+        hostname: String::new(),
+        subdomain: String::new(),
+        identity: IdentityId(address.into()),
+    })
 }
 
 fn setup(index: u8, links: bool) -> Item {
     let dns = weft_model::PodDns::default();
     Item::Setup(SetupItem { pod: pod_name(index), dns, service_links: links })
+}
+
+fn policy(index: u8, isolates_egress: bool) -> Item {
+    let spec = PolicySpec { isolates_ingress: true, isolates_egress, ..PolicySpec::default() };
+    Item::Policy(PolicyItem { name: pod_name(index), spec })
+}
+
+fn namespace_name(index: u8) -> NamespaceName {
+    format!("ns-{index}").parse().unwrap()
+}
+
+fn namespace(index: u8, label: u8) -> Item {
+    let labels = [("team".to_owned(), label.to_string())].into();
+    Item::Namespace(NamespaceItem { name: namespace_name(index), labels })
+}
+
+fn identity(index: u8) -> Item {
+    let identity = Identity { namespace: namespace_name(index), labels: Labels::new(), ports: Vec::new() };
+    Item::Identity(IdentityItem { id: IdentityId(index.into()), identity })
 }
 
 fn snapshot(revision: u64, items: Vec<Item>) -> Update {
@@ -220,6 +246,9 @@ fn change() -> impl Strategy<Value = (Vec<Item>, Vec<ItemKey>)> {
         (0_u8..6, 1_u64..4).prop_map(|(n, epoch)| owner(n, epoch)),
         (0_u8..6, 1_u8..4).prop_map(|(n, address)| pod(n, address)),
         (0_u8..6, any::<bool>()).prop_map(|(n, links)| setup(n, links)),
+        (0_u8..6, any::<bool>()).prop_map(|(n, egress)| policy(n, egress)),
+        (0_u8..6, 1_u8..4).prop_map(|(n, label)| namespace(n, label)),
+        (0_u8..6).prop_map(identity),
     ];
     let gone = prop_oneof![
         (6_u8..9).prop_map(|n| ItemKey::Peer(node(n))),
@@ -230,6 +259,9 @@ fn change() -> impl Strategy<Value = (Vec<Item>, Vec<ItemKey>)> {
         (0_u8..9).prop_map(|n| owner(n, 1).key()),
         (0_u8..9).prop_map(|n| ItemKey::Pod(pod_name(n))),
         (0_u8..9).prop_map(|n| ItemKey::Setup(pod_name(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Policy(pod_name(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Namespace(namespace_name(n))),
+        (0_u8..9).prop_map(|n| ItemKey::Identity(IdentityId(n.into()))),
     ];
     (prop::collection::vec(item, 0..4), prop::collection::vec(gone, 0..3))
 }

@@ -334,6 +334,35 @@ codes! {
         "It is no domain name, or it lies within the fabric's own domain, which every node answers for itself"
         "mend it in spec.dns.stubDomains of the fabric: weft get fabric -o yaml";
 
+    POLICY_TOO_LARGE = 6001 "PolicyTooLarge" Refused false
+        "Policies are larger than a node can hold"
+        "Together they name too many peers, addresses or ports, or select too many different pods"
+        "use fewer and wider selectors and blocks; the message says what there is too much of";
+    POLICY_SELECTS_NOTHING = 6101 "PolicySelectsNothing" No false
+        "A policy, or a peer of one of its rules, selects no pod"
+        "A label is misspelt, the pods are in another namespace, or they don't run yet"
+        "compare with weft get pods --show-labels; a podSelector alone means the policy's own namespace";
+    POLICY_PORT_NAME_UNKNOWN = 6102 "PolicyPortNameUnknown" No false
+        "A policy names a port that no pod it concerns has"
+        "The name is misspelt, or of another protocol; it is looked up on the destination pod"
+        "name a port of the destination's spec, with its protocol, or write the number";
+    POLICY_RULE_DEAD = 6103 "PolicyRuleDead" No false
+        "A rule of a policy can never match"
+        "Its direction isn't in policyTypes, labels exclude each other, or its block is empty or of another family"
+        "mend the named field, or take the rule out";
+    POLICY_BLOCK_COVERS_PODS = 6104 "PolicyBlockCoversPods" No false
+        "An ipBlock covers addresses of pods"
+        "Blocks are meant for the outside; which pod has which address changes"
+        "select pods by labels, and take the pod ranges out of the block by except";
+    POLICY_CLOSES_DNS = 6105 "PolicyClosesDns" No false
+        "Isolated pods can't ask for names"
+        "Policies isolate them for egress, and no rule allows port 53 to kube-system, k8s-app: kube-dns"
+        "allow UDP and TCP 53 to the pods k8s-app: kube-dns of namespace kube-system";
+    POLICY_RULE_SHADOWED = 6106 "PolicyRuleShadowed" No false
+        "A rule of a policy allows nothing that another of its rules doesn't"
+        "It is a copy, or a narrower form, of the other rule"
+        "take it out, or narrow the other one";
+
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"
         "None was shown, or it belongs to another authority"

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::{
-    AddressRange, DnsSettings, Fabric, FabricRanges, Families, Key, Labels, NodeName, Object, Overlay,
-    StubDomain,
+    AddressRange, DefaultPolicy, DnsSettings, Fabric, FabricRanges, Families, Key, Labels, NodeEgress,
+    NodeName, Object, Overlay, PolicySettings, StubDomain,
 };
 
 /// One object as written.
@@ -14,7 +14,7 @@ pub enum Draft {
     Fabric(FabricDraft),
     /// A node: people write its labels, the rest is observed.
     Node(NodeDraft),
-    /// Namespace, Service, EndpointSlice, Pod, LoadBalancerPool: the object is what was written, with Kubernetes'
+    /// Namespace, Service, EndpointSlice, Pod, LoadBalancerPool, NetworkPolicy: the object is what was written, with Kubernetes'
     /// defaults for the rest. What the control plane makes (identity, times, revision, status) is zero or empty in it.
     Whole(Object),
 }
@@ -61,6 +61,8 @@ pub struct FabricDraft {
     pub external_ip_ranges: Option<Vec<AddressRange>>,
     /// `spec.nodeGraceSeconds`.
     pub node_grace: Option<u16>,
+    /// `spec.policy`.
+    pub policy: PolicyDraft,
 }
 
 impl FabricDraft {
@@ -84,6 +86,7 @@ impl FabricDraft {
             node_port_range: self.node_port_range.unwrap_or(fabric.node_port_range),
             external_ip_ranges: self.external_ip_ranges.unwrap_or(fabric.external_ip_ranges),
             node_grace: self.node_grace.unwrap_or(fabric.node_grace),
+            policy: self.policy.onto(fabric.policy),
             generation: fabric.generation,
             revision: fabric.revision,
         }
@@ -120,6 +123,25 @@ impl DnsDraft {
             search_path: self.search_path.unwrap_or(now.search_path),
             rebind_protection: self.rebind_protection.unwrap_or(now.rebind_protection),
             pod_records: self.pod_records.unwrap_or(now.pod_records),
+        }
+    }
+}
+
+/// `spec.policy` as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyDraft {
+    /// `default`.
+    pub default: Option<DefaultPolicy>,
+    /// `nodeEgress`.
+    pub node_egress: Option<NodeEgress>,
+}
+
+impl PolicyDraft {
+    /// The draft on top of settings: what is absent keeps its value.
+    pub fn onto(self, now: PolicySettings) -> PolicySettings {
+        PolicySettings {
+            default: self.default.unwrap_or(now.default),
+            node_egress: self.node_egress.unwrap_or(now.node_egress),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::{
 
 use crate::{
     AddressOwner, AddressRange, Block, ClientAffinity, ClusterId, Conditions, DnsSettings, Dual, Epoch,
-    FabricRanges, Families, Hints, LoadBalancerAddress, Name, NodeName, ObjectUid, Overlay, PodDns, PodName,
-    Probe, Protocol, ServiceName, ServiceType, TrafficPolicy, WireguardKey,
+    FabricRanges, Families, Hints, Identity, IdentityId, Labels, LoadBalancerAddress, Name, NamespaceName,
+    NodeName, ObjectUid, Overlay, PodDns, PodName, PolicyName, PolicySettings, PolicySpec, Probe, Protocol,
+    ServiceName, ServiceType, TrafficPolicy, WireguardKey,
 };
 
 /// Settings of the fabric that a node works with.
@@ -33,6 +34,8 @@ pub struct FabricItem {
     pub node_port_addresses: Vec<AddressRange>,
     /// First and last node port: what a node's own listeners must not use.
     pub node_port_range: (u16, u16),
+    /// What holds where no policy isolates.
+    pub policy: PolicySettings,
     /// Where the voting replicas of the control plane serve, in order of their Raft ids: agents follow them.
     pub replicas: Vec<SocketAddr>,
 }
@@ -160,6 +163,8 @@ pub struct PodItem {
     pub hostname: String,
     /// Name of a headless service; may be empty.
     pub subdomain: String,
+    /// What policies can tell it apart by; the [`IdentityItem`] of this id says what that is.
+    pub identity: IdentityId,
 }
 
 /// What a pod's node heeds when it makes the pod. There is one only where people said something.
@@ -171,6 +176,33 @@ pub struct SetupItem {
     pub dns: PodDns,
     /// Whether it gets the services of its namespace as environment variables.
     pub service_links: bool,
+}
+
+/// A policy, as nodes need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyItem {
+    /// Namespace and name.
+    pub name: PolicyName,
+    /// What it asks.
+    pub spec: PolicySpec,
+}
+
+/// A namespace that exists: policies select namespaces by labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceItem {
+    /// Its name.
+    pub name: NamespaceName,
+    /// Its labels, its own name among them.
+    pub labels: Labels,
+}
+
+/// What some living pod has as its identity; once for all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityItem {
+    /// Number of the identity.
+    pub id: IdentityId,
+    /// What it is.
+    pub identity: Identity,
 }
 
 /// Any item.
@@ -192,6 +224,12 @@ pub enum Item {
     Pod(PodItem),
     /// What a pod's node heeds when it makes the pod.
     Setup(SetupItem),
+    /// A policy.
+    Policy(PolicyItem),
+    /// A namespace that exists.
+    Namespace(NamespaceItem),
+    /// What policies can tell some living pods apart by.
+    Identity(IdentityItem),
 }
 
 impl Item {
@@ -206,6 +244,9 @@ impl Item {
             Self::Owner(owner) => ItemKey::Owner(owner.address),
             Self::Pod(pod) => ItemKey::Pod(pod.name.clone()),
             Self::Setup(setup) => ItemKey::Setup(setup.pod.clone()),
+            Self::Policy(policy) => ItemKey::Policy(policy.name.clone()),
+            Self::Namespace(namespace) => ItemKey::Namespace(namespace.name.clone()),
+            Self::Identity(identity) => ItemKey::Identity(identity.id),
         }
     }
 }
@@ -229,6 +270,12 @@ pub enum ItemKey {
     Pod(PodName),
     /// A pod that people said something of.
     Setup(PodName),
+    /// A policy by namespace and name.
+    Policy(PolicyName),
+    /// A namespace.
+    Namespace(NamespaceName),
+    /// An identity.
+    Identity(IdentityId),
 }
 
 impl fmt::Display for ItemKey {
@@ -242,6 +289,9 @@ impl fmt::Display for ItemKey {
             Self::Owner(address) => write!(f, "owner/{address}"),
             Self::Pod(pod) => write!(f, "pod/{pod}"),
             Self::Setup(pod) => write!(f, "setup/{pod}"),
+            Self::Policy(name) => write!(f, "policy/{name}"),
+            Self::Namespace(name) => write!(f, "namespace/{name}"),
+            Self::Identity(id) => write!(f, "identity/{id}"),
         }
     }
 }

@@ -9,8 +9,9 @@ use std::{
 
 use crate::{
     AddressOwner, AddressRange, AttachmentId, DnsSettings, Dual, EndpointSlice, Epoch, Families,
-    LoadBalancerPool, Name, Namespace, NamespaceName, NodeName, NodeUid, ObjectName, PodName, PodSpec,
-    PodUid, ReplicaId, ReplicaName, Revision, Service, ServiceName, WallTime,
+    LoadBalancerPool, Name, Namespace, NamespaceName, NetworkPolicy, NodeName, NodeUid, ObjectName, PodName,
+    PodSpec, PodUid, PolicyName, PolicySettings, ReplicaId, ReplicaName, Revision, Service, ServiceName,
+    WallTime,
 };
 
 /// Labels of an object: at most 64 (reliability, section 6).
@@ -84,6 +85,8 @@ pub struct Fabric {
     pub external_ip_ranges: Vec<AddressRange>,
     /// Seconds without a sign of life after which a node is silent: 5 to 600.
     pub node_grace: u16,
+    /// What holds where no policy isolates.
+    pub policy: PolicySettings,
     /// Rises with each change of what people wrote.
     pub generation: u64,
     /// Revision of the last change.
@@ -274,6 +277,8 @@ pub enum Object {
     Pool(LoadBalancerPool),
     /// Which node answers for a load-balancer address.
     Owner(AddressOwner),
+    /// Who may talk to whom.
+    NetworkPolicy(NetworkPolicy),
 }
 
 impl Object {
@@ -291,6 +296,7 @@ impl Object {
             Self::PodSpec(spec) => Key::PodSpec(spec.name.clone()),
             Self::Pool(pool) => Key::Pool(pool.name.clone()),
             Self::Owner(owner) => Key::Owner(owner.address),
+            Self::NetworkPolicy(policy) => Key::NetworkPolicy(policy.name.clone()),
         }
     }
 
@@ -303,6 +309,7 @@ impl Object {
             Self::Service(service) => Some(&service.labels),
             Self::Slice(slice) => Some(&slice.labels),
             Self::PodSpec(spec) => Some(&spec.labels),
+            Self::NetworkPolicy(policy) => Some(&policy.labels),
             Self::Fabric(_) | Self::Lease(_) | Self::Member(_) | Self::Pool(_) | Self::Owner(_) => None,
         }
     }
@@ -333,11 +340,13 @@ pub enum Kind {
     Pool,
     /// `AddressOwner`.
     Owner,
+    /// `NetworkPolicy`.
+    NetworkPolicy,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fabric,
         Self::Node,
         Self::Pod,
@@ -349,7 +358,16 @@ impl Kind {
         Self::PodSpec,
         Self::Pool,
         Self::Owner,
+        Self::NetworkPolicy,
     ];
+}
+
+/// The word for several objects of a kind, as in `weft get nodes`.
+pub fn plural(kind: &str) -> String {
+    match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{kind}s"),
+    }
 }
 
 impl fmt::Display for Kind {
@@ -366,6 +384,7 @@ impl fmt::Display for Kind {
             Self::PodSpec => "podspec",
             Self::Pool => "loadbalancerpool",
             Self::Owner => "owner",
+            Self::NetworkPolicy => "networkpolicy",
         })
     }
 }
@@ -395,6 +414,8 @@ pub enum Key {
     Pool(Name),
     /// An owner by the address it answers for.
     Owner(IpAddr),
+    /// A policy by namespace and name.
+    NetworkPolicy(PolicyName),
 }
 
 impl Key {
@@ -412,6 +433,7 @@ impl Key {
             Self::PodSpec(_) => Kind::PodSpec,
             Self::Pool(_) => Kind::Pool,
             Self::Owner(_) => Kind::Owner,
+            Self::NetworkPolicy(_) => Kind::NetworkPolicy,
         }
     }
 }
@@ -430,6 +452,7 @@ impl fmt::Display for Key {
             Self::PodSpec(name) => write!(f, "podspec/{name}"),
             Self::Pool(name) => write!(f, "loadbalancerpool/{name}"),
             Self::Owner(address) => write!(f, "owner/{address}"),
+            Self::NetworkPolicy(name) => write!(f, "networkpolicy/{name}"),
         }
     }
 }

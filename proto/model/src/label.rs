@@ -51,6 +51,27 @@ pub fn check_label(key: &str, value: &str) -> Result<(), LabelError> {
     Ok(())
 }
 
+/// Checks the name of a port (RFC 6335 section 5.1).
+///
+/// # Errors
+/// What it must be like.
+pub fn check_port_name(text: &str) -> Result<(), &'static str> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if text.is_empty() || text.len() > 15 {
+        Err("must be 1 to 15 characters")
+    } else if !text.bytes().all(allowed) {
+        Err("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    } else if !text.bytes().any(|b| b.is_ascii_lowercase()) {
+        Err("must contain at least one letter (a-z)")
+    } else if text.contains("--") {
+        Err("must not contain consecutive hyphens")
+    } else if text.starts_with('-') || text.ends_with('-') {
+        Err("must not begin or end with a hyphen")
+    } else {
+        Ok(())
+    }
+}
+
 fn is_word(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());

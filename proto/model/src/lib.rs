@@ -29,7 +29,7 @@ pub use dns::{
     DEFAULT_DNS_TTL, DNS_POSITION, DnsConfig, DnsOption, DnsPolicy, DnsSettings, PodDns, StubDomain,
     dns_addresses, is_own_resolver, resolver_addresses,
 };
-pub use draft::{DnsDraft, Draft, FabricDraft, NodeDraft};
+pub use draft::{DnsDraft, Draft, FabricDraft, NodeDraft, PolicyDraft};
 pub use endpoint::{
     AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, Probes, SERVICE_NAME_LABEL,
     SliceEndpoint, SlicePort, ZONE_LABEL,
@@ -41,20 +41,23 @@ pub use id::{
     WallTime,
 };
 pub use item::{
-    EndpointItem, FabricItem, Item, ItemKey, PeerItem, PodItem, ProbeItem, RouteItem, ServiceItem,
-    ServicePortItem, SetupItem,
+    EndpointItem, FabricItem, IdentityItem, Item, ItemKey, NamespaceItem, PeerItem, PodItem, PolicyItem,
+    ProbeItem, RouteItem, ServiceItem, ServicePortItem, SetupItem,
 };
 pub use kind::{
     Block, BlockLease, DEFAULT_NODE_GRACE, DEFAULT_NODE_PORT_RANGE, Fabric, FabricRanges, Key, Kind, Labels,
     Member, MemberRole, NamedPort, Node, NodeState, Object, Overlay, Pod, PodPhase, Protocol, WireguardKey,
+    plural,
 };
-pub use label::{LabelError, MAX_LABELS, check_label};
+pub use label::{LabelError, MAX_LABELS, check_label, check_port_name};
 pub use name::{
     AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName,
 };
 pub use policy::{
-    Direction, Identity, IdentityId, LabelOperator, LabelRequirement, LabelSelector, NetworkPolicy,
-    PolicyName, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch,
+    DEFAULT_POLICY_LABEL, DefaultPolicy, Direction, FieldProblem, Identity, IdentityId, LabelOperator,
+    LabelRequirement, LabelSelector, MAX_LABEL_VALUES, MAX_POLICY_PEERS, MAX_POLICY_PORTS, MAX_POLICY_RULES,
+    NAMESPACE_NAME_LABEL, NetworkPolicy, NodeEgress, PolicyName, PolicyPeer, PolicyPort, PolicyRule,
+    PolicySettings, PolicySpec, PortMatch, SYSTEM_NAMESPACES,
 };
 pub use range::{AddressRange, Purpose, RangeError};
 pub use secret::Secret;

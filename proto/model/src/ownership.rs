@@ -6,6 +6,8 @@
 pub const NFT_TABLE: &str = "weft";
 /// Name of our nf_tables tables about answers on the link (`arp weft_link`, `ip6 weft_link`).
 pub const NFT_LINK_TABLE: &str = "weft_link";
+/// Name of our nf_tables tables of network policy (`ip weft_policy`, `ip6 weft_policy`).
+pub const NFT_POLICY_TABLE: &str = "weft_policy";
 /// Sender's hardware address of frames by which an agent tells its own kernel that it is awake, on the loopback device: locally
 /// administered, "weft".
 pub const VOUCHER_MAC: [u8; 6] = *b"\x02weft\0";
@@ -47,6 +49,10 @@ pub const RULE_CLOSED_MESH: [u32; 2] = [103, 104];
 pub const MARK_CHECKED: u32 = 0x0100_0000;
 /// Mark bit *routable* (M in the design): the only way into our tables.
 pub const MARK_ROUTABLE: u32 = 0x0200_0000;
+/// Mark bit *left*: policy has judged that a pod may send the packet.
+pub const MARK_LEFT: u32 = 0x0400_0000;
+/// Mark bit *entered*: policy has judged that a pod may get the packet.
+pub const MARK_ENTERED: u32 = 0x0800_0000;
 /// Connection-mark bit of connections that are ours.
 pub const CT_MARK: u32 = 0x0100_0000;
 /// Connection-mark bit of connections whose sender a service translates to the node's own address.

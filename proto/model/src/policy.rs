@@ -2,9 +2,17 @@
 //!
 //! What these say is decided in weft-policy; here are only the words.
 
+mod check;
+mod settings;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+};
+
+pub use check::{FieldProblem, MAX_LABEL_VALUES, MAX_POLICY_PEERS, MAX_POLICY_PORTS, MAX_POLICY_RULES};
+pub use settings::{
+    DEFAULT_POLICY_LABEL, DefaultPolicy, NAMESPACE_NAME_LABEL, NodeEgress, PolicySettings, SYSTEM_NAMESPACES,
 };
 
 use crate::{

@@ -1,6 +1,8 @@
 //! How the fabric's DNS works, how pods ask, and the pods that names lead to.
 
-use weft_model::{DnsConfig, DnsOption, DnsPolicy, DnsSettings, PodDns, PodItem, SetupItem, StubDomain};
+use weft_model::{
+    DnsConfig, DnsOption, DnsPolicy, DnsSettings, IdentityId, PodDns, PodItem, SetupItem, StubDomain,
+};
 
 use super::{
     address::{addresses_from_wire, addresses_to_wire},
@@ -130,6 +132,7 @@ impl TryFrom<v1::PodItem> for PodItem {
             addresses: addresses_from_wire("addresses", wire.addresses)?,
             hostname: wire.hostname,
             subdomain: wire.subdomain,
+            identity: IdentityId(wire.identity),
         })
     }
 }
@@ -141,6 +144,7 @@ impl From<&PodItem> for v1::PodItem {
             addresses: addresses_to_wire(&item.addresses),
             hostname: item.hostname.clone(),
             subdomain: item.subdomain.clone(),
+            identity: item.identity.0,
         }
     }
 }

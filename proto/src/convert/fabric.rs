@@ -5,6 +5,7 @@ use weft_model::{DEFAULT_NODE_GRACE, Fabric, FabricRanges, Families, Family, Ove
 use super::{
     address::{port_range_from_wire, port_range_to_wire, ranges_from_wire, ranges_to_wire},
     dns::settings_from_wire,
+    policy,
     shape::{ShapeError, Within, required},
 };
 use crate::v1;
@@ -115,6 +116,7 @@ impl TryFrom<v1::Fabric> for Fabric {
             node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
             external_ip_ranges: ranges_from_wire("external_ip_ranges", wire.external_ip_ranges)?,
             node_grace: grace_from_wire(wire.node_grace_seconds).within("node_grace_seconds")?,
+            policy: policy::settings_from_wire("policy", wire.policy)?,
             generation: wire.generation,
             revision: Revision(wire.revision),
         })
@@ -144,6 +146,7 @@ impl From<&Fabric> for v1::Fabric {
             node_port_range: Some(port_range_to_wire(fabric.node_port_range)),
             external_ip_ranges: ranges_to_wire(&fabric.external_ip_ranges),
             node_grace_seconds: fabric.node_grace.into(),
+            policy: policy::settings_to_wire(fabric.policy),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Items and their keys.
 
-use weft_model::{Epoch, FabricItem, Item, ItemKey, NodeName, PeerItem, RouteItem, WireguardKey};
+use weft_model::{
+    Epoch, FabricItem, IdentityId, Item, ItemKey, NamespaceName, NodeName, PeerItem, RouteItem, WireguardKey,
+};
 
 use super::{
     address::{
@@ -9,6 +11,7 @@ use super::{
     },
     dns::settings_from_wire,
     fabric::{families_from_wire, overlay_from_wire},
+    policy,
     shape::{
         ShapeError, Within, cluster_from_wire, copied, exactly_or_none, list, missing, optional, required,
     },
@@ -29,6 +32,7 @@ impl TryFrom<v1::FabricItem> for FabricItem {
             masquerade_exceptions: ranges_from_wire("masquerade_exceptions", wire.masquerade_exceptions)?,
             node_port_addresses: ranges_from_wire("node_port_addresses", wire.node_port_addresses)?,
             node_port_range: port_range_from_wire("node_port_range", wire.node_port_range)?,
+            policy: policy::settings_from_wire("policy", wire.policy)?,
             replicas: list("replicas", wire.replicas)?,
         })
     }
@@ -47,6 +51,7 @@ impl From<&FabricItem> for v1::FabricItem {
             replicas: item.replicas.iter().map(Into::into).collect(),
             node_port_addresses: ranges_to_wire(&item.node_port_addresses),
             node_port_range: Some(port_range_to_wire(item.node_port_range)),
+            policy: policy::settings_to_wire(item.policy),
         }
     }
 }
@@ -116,6 +121,9 @@ impl TryFrom<v1::Item> for Item {
             WireItem::Owner(item) => item.try_into().map(Self::Owner).within("owner"),
             WireItem::Pod(item) => item.try_into().map(Self::Pod).within("pod"),
             WireItem::Setup(item) => item.try_into().map(Self::Setup).within("setup"),
+            WireItem::Policy(item) => item.try_into().map(Self::Policy).within("policy"),
+            WireItem::Namespace(item) => item.try_into().map(Self::Namespace).within("namespace"),
+            WireItem::Identity(item) => item.try_into().map(Self::Identity).within("identity"),
         }
     }
 }
@@ -131,6 +139,9 @@ impl From<&Item> for v1::Item {
             Item::Owner(item) => WireItem::Owner(item.into()),
             Item::Pod(item) => WireItem::Pod(item.into()),
             Item::Setup(item) => WireItem::Setup(item.into()),
+            Item::Policy(item) => WireItem::Policy(item.into()),
+            Item::Namespace(item) => WireItem::Namespace(item.into()),
+            Item::Identity(item) => WireItem::Identity(item.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -149,6 +160,9 @@ impl TryFrom<v1::ItemKey> for ItemKey {
             WireKey::Owner(address) => address_from_wire(&address).map(Self::Owner).within("owner"),
             WireKey::Pod(name) => name.try_into().map(Self::Pod).within("pod"),
             WireKey::Setup(name) => name.try_into().map(Self::Setup).within("setup"),
+            WireKey::Policy(name) => name.try_into().map(Self::Policy).within("policy"),
+            WireKey::Namespace(name) => NamespaceName::new(name).map(Self::Namespace).within("namespace"),
+            WireKey::Identity(id) => Ok(Self::Identity(IdentityId(id))),
         }
     }
 }
@@ -164,6 +178,9 @@ impl From<&ItemKey> for v1::ItemKey {
             ItemKey::Owner(address) => WireKey::Owner(address_to_wire(*address)),
             ItemKey::Pod(name) => WireKey::Pod(name.into()),
             ItemKey::Setup(name) => WireKey::Setup(name.into()),
+            ItemKey::Policy(name) => WireKey::Policy(name.into()),
+            ItemKey::Namespace(name) => WireKey::Namespace(name.to_string()),
+            ItemKey::Identity(id) => WireKey::Identity(id.0),
         };
         Self { kind: Some(kind) }
     }

@@ -21,6 +21,7 @@ mod node;
 mod object;
 mod owner;
 mod pod;
+mod policy;
 mod pool;
 mod probe;
 mod record;

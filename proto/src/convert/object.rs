@@ -25,6 +25,9 @@ impl TryFrom<v1::Object> for Object {
             Wire::PodSpec(spec) => spec.try_into().map(Self::PodSpec).within("pod_spec"),
             Wire::Pool(pool) => pool.try_into().map(Self::Pool).within("pool"),
             Wire::Owner(owner) => owner.try_into().map(Self::Owner).within("owner"),
+            Wire::NetworkPolicy(policy) => {
+                policy.try_into().map(Self::NetworkPolicy).within("network_policy")
+            }
         }
     }
 }
@@ -43,6 +46,7 @@ impl From<&Object> for v1::Object {
             Object::PodSpec(spec) => Wire::PodSpec(spec.into()),
             Object::Pool(pool) => Wire::Pool(pool.into()),
             Object::Owner(owner) => Wire::Owner(owner.into()),
+            Object::NetworkPolicy(policy) => Wire::NetworkPolicy(policy.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -67,6 +71,7 @@ pub fn kind_from_wire(field: &str, value: i32) -> Result<Kind, ShapeError> {
         Ok(v1::Kind::PodSpec) => Ok(Kind::PodSpec),
         Ok(v1::Kind::Pool) => Ok(Kind::Pool),
         Ok(v1::Kind::Owner) => Ok(Kind::Owner),
+        Ok(v1::Kind::NetworkPolicy) => Ok(Kind::NetworkPolicy),
         Ok(v1::Kind::Unspecified) | Err(_) => Err(ShapeError::new("no such kind")),
     }
     .within(field)
@@ -86,6 +91,7 @@ impl From<Kind> for v1::Kind {
             Kind::PodSpec => Self::PodSpec,
             Kind::Pool => Self::Pool,
             Kind::Owner => Self::Owner,
+            Kind::NetworkPolicy => Self::NetworkPolicy,
         }
     }
 }
@@ -106,6 +112,7 @@ impl TryFrom<v1::ObjectKey> for Key {
             WireKey::PodSpec(name) => name.try_into().map(Self::PodSpec).within("pod_spec"),
             WireKey::Pool(name) => Name::new(name).map(Self::Pool).within("pool"),
             WireKey::Owner(address) => address_from_wire(&address).map(Self::Owner).within("owner"),
+            WireKey::NetworkPolicy(name) => name.try_into().map(Self::NetworkPolicy).within("network_policy"),
         }
     }
 }
@@ -124,6 +131,7 @@ impl From<&Key> for v1::ObjectKey {
             Key::PodSpec(name) => WireKey::PodSpec(name.into()),
             Key::Pool(name) => WireKey::Pool(name.to_string()),
             Key::Owner(address) => WireKey::Owner(address_to_wire(*address)),
+            Key::NetworkPolicy(name) => WireKey::NetworkPolicy(name.into()),
         };
         Self { kind: Some(kind) }
     }

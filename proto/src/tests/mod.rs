@@ -2,6 +2,7 @@
 
 mod hostile;
 mod old;
+mod policies;
 mod round_trip;
 mod services;
 mod strategies;

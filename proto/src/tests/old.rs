@@ -1,7 +1,7 @@
 //! Bytes of a version before services: what they don't say has its default.
 
 use prost::Message;
-use weft_model::{DEFAULT_NODE_PORT_RANGE, DnsSettings, Object, PodDns, PodSpec, Record};
+use weft_model::{DEFAULT_NODE_PORT_RANGE, DnsSettings, Object, PodDns, PodSpec, PolicySettings, Record};
 
 use crate::codec::decode_record;
 
@@ -39,6 +39,7 @@ fn a_fabric_of_before_has_the_node_ports_of_kubernetes() {
     assert_eq!(fabric.node_port_range, DEFAULT_NODE_PORT_RANGE);
     assert!(fabric.node_port_addresses.is_empty() && fabric.external_ip_ranges.is_empty());
     assert_eq!(fabric.dns, DnsSettings::default());
+    assert_eq!(fabric.policy, PolicySettings::default());
 }
 
 #[test]

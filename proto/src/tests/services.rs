@@ -338,8 +338,11 @@ pub(super) fn item() -> BoxedStrategy<Item> {
     let probe = pod_spec().prop_map(|spec| {
         Item::Probe(ProbeItem { pod: spec.name, readiness: spec.readiness, startup: spec.startup })
     });
-    let pod = (object_name(), vec(address(), 0..3), ".{0,5}", ".{0,5}").prop_map(
-        |(name, addresses, hostname, subdomain)| Item::Pod(PodItem { name, addresses, hostname, subdomain }),
+    let pod = (object_name(), vec(address(), 0..3), ".{0,5}", ".{0,5}", any::<u64>()).prop_map(
+        |(name, addresses, hostname, subdomain, id)| {
+            let identity = IdentityId(id);
+            Item::Pod(PodItem { name, addresses, hostname, subdomain, identity })
+        },
     );
     let setup = (object_name(), pod_dns(), any::<bool>())
         .prop_map(|(pod, dns, service_links)| Item::Setup(SetupItem { pod, dns, service_links }));

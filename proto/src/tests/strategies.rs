@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use proptest::{collection::vec, option, prelude::*};
 use weft_model::*;
 
-use super::services;
+use super::{policies, services};
 
 pub(super) fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
@@ -87,7 +87,7 @@ fn dns() -> impl Strategy<Value = DnsSettings> {
 }
 
 fn fabric() -> impl Strategy<Value = Fabric> {
-    let node_ports = (ranges(), port_range(), ranges(), dns(), 1..=u16::MAX);
+    let node_ports = (ranges(), port_range(), ranges(), dns(), 1..=u16::MAX, policies::settings());
     (families(), fabric_ranges(), 0..=32u8, overlay(), ".{0,9}", ranges(), any::<(u64, u64)>(), node_ports)
         .prop_map(
             |(
@@ -98,7 +98,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                 domain,
                 masquerade_exceptions,
                 (generation, revision),
-                (node_port_addresses, node_port_range, external_ip_ranges, dns, node_grace),
+                (node_port_addresses, node_port_range, external_ip_ranges, dns, node_grace, policy),
             )| {
                 Fabric {
                     families,
@@ -112,6 +112,7 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                     node_port_range,
                     external_ip_ranges,
                     node_grace,
+                    policy,
                     generation,
                     revision: Revision(revision),
                 }
@@ -226,6 +227,7 @@ pub(super) fn object() -> BoxedStrategy<Object> {
         lease().prop_map(Object::Lease),
         member().prop_map(Object::Member),
         services::object(),
+        policies::object(),
     ]
     .boxed()
 }
@@ -242,6 +244,7 @@ pub(super) fn item() -> BoxedStrategy<Item> {
             masquerade_exceptions: fabric.masquerade_exceptions,
             node_port_addresses: fabric.node_port_addresses,
             node_port_range: fabric.node_port_range,
+            policy: fabric.policy,
             replicas: vec![member.address],
         })
     });
@@ -261,7 +264,7 @@ pub(super) fn item() -> BoxedStrategy<Item> {
     let route = lease().prop_map(|lease| {
         Item::Route(RouteItem { block: lease.block, node: lease.node, epoch: lease.epoch })
     });
-    prop_oneof![1 => fabric, 1 => peer, 1 => route, 3 => services::item()].boxed()
+    prop_oneof![1 => fabric, 1 => peer, 1 => route, 3 => services::item(), 3 => policies::item()].boxed()
 }
 
 fn token() -> impl Strategy<Value = Token> {

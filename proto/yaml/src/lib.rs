@@ -12,6 +12,6 @@ mod tree;
 
 pub use draft::{Drafted, Named};
 pub use error::{Error, Place};
-pub use parse::{Options, Parsed, names, parse};
+pub use parse::{Options, Parsed, PolicyCase, cases, names, parse};
 pub use print::{differences, list_value, object_value, to_yaml};
 pub use time::{format_time, parse_time};

@@ -1,16 +1,19 @@
 //! Texts of one or more documents into drafts: all or nothing, with every problem at once.
 
+mod cases;
 mod dns;
 mod fabric;
 mod meta;
 mod namespace;
 mod node;
 mod pod;
+mod policy;
 mod pool;
 mod probe;
 mod service;
 mod slice;
 
+pub use cases::{PolicyCase, cases};
 use serde_saphyr::{DuplicateKeyPolicy, Location, Options as YamlOptions, budget::BudgetBreach};
 use weft_model::{Draft, Kind};
 
@@ -38,6 +41,8 @@ const WEFT: &str = "weft.io/v1";
 const CORE: &str = "v1";
 /// Version of EndpointSlice.
 const DISCOVERY: &str = "discovery.k8s.io/v1";
+/// Version of NetworkPolicy.
+const NETWORKING: &str = "networking.k8s.io/v1";
 /// Kinds that people write, with their versions.
 const WRITTEN: &[(&str, &str)] = &[
     (WEFT, "Fabric"),
@@ -47,6 +52,7 @@ const WRITTEN: &[(&str, &str)] = &[
     (CORE, "Service"),
     (CORE, "Pod"),
     (DISCOVERY, "EndpointSlice"),
+    (NETWORKING, "NetworkPolicy"),
     (CORE, "List"),
 ];
 /// Kinds that are shown and never written.
@@ -114,17 +120,21 @@ fn each(
     options: &Options<'_>,
     mut use_it: impl FnMut(&mut Reader<'_>, Given),
 ) -> Result<(), Vec<Error>> {
-    if text.len() > MOST_BYTES {
-        return Err(vec![Error::TooLarge { file: file.to_owned(), bytes: text.len(), most: MOST_BYTES }]);
-    }
-    let documents: Vec<Placed> = serde_saphyr::from_multiple_with_options(text, yaml_options())
-        .map_err(|e| vec![malformed(&e, file)])?;
+    let documents = documents(text, file)?;
     let mut reader = Reader::new(file);
     for document in documents {
         open(&mut reader, document, options, &mut use_it);
     }
     let problems = reader.finish();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The documents of a text.
+fn documents(text: &str, file: &str) -> Result<Vec<Placed>, Vec<Error>> {
+    if text.len() > MOST_BYTES {
+        return Err(vec![Error::TooLarge { file: file.to_owned(), bytes: text.len(), most: MOST_BYTES }]);
+    }
+    serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|e| vec![malformed(&e, file)])
 }
 
 fn yaml_options() -> YamlOptions {
@@ -228,6 +238,7 @@ fn written(reader: &mut Reader<'_>, given: &Given, options: &Options<'_>) -> Opt
         (CORE, "Service") => Kind::Service,
         (CORE, "Pod") => Kind::PodSpec,
         (DISCOVERY, "EndpointSlice") => Kind::Slice,
+        (NETWORKING, "NetworkPolicy") => Kind::NetworkPolicy,
         (WEFT, shown) if SHOWN.contains(&shown) => {
             let place = reader.place(given.at);
             reader.problem(Error::ReadOnlyKind { place, kind: given.kind.clone() });
@@ -273,6 +284,7 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
         Kind::Slice => slice::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::PodSpec => pod::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::Pool => pool::read(reader, fields, at).map(Draft::Whole),
+        Kind::NetworkPolicy => policy::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::Pod | Kind::Lease | Kind::Member | Kind::Owner => None,
     };
     // A problem anywhere in it makes the object unusable, whatever could be read.

@@ -2,6 +2,7 @@
 
 mod difference;
 mod pod;
+mod policy;
 mod service;
 mod slice;
 
@@ -30,6 +31,7 @@ pub fn object_value(object: &Object) -> Value {
         Object::PodSpec(spec) => pod::spec_value(spec),
         Object::Pool(pool) => pool_value(pool),
         Object::Owner(owner) => owner_value(owner),
+        Object::NetworkPolicy(policy) => policy::policy_value(policy),
     }
 }
 
@@ -146,6 +148,10 @@ fn fabric_value(fabric: &Fabric) -> Value {
         "nodePortRange": format!("{}-{}", fabric.node_port_range.0, fabric.node_port_range.1),
         "externalIPRanges": ranges(&fabric.external_ip_ranges),
         "nodeGraceSeconds": fabric.node_grace,
+        "policy": {
+            "default": fabric.policy.default.to_string(),
+            "nodeEgress": fabric.policy.node_egress.to_string(),
+        },
     });
     whole("Fabric", metadata, spec, Value::Null)
 }
@@ -254,7 +260,9 @@ fn owner_value(owner: &AddressOwner) -> Value {
 mod feed_back_tests;
 #[cfg(test)]
 mod tests {
-    use weft_model::{Draft, FabricRanges, Families, Overlay, Revision};
+    use weft_model::{
+        DefaultPolicy, Draft, FabricRanges, Families, NodeEgress, Overlay, PolicySettings, Revision,
+    };
 
     use super::*;
     use crate::{Drafted, Options, parse};
@@ -277,6 +285,7 @@ mod tests {
             node_port_range: (30_100, 30_200),
             external_ip_ranges: Vec::new(),
             node_grace: 45,
+            policy: PolicySettings { default: DefaultPolicy::DenyEgress, node_egress: NodeEgress::Allow },
             generation: 3,
             revision: Revision(9),
         };
@@ -290,6 +299,10 @@ mod tests {
         assert_eq!(
             (draft.node_port_range, &draft.external_ip_ranges, draft.node_grace),
             (Some((30_100, 30_200)), &Some(Vec::new()), Some(45))
+        );
+        assert_eq!(
+            (draft.policy.default, draft.policy.node_egress),
+            (Some(DefaultPolicy::DenyEgress), Some(NodeEgress::Allow))
         );
         assert_eq!((draft.families, draft.overlay), (Some(Families::Dual6), Some(Overlay::Routed)));
     }

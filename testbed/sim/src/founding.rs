@@ -31,6 +31,7 @@ pub(crate) fn first_snapshot() -> Seed {
         node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,
         external_ip_ranges: Vec::new(),
         node_grace: weft_model::DEFAULT_NODE_GRACE,
+        policy: weft_model::PolicySettings::default(),
         generation: 1,
         revision: Revision(0),
     };

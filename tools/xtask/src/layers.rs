@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "slog",
     "bytes",
     "blake3",
+    "sha2",
     "crc32c",
     "serde-saphyr",
     "strsim",

@@ -11,13 +11,14 @@ pub fn merge(state: &State, mut drafts: Vec<Draft>) -> Result<Vec<Object>, Error
     drafts.into_iter().map(|draft| whole(state, draft)).collect()
 }
 
-/// In which order kinds are written: a service needs its namespace, its pool and the fabric's ranges.
+/// In which order kinds are written: a service needs its namespace, its pool and the fabric's ranges; a policy its
+/// namespace.
 const fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::Fabric => 0,
         Kind::Namespace => 1,
         Kind::Pool => 2,
-        Kind::Service => 4,
+        Kind::Service | Kind::NetworkPolicy => 4,
         Kind::Node | Kind::Pod | Kind::Lease | Kind::Member | Kind::Slice | Kind::PodSpec | Kind::Owner => 3,
     }
 }
@@ -53,6 +54,10 @@ fn known(state: &State, mut object: Object) -> Object {
             (wanted.generation, wanted.revision) = (now.generation, now.revision);
         }
         (Object::PodSpec(wanted), Some(Object::PodSpec(now))) => {
+            (wanted.generation, wanted.revision) = (now.generation, now.revision);
+        }
+        (Object::NetworkPolicy(wanted), Some(Object::NetworkPolicy(now))) => {
+            (wanted.uid, wanted.created) = (now.uid, now.created);
             (wanted.generation, wanted.revision) = (now.generation, now.revision);
         }
         (Object::Pool(wanted), Some(Object::Pool(now))) => {

@@ -13,6 +13,7 @@ mod namespace;
 mod new_fabric;
 mod outside;
 mod pod_spec;
+mod policy;
 mod problems;
 mod reserved;
 mod service;
@@ -33,6 +34,7 @@ pub(crate) use namespace::{
     check as check_namespace, check_delete as check_delete_namespace, complete as complete_namespace,
 };
 pub(crate) use pod_spec::complete as complete_pod_spec;
+pub(crate) use policy::complete as complete_policy;
 pub(crate) use problems::Problems;
 pub(crate) use service::{complete as complete_service, has_health_check};
 pub(crate) use slice::{check_foreign, complete as complete_slice};
@@ -100,5 +102,6 @@ fn admit_object(state: &State, object: Object) -> Result<Object, Error> {
         Object::Slice(slice) => complete_slice(state, slice).map(Object::Slice),
         Object::PodSpec(spec) => complete_pod_spec(state, spec).map(Object::PodSpec),
         Object::Pool(pool) => complete_pool(state, pool).map(Object::Pool),
+        Object::NetworkPolicy(policy) => complete_policy(state, policy).map(Object::NetworkPolicy),
     }
 }

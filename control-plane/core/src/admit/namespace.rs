@@ -1,12 +1,11 @@
 //! Namespaces: their labels, and whether objects may stand in them.
 
-use weft_model::{Namespace, NamespaceName, ObjectName};
+use weft_model::{
+    DEFAULT_POLICY_LABEL, DefaultPolicy, NAMESPACE_NAME_LABEL, Namespace, NamespaceName, ObjectName,
+};
 
 use super::{Problems, check_metadata};
 use crate::{Error, ServiceError, State};
-
-/// Label that always holds the namespace's own name.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// The whole namespace that `wanted` makes of the stored one.
 pub(crate) fn complete(state: &State, wanted: Namespace) -> Result<Namespace, Error> {
@@ -15,8 +14,13 @@ pub(crate) fn complete(state: &State, wanted: Namespace) -> Result<Namespace, Er
     if let Some(old) = state.namespaces().get(&new.name) {
         (new.created, new.revision) = (old.created, old.revision);
     }
-    new.labels.insert(NAME_LABEL.to_owned(), new.name.to_string());
+    new.labels.insert(NAMESPACE_NAME_LABEL.to_owned(), new.name.to_string());
     check_metadata(&new.labels, &Default::default(), &mut problems);
+    if let Some(word) = new.labels.get(DEFAULT_POLICY_LABEL)
+        && let Err(why) = word.parse::<DefaultPolicy>()
+    {
+        problems.invalid(format!("metadata.labels[{DEFAULT_POLICY_LABEL}]"), word, &why);
+    }
     problems.finish()?;
     Ok(new)
 }

@@ -28,6 +28,7 @@ pub fn new_fabric(draft: FabricDraft) -> Result<Fabric, Error> {
         node_port_range: weft_model::DEFAULT_NODE_PORT_RANGE,
         external_ip_ranges: Vec::new(),
         node_grace: weft_model::DEFAULT_NODE_GRACE,
+        policy: weft_model::PolicySettings::default(),
         generation: 1,
         revision: Revision(0),
     });

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Debug};
 
-use weft_model::check_label;
+use weft_model::{FieldProblem, check_label, check_port_name};
 
 use crate::Error;
 
@@ -48,6 +48,11 @@ impl Problems {
         self.found.push((field.into(), format!("Forbidden: {why}")));
     }
 
+    /// What a part of the object found wrong with itself.
+    pub(crate) fn all(&mut self, found: Vec<FieldProblem>) {
+        self.found.extend(found.into_iter().map(|problem| (problem.field, problem.why)));
+    }
+
     pub(crate) fn too_many(&mut self, field: impl Into<String>, count: usize, limit: usize) {
         self.found.push((field.into(), format!("Too many: {count}: must have at most {limit} items")));
     }
@@ -83,22 +88,8 @@ impl Problems {
 
     /// The name of a port (RFC 6335 section 5.1).
     pub(crate) fn port_name(&mut self, field: impl Into<String>, text: &str) {
-        let field = field.into();
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if text.is_empty() || text.len() > 15 {
-            self.invalid(field, text, "must be 1 to 15 characters");
-        } else if !text.bytes().all(allowed) {
-            self.invalid(
-                field,
-                text,
-                "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
-            );
-        } else if !text.bytes().any(|b| b.is_ascii_lowercase()) {
-            self.invalid(field, text, "must contain at least one letter (a-z)");
-        } else if text.contains("--") {
-            self.invalid(field, text, "must not contain consecutive hyphens");
-        } else if text.starts_with('-') || text.ends_with('-') {
-            self.invalid(field, text, "must not begin or end with a hyphen");
+        if let Err(why) = check_port_name(text) {
+            self.invalid(field, text, why);
         }
     }
 

@@ -1,10 +1,10 @@
-//! Namespaces, endpoint slices, what people say of pods, and pools: written and deleted.
+//! Namespaces, endpoint slices, what people say of pods, pools and policies: written and deleted.
 
 use std::collections::BTreeSet;
 
 use weft_model::{
-    Answer, EndpointSlice, Key, LoadBalancerPool, Name, Namespace, NamespaceName, Object, ObjectUid, PodSpec,
-    Written,
+    Answer, EndpointSlice, Key, LoadBalancerPool, Name, Namespace, NamespaceName, NetworkPolicy, Object,
+    ObjectUid, PodSpec, Written,
 };
 
 use super::service;
@@ -73,6 +73,21 @@ pub(crate) fn write_pool(edit: &mut Edit<'_>, wanted: &LoadBalancerPool) -> Resu
     Ok(written)
 }
 
+pub(crate) fn write_policy(edit: &mut Edit<'_>, wanted: &NetworkPolicy) -> Result<Written, Error> {
+    admit::check_namespace(edit.state(), "networkpolicy", &wanted.name)?;
+    let mut new = admit::complete_policy(edit.state(), wanted.clone())?;
+    match edit.state().policies().get(&new.name) {
+        Some(old) => new.generation += u64::from(new != *old),
+        None => {
+            let count = edit.state().policies().len();
+            check_count("networkpolicy", new.name.to_string(), count, limits::MAX_POLICIES)?;
+            let uid = ObjectUid(edit.chance(&format!("networkpolicy/{}", new.name)).bytes());
+            (new.uid, new.generation, new.created) = (uid, 1, edit.time());
+        }
+    }
+    Ok(edit.put_object(Object::NetworkPolicy(new)))
+}
+
 fn check_held(
     edit: &Edit<'_>,
     pool: &LoadBalancerPool,
@@ -99,7 +114,7 @@ pub(crate) fn delete(edit: &mut Edit<'_>, keys: &[Key]) -> Result<Answer, Error>
 
 const fn rank(key: &Key) -> u8 {
     match key {
-        Key::Service(_) | Key::Slice(_) | Key::PodSpec(_) => 0,
+        Key::Service(_) | Key::Slice(_) | Key::PodSpec(_) | Key::NetworkPolicy(_) => 0,
         Key::Pool(_) => 1,
         Key::Namespace(_) => 2,
         Key::Fabric | Key::Node(_) | Key::Pod(_) | Key::Lease(_) | Key::Member(_) | Key::Owner(_) => 3,
@@ -111,6 +126,7 @@ fn delete_one(edit: &mut Edit<'_>, key: &Key) -> Result<(), Error> {
         Key::Service(name) => service::delete(edit, name),
         Key::Slice(name) => delete_row(edit, key, "endpointslice", name.to_string()),
         Key::PodSpec(name) => delete_row(edit, key, "podspec", name.to_string()),
+        Key::NetworkPolicy(name) => delete_row(edit, key, "networkpolicy", name.to_string()),
         Key::Pool(name) => delete_pool(edit, name),
         Key::Namespace(name) => delete_namespace(edit, name),
         Key::Fabric => read_only("fabric", "main".to_owned()),
@@ -148,7 +164,8 @@ fn delete_namespace(edit: &mut Edit<'_>, name: &NamespaceName) -> Result<(), Err
     let services: Vec<_> = within(state.services(), name).map(|(name, _)| name.clone()).collect();
     let slices = within(state.slices(), name).map(|(name, _)| Key::Slice(name.clone()));
     let specs = within(state.pod_specs(), name).map(|(name, _)| Key::PodSpec(name.clone()));
-    let rest: Vec<_> = slices.chain(specs).collect();
+    let policies = within(state.policies(), name).map(|(name, _)| Key::NetworkPolicy(name.clone()));
+    let rest: Vec<_> = slices.chain(specs).chain(policies).collect();
     admit::check_delete_namespace(state, name, !services.is_empty() || !rest.is_empty())?;
     services.iter().try_for_each(|service| service::delete(edit, service))?;
     rest.into_iter().for_each(|key| edit.delete_object(key));

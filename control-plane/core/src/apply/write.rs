@@ -52,6 +52,10 @@ pub(crate) fn check_revision(state: &State, object: &Object) -> Result<(), Error
             let stored = state.pools().get(&wanted.name).map(|o| o.revision);
             ("loadbalancerpool", wanted.name.to_string(), wanted.revision, stored)
         }
+        Object::NetworkPolicy(wanted) => {
+            let stored = state.policies().get(&wanted.name).map(|o| o.revision);
+            ("networkpolicy", wanted.name.to_string(), wanted.revision, stored)
+        }
         Object::Pod(_) | Object::Lease(_) | Object::Member(_) | Object::Owner(_) => return Ok(()),
     };
     match stored {
@@ -80,6 +84,7 @@ fn write_one(edit: &mut Edit<'_>, wanted: &Object) -> Result<(Object, Written), 
         Object::Slice(wanted) => object::write_slice(edit, wanted)?,
         Object::PodSpec(wanted) => object::write_pod_spec(edit, wanted)?,
         Object::Pool(wanted) => object::write_pool(edit, wanted)?,
+        Object::NetworkPolicy(wanted) => object::write_policy(edit, wanted)?,
     };
     match edit.state().object(&key) {
         Some(stored) => Ok((stored, written)),

@@ -18,6 +18,7 @@ pub(crate) fn derive(state: &State) -> Option<FabricItem> {
         masquerade_exceptions: fabric.masquerade_exceptions.clone(),
         node_port_addresses: fabric.node_port_addresses.clone(),
         node_port_range: fabric.node_port_range,
+        policy: fabric.policy,
         replicas: voters.map(|member| member.address).collect(),
     })
 }

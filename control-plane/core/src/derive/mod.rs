@@ -4,6 +4,7 @@ mod fabric;
 mod hints;
 mod peer;
 mod pod;
+mod policy;
 mod probe;
 mod route;
 mod service;
@@ -11,14 +12,15 @@ mod silence;
 
 use weft_model::{Item, ItemKey, Labels, NamespaceName, Node, Object, Record};
 
-use crate::{State, index::services::zone_of, state::joined};
+use crate::{State, index::services::zone_of, limits, state::joined};
 
 /// Keys of the items that follow from a row, as it is or will be: the reverse index of derivation. The work is
 /// proportional to them.
 pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
     let Record::Object(object) = record else { return Vec::new() };
     match object {
-        Object::Fabric(_) | Object::Member(_) => vec![ItemKey::Fabric],
+        Object::Fabric(_) => std::iter::once(ItemKey::Fabric).chain(fixed_namespaces(state)).collect(),
+        Object::Member(_) => vec![ItemKey::Fabric],
         Object::Node(node) => {
             let services = if moves(state, node) { around(state, node) } else { Vec::new() };
             std::iter::once(ItemKey::Peer(node.name.clone())).chain(services).collect()
@@ -28,6 +30,7 @@ pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
             let labels = joined(&pod.labels, state.pod_specs().get(&pod.name));
             let written = state.written_at(&pod.addresses).map(ItemKey::Service);
             let own = std::iter::once(ItemKey::Pod(pod.name.clone()));
+            let own = own.chain(unwritten(state, &pod.name.namespace));
             own.chain(selecting(state, &pod.name.namespace, &labels)).chain(written).collect()
         }
         Object::PodSpec(spec) => {
@@ -41,8 +44,22 @@ pub(crate) fn touched(state: &State, record: &Record) -> Vec<ItemKey> {
         Object::Service(service) => vec![ItemKey::Service(service.name.clone())],
         Object::Slice(slice) => slice.service().map(ItemKey::Service).into_iter().collect(),
         Object::Owner(owner) => vec![ItemKey::Owner(owner.address)],
-        Object::Namespace(_) | Object::Pool(_) => Vec::new(),
+        Object::NetworkPolicy(policy) => vec![ItemKey::Policy(policy.name.clone())],
+        Object::Namespace(namespace) => vec![ItemKey::Namespace(namespace.name.clone())],
+        Object::Pool(_) => Vec::new(),
     }
+}
+
+/// Namespaces that exist from the first fabric on.
+fn fixed_namespaces(state: &State) -> impl Iterator<Item = ItemKey> {
+    let names = limits::FIXED_NAMESPACES.iter().filter(|_| state.fabric().is_none());
+    names.filter_map(|name| NamespaceName::new(*name).ok()).map(ItemKey::Namespace)
+}
+
+/// A namespace that exists only while pods live in it.
+fn unwritten(state: &State, name: &NamespaceName) -> Option<ItemKey> {
+    let stays = limits::FIXED_NAMESPACES.contains(&name.as_str()) || state.namespaces().contains_key(name);
+    (!stays).then(|| ItemKey::Namespace(name.clone()))
 }
 
 /// Whether a node goes to another zone by a row, falls silent or is heard again.
@@ -74,6 +91,9 @@ pub(crate) fn item(state: &State, key: &ItemKey) -> Option<Item> {
         ItemKey::Owner(address) => state.owners().get(address).cloned().map(Item::Owner),
         ItemKey::Pod(name) => pod::derive(state, name).map(Item::Pod),
         ItemKey::Setup(name) => pod::setup(state, name).map(Item::Setup),
+        ItemKey::Policy(name) => policy::derive(state, name).map(Item::Policy),
+        ItemKey::Namespace(name) => policy::namespace(state, name).map(Item::Namespace),
+        ItemKey::Identity(id) => policy::identity(state, *id).map(Item::Identity),
     }
 }
 
@@ -92,4 +112,7 @@ pub(crate) fn keys(state: &State) -> impl Iterator<Item = ItemKey> {
         .chain(state.owners().keys().copied().map(ItemKey::Owner))
         .chain(state.pod_names().cloned().map(ItemKey::Pod))
         .chain(state.pod_specs().keys().cloned().map(ItemKey::Setup))
+        .chain(state.policies().keys().cloned().map(ItemKey::Policy))
+        .chain(state.existing_namespaces().into_iter().map(ItemKey::Namespace))
+        .chain(state.index.policies.ids().map(ItemKey::Identity))
 }

@@ -12,6 +12,7 @@ pub(crate) fn derive(state: &State, name: &PodName) -> Option<PodItem> {
         addresses: pod.pod.addresses.clone(),
         hostname: pod.hostname().to_owned(),
         subdomain: pod.subdomain().to_owned(),
+        identity: state.identity_of(name).unwrap_or_default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What an error tells: its code, object, field and causes; the same as it is stored.
 
 use weft_errors::{self as codes, Code, Coded};
-use weft_model::Refusal;
+use weft_model::{Refusal, plural};
 
 use super::{Error, range_field, ranges_field};
 
@@ -166,8 +166,11 @@ impl Coded for Error {
         } else if matches!(self, Self::NotJoined { .. }) {
             error = error.try_this("make a join token", "weft token create");
         } else if self.code() == &codes::NOT_FOUND && !kind.is_empty() {
-            let list =
-                if kind == "token" { "weft token list".to_owned() } else { format!("weft get {kind}s") };
+            let list = if kind == "token" {
+                "weft token list".to_owned()
+            } else {
+                format!("weft get {}", plural(&kind))
+            };
             error = error.try_this("list what there is", list);
         }
         self.causes().into_iter().fold(error, |error, cause| error.because(cause))
@@ -176,7 +179,7 @@ impl Coded for Error {
 
 /// Whether objects of a kind stand in namespaces, and were named so.
 fn in_namespace(kind: &str) -> bool {
-    matches!(kind, "service" | "endpointslice" | "podspec")
+    matches!(kind, "service" | "endpointslice" | "podspec" | "networkpolicy")
 }
 
 impl From<&Error> for Refusal {

@@ -116,6 +116,24 @@ impl ServiceIndex {
         fewest.iter().filter(|name| others.iter().all(|set| set.contains(*name))).collect()
     }
 
+    /// Labels of a living pod that owns its name.
+    pub(crate) fn labels_of(&self, pod: &PodName) -> Option<&Labels> {
+        self.labels.get(pod)
+    }
+
+    /// Names of the pods of a namespace that have a label with this key.
+    pub(crate) fn with_label<'a>(
+        &'a self,
+        namespace: &NamespaceName,
+        key: &str,
+    ) -> impl Iterator<Item = &'a PodName> + use<'a> {
+        let first: Label = (namespace.clone(), key.to_owned(), String::new());
+        let (namespace, key) = (first.0.clone(), first.1.clone());
+        let labelled =
+            self.labelled.range(first..).take_while(move |(label, _)| label.0 == namespace && label.1 == key);
+        labelled.flat_map(|(_, pods)| pods)
+    }
+
     /// Names of the slices of a service, in their order.
     pub(crate) fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = &ObjectName> {
         self.slices.get(service).into_iter().flatten()

@@ -1,8 +1,8 @@
 //! Rows of a state: put in, taken out, read whole, built again from what was stored.
 
-use weft_model::{Block, Key, Node, Object, PodName, Record, RecordKey};
+use weft_model::{Block, Key, Node, Object, Record, RecordKey};
 
-use super::State;
+use super::{Before, State};
 use crate::{Error, pool};
 
 /// Into and out of storage.
@@ -49,19 +49,24 @@ impl State {
             .chain(self.pod_specs.values().cloned().map(|o| Record::Object(Object::PodSpec(o))))
             .chain(self.pools.values().cloned().map(|o| Record::Object(Object::Pool(o))))
             .chain(self.owners.values().cloned().map(|o| Record::Object(Object::Owner(o))))
+            .chain(self.policies.values().cloned().map(|o| Record::Object(Object::NetworkPolicy(o))))
             .chain(self.tokens.values().cloned().map(Record::Token))
             .chain(self.clients.values().cloned().map(Record::Client))
             .chain(self.freed.values().copied().map(Record::Freed))
     }
 
     /// Puts a row in place of what its key held.
-    pub(crate) fn insert(&mut self, record: Record) {
-        if !matches!(record, Record::Object(Object::Node(_))) {
-            self.remove(&record.key());
-        }
+    pub(crate) fn insert(&mut self, record: Record) -> Before {
+        // These two are replaced in one step.
+        let mut before = match &record {
+            Record::Object(Object::Node(_) | Object::NetworkPolicy(_)) => Before::new(),
+            Record::Meta(_) | Record::Object(_) | Record::Token(_) | Record::Client(_) | Record::Freed(_) => {
+                self.remove(&record.key())
+            }
+        };
         match record {
             Record::Meta(meta) => self.meta = meta,
-            Record::Object(object) => self.insert_object(object),
+            Record::Object(object) => before.extend(self.insert_object(object)),
             Record::Token(token) => {
                 self.index.add_token(&token);
                 self.tokens.insert(token.id.clone(), token);
@@ -76,9 +81,10 @@ impl State {
                 self.settle_block(freed.block);
             }
         }
+        before
     }
 
-    fn insert_object(&mut self, object: Object) {
+    fn insert_object(&mut self, object: Object) -> Before {
         match object {
             Object::Fabric(fabric) => {
                 self.fabric = Some(fabric);
@@ -89,7 +95,7 @@ impl State {
                 let name = pod.name.clone();
                 self.index.add_pod(&pod);
                 self.pods.insert(pod.uid, pod);
-                self.follow_pod(&name);
+                return self.follow_pod(&name);
             }
             Object::Lease(lease) => {
                 self.index.add_lease(&lease);
@@ -114,7 +120,7 @@ impl State {
             Object::PodSpec(spec) => {
                 let name = spec.name.clone();
                 self.pod_specs.insert(name.clone(), spec);
-                self.follow_pod(&name);
+                return self.follow_pod(&name);
             }
             Object::Pool(pool) => {
                 self.pools.insert(pool.name.clone(), pool);
@@ -122,13 +128,12 @@ impl State {
             Object::Owner(owner) => {
                 self.owners.insert(owner.address, owner);
             }
+            Object::NetworkPolicy(policy) => {
+                let name = policy.name.clone();
+                return self.replace_policy(&name, Some(policy));
+            }
         }
-    }
-
-    /// The labels by which services find a pod follow the pod and what people say of it.
-    fn follow_pod(&mut self, name: &PodName) {
-        let labels = self.effective_pod(name).map(|pod| pod.labels());
-        self.index.services.set_labels(name, labels);
+        Before::new()
     }
 
     /// Replaces a node in one step: its mesh addresses are never free in between, so that nothing is searched.
@@ -142,10 +147,10 @@ impl State {
     }
 
     /// Takes a row out; removing what isn't there is fine. The counters stay.
-    pub(crate) fn remove(&mut self, key: &RecordKey) {
+    pub(crate) fn remove(&mut self, key: &RecordKey) -> Before {
         match key {
             RecordKey::Meta => {}
-            RecordKey::Object(key) => self.remove_object(key),
+            RecordKey::Object(key) => return self.remove_object(key),
             RecordKey::Token(id) => {
                 if let Some(token) = self.tokens.remove(id) {
                     self.index.remove_token(&token);
@@ -163,9 +168,10 @@ impl State {
                 }
             }
         }
+        Before::new()
     }
 
-    fn remove_object(&mut self, key: &Key) {
+    fn remove_object(&mut self, key: &Key) -> Before {
         match key {
             Key::Fabric => {
                 self.fabric = None;
@@ -180,7 +186,7 @@ impl State {
             Key::Pod(uid) => {
                 if let Some(pod) = self.pods.remove(uid) {
                     self.index.remove_pod(&pod);
-                    self.follow_pod(&pod.name);
+                    return self.follow_pod(&pod.name);
                 }
             }
             Key::Lease(block) => {
@@ -207,7 +213,7 @@ impl State {
             }
             Key::PodSpec(name) => {
                 if self.pod_specs.remove(name).is_some() {
-                    self.follow_pod(name);
+                    return self.follow_pod(name);
                 }
             }
             Key::Pool(name) => {
@@ -216,7 +222,9 @@ impl State {
             Key::Owner(address) => {
                 self.owners.remove(address);
             }
+            Key::NetworkPolicy(name) => return self.replace_policy(name, None),
         }
+        Before::new()
     }
 
     fn follow_ranges(&mut self) {

@@ -74,11 +74,21 @@ fn what_others_stand_on_comes_first_however_it_was_written() {
     let world = World::small(Families::Dual);
     let drafts = vec![
         Draft::Whole(Object::Service(service("shop/web", |_| {}))),
+        Draft::Whole(Object::NetworkPolicy(super::policies::policy("shop/web", |_| {}))),
         Draft::Whole(Object::Pool(pool("lb", "192.0.2.0/24"))),
         Draft::Whole(Object::Namespace(namespace("shop"))),
         Draft::Fabric(FabricDraft::default()),
     ];
     let kinds: Vec<String> =
         merge(&world.state, drafts).unwrap().iter().map(|object| object.key().to_string()).collect();
-    assert_eq!(kinds, ["fabric/main", "namespace/shop", "loadbalancerpool/lb", "service/shop/web"]);
+    assert_eq!(
+        kinds,
+        [
+            "fabric/main",
+            "namespace/shop",
+            "loadbalancerpool/lb",
+            "service/shop/web",
+            "networkpolicy/shop/web"
+        ]
+    );
 }

@@ -14,6 +14,8 @@ mod names;
 mod nodes;
 mod owners;
 mod pods;
+mod policies;
+mod policy_properties;
 mod properties;
 mod restored;
 mod service_properties;

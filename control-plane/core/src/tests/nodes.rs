@@ -118,7 +118,8 @@ fn everything_of_a_removed_node_follows() {
     let (two, _) = world.join("n2");
     world.publish("n2", vec![pod(1, "n2", "shop/web", "10.0.1.2", 1)]);
     let outcome = world.run(Action::RemoveNode { name: name("n2") });
-    assert_eq!(outcome.items.len(), 3, "peer, route and pod go: {:?}", outcome.items);
+    let gone = "peer, route, pod, the pod's namespace and its identity go";
+    assert_eq!(outcome.items.len(), 5, "{gone}: {:?}", outcome.items);
     assert!(world.state.pods().is_empty() && world.state.leases().len() == 1);
     let revision = world.state.meta().revision;
     world.good(Action::RemoveNode { name: name("n2") });

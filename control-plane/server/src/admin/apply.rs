@@ -8,6 +8,7 @@ use weft_proto::{convert::change_to_wire, v1};
 use weft_yaml::Parsed;
 
 use super::{
+    policy,
     read::fresh,
     texts::{Spot, names_of, placed, read},
 };
@@ -76,9 +77,12 @@ async fn once(
     let Answer::Written(written) = answer else {
         return Err(Error::new(&INTERNAL, format!("a write was answered by {answer:?}")));
     };
+    let mut warnings = warnings.clone();
+    // It is written, whether anything can be told of it or not.
+    warnings.extend(policy::warnings(context, &written).await.unwrap_or_default());
     let objects =
         written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
-    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings: warnings.clone() })
+    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings })
 }
 
 /// An object that should have been new.

@@ -94,9 +94,10 @@ fn key_of(state: &State, kind: Kind, reference: &v1::ObjectRef) -> Result<Key, E
         },
         (_, Err(missing)) => Err(missing),
         (Kind::Node, Ok(_)) => Ok(Key::Node(named(name)?)),
-        (Kind::Namespace | Kind::Service | Kind::Slice | Kind::PodSpec | Kind::Pool, Ok(object)) => {
-            Ok(Object::key(&object))
-        }
+        (
+            Kind::Namespace | Kind::Service | Kind::Slice | Kind::PodSpec | Kind::Pool | Kind::NetworkPolicy,
+            Ok(object),
+        ) => Ok(Object::key(&object)),
         (Kind::Lease, Ok(_)) => {
             refused("it goes when its node gives it back or is removed", "weft node remove NODE".to_owned())
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod delete;
 mod node;
+mod policy;
 mod read;
 mod status;
 mod texts;

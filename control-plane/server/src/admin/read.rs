@@ -6,7 +6,7 @@ use weft_core::State;
 use weft_errors::{Coded, Error, NOT_FOUND, OBJECT_INVALID};
 use weft_model::{
     Item, ItemKey, Key, Kind, Labels, Member, Name, NamespaceName, NodeName, Object, ObjectName, Pod,
-    ReplicaId, Selector, SelectorError,
+    ReplicaId, Selector, SelectorError, plural,
 };
 use weft_proto::{convert::kind_from_wire, v1};
 
@@ -82,6 +82,9 @@ fn is_wanted(key: &ItemKey, kind: v1::ItemKind, namespace: &str, name: &str) -> 
         ItemKey::Owner(address) => (v1::ItemKind::Owner, None, address.to_string()),
         ItemKey::Pod(pod) => (v1::ItemKind::Pod, Some(&pod.namespace), pod.name.to_string()),
         ItemKey::Setup(pod) => (v1::ItemKind::Setup, Some(&pod.namespace), pod.name.to_string()),
+        ItemKey::Policy(name) => (v1::ItemKind::Policy, Some(&name.namespace), name.name.to_string()),
+        ItemKey::Namespace(name) => (v1::ItemKind::Namespace, None, name.to_string()),
+        ItemKey::Identity(id) => (v1::ItemKind::Identity, None, id.to_string()),
     };
     (kind == v1::ItemKind::Unspecified || kind == own)
         && (namespace.is_empty() || in_namespace.is_none_or(|own| own.as_str() == namespace))
@@ -142,6 +145,7 @@ impl Scope {
             Kind::PodSpec => self.inside(state.pod_specs()).map(Object::PodSpec).collect(),
             Kind::Pool => state.pools().values().cloned().map(Object::Pool).collect(),
             Kind::Owner => state.owners().values().cloned().map(Object::Owner).collect(),
+            Kind::NetworkPolicy => self.inside(state.policies()).map(Object::NetworkPolicy).collect(),
         };
         let none = Labels::new();
         objects.retain(|object| self.selector.selects(object.labels().unwrap_or(&none)));
@@ -172,7 +176,7 @@ pub(crate) fn find(state: &State, kind: Kind, namespace: &str, name: &str) -> Re
     let missing = || {
         Error::new(&NOT_FOUND, format!("{kind} {name:?} doesn't exist"))
             .object(&kind.to_string(), namespace, name)
-            .try_this("list what there is", format!("weft get {kind}s"))
+            .try_this("list what there is", format!("weft get {}", plural(&kind.to_string())))
     };
     let invalid = |e: &dyn std::fmt::Display| Error::new(&OBJECT_INVALID, e.to_string()).field("name");
     let whole_name = || {
@@ -200,6 +204,7 @@ pub(crate) fn find(state: &State, kind: Kind, namespace: &str, name: &str) -> Re
         Kind::Service => state.object(&Key::Service(whole_name()?)),
         Kind::Slice => state.object(&Key::Slice(whole_name()?)),
         Kind::PodSpec => state.object(&Key::PodSpec(whole_name()?)),
+        Kind::NetworkPolicy => state.object(&Key::NetworkPolicy(whole_name()?)),
         Kind::Pool => state.object(&Key::Pool(Name::new(name).map_err(|e| invalid(&e))?)),
         Kind::Owner => {
             let address = name.parse().map_err(|_| invalid(&format_args!("{name:?} is not an address")))?;

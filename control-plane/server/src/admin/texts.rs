@@ -101,7 +101,7 @@ pub(super) fn names_of(key: &Key) -> (String, String) {
         Key::Namespace(name) => plain(name),
         Key::Pool(name) => plain(name),
         Key::Owner(address) => plain(address),
-        Key::Service(name) | Key::Slice(name) | Key::PodSpec(name) => {
+        Key::Service(name) | Key::Slice(name) | Key::PodSpec(name) | Key::NetworkPolicy(name) => {
             (name.namespace.to_string(), name.name.to_string())
         }
     }

@@ -126,7 +126,10 @@ fn gone(changes: &[ItemChange]) -> impl Iterator<Item = &NodeName> {
             | ItemKey::Probe(_)
             | ItemKey::Owner(_)
             | ItemKey::Pod(_)
-            | ItemKey::Setup(_),
+            | ItemKey::Setup(_)
+            | ItemKey::Policy(_)
+            | ItemKey::Namespace(_)
+            | ItemKey::Identity(_),
         )
         | ItemChange::Upsert(_) => None,
     })

@@ -7,6 +7,7 @@ mod apply;
 mod cluster;
 mod events;
 mod join;
+mod policies;
 mod services;
 mod watch;
 mod world;

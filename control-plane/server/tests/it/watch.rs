@@ -20,7 +20,10 @@ fn nodes(items: &[Item]) -> Vec<String> {
         | Item::Probe(_)
         | Item::Owner(_)
         | Item::Pod(_)
-        | Item::Setup(_) => None,
+        | Item::Setup(_)
+        | Item::Policy(_)
+        | Item::Namespace(_)
+        | Item::Identity(_) => None,
     });
     peers.collect()
 }

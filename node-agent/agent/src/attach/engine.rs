@@ -238,6 +238,7 @@ impl Engine {
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         self.node.inboxes.services.poke(Wish::pod(holding.uid));
+        let policies = self.node.inboxes.policies.poke(Wish::pod(holding.uid));
         weft_kernel::attach(namespace, &link).map_err(|error| {
             if matches!(error, weft_kernel::Error::InterfaceTaken { .. }) {
                 return Error::new(&ATTACHMENT_EXISTS, error.to_string()).object(
@@ -259,6 +260,12 @@ impl Engine {
         self.node.addresses.wait(ticket, deadline)?;
         self.notes.put(&made);
         self.node.publications.put(published(&self.node, &made));
+        // Policies select by what the control plane says the pod is: it comes back with the publication.
+        let soon = deadline.min(Instant::now() + limits::JUDGED);
+        self.node.inboxes.policies.wait(policies, soon);
+        if !self.node.judged.wait(made.uid, soon) {
+            tracing::warn!(pod = %made.pod, "a pod stays closed until the control plane says which policies select it");
+        }
         Ok(made)
     }
 
@@ -302,6 +309,7 @@ impl Engine {
         self.node.inboxes.links.poke(Wish::pod(holding.uid));
         self.node.inboxes.routes.poke(Wish::pod(holding.uid));
         let services = self.node.inboxes.services.poke(Wish::pod(holding.uid));
+        self.node.inboxes.policies.poke(Wish::pod(holding.uid));
         self.node.inboxes.dns.poke(Wish::pod(holding.uid));
         // While it can still answer, this node's new connections already go elsewhere.
         let soon = deadline.min(Instant::now() + limits::LEAVE_SERVICES);

@@ -293,6 +293,12 @@ fn sync(link: &mut Link, view: &View) -> io::Result<()> {
 const fn is_of_names(key: &ItemKey) -> bool {
     match key {
         ItemKey::Fabric | ItemKey::Peer(_) | ItemKey::Service(_) | ItemKey::Pod(_) => true,
-        ItemKey::Route(_) | ItemKey::Probe(_) | ItemKey::Owner(_) | ItemKey::Setup(_) => false,
+        ItemKey::Route(_)
+        | ItemKey::Probe(_)
+        | ItemKey::Owner(_)
+        | ItemKey::Setup(_)
+        | ItemKey::Policy(_)
+        | ItemKey::Namespace(_)
+        | ItemKey::Identity(_) => false,
     }
 }

@@ -5,11 +5,13 @@
 
 mod guard;
 mod mesh;
+mod policy;
 mod service;
 mod subject;
 
 pub(crate) use guard::GuardLoop;
 pub(crate) use mesh::{MeshLoop, device as mesh_device};
+pub(crate) use policy::PolicyLoop;
 pub(crate) use service::ServiceLoop;
 pub(crate) use subject::SubjectLoop;
 

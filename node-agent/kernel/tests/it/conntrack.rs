@@ -47,7 +47,7 @@ fn send(from: &str, to: &str) -> u16 {
 
 fn prepare() -> Conntrack {
     ip("link set lo up");
-    ip("addr add fd11::1/128 dev lo");
+    ip("-6 addr add fd11::1/128 dev lo nodad");
     ip("addr add fd11::2/128 dev lo");
     ip("route add 10.112.0.0/16 dev lo src 127.0.0.1");
     ip("-6 route add fd12::/64 dev lo src fd11::1");

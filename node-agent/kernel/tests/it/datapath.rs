@@ -14,7 +14,9 @@ use weft_kernel::{
     Echo, LinkExecutor, Look, Monitor, Namespace, NftSocket, Pinger, RouteExecutor, attach, write_setting,
 };
 use weft_model::{AddressRange, Dual, Epoch, Families, Item, Overlay, Revision, RouteItem};
-use weft_plan::{GuardInput, Link, LocalPod, Route, Ruleset, Scope, Setting, Subject, Sweep, Tracker};
+use weft_plan::{
+    GuardInput, Link, LocalPod, Policies, Route, Ruleset, Scope, Setting, Subject, Sweep, Tracker,
+};
 use weft_view::View;
 
 use crate::world::{fabric, facts_of, in_namespace, ip, mesh, peer, pod_link, pod_namespace, pod_of, view};
@@ -83,6 +85,9 @@ impl Node {
                 };
                 let ruleset = Ruleset::new(overlay);
                 let mut socket = NftSocket::open().unwrap();
+                let mut policies = Policies::new();
+                policies.want(view, &facts_of(self.index, &pods), Scope::All);
+                judge(&mut socket, &mut policies);
                 for batch in ruleset.full(&ruleset.elements(&input)) {
                     socket.commit(&batch).unwrap();
                 }
@@ -123,6 +128,14 @@ impl Node {
         self.space
             .run(|| NftSocket::open().unwrap().commit(&Ruleset::new(overlay).remove()).unwrap())
             .unwrap();
+    }
+}
+
+/// Brings the kernel to what policies want.
+pub(crate) fn judge(socket: &mut NftSocket, policies: &mut Policies) {
+    while let Some(transaction) = policies.next(Sweep::Allowed) {
+        socket.commit(&transaction.batch).unwrap_or_else(|error| panic!("{error}"));
+        policies.committed(transaction);
     }
 }
 

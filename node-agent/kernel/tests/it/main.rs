@@ -17,6 +17,8 @@ mod datapath;
 mod namespaces;
 #[path = "nft.rs"]
 mod nft;
+#[path = "policy.rs"]
+mod policy;
 #[path = "service.rs"]
 mod service;
 #[path = "service_again.rs"]

@@ -43,10 +43,10 @@ const DNS: u16 = 5353;
 pub(crate) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Servers of a namespace: to each connection and datagram they say their name and whom they see.
-struct Server(Arc<AtomicBool>);
+pub(crate) struct Server(Arc<AtomicBool>);
 
 impl Server {
-    fn new(space: &Namespace, name: &'static str) -> Self {
+    pub(crate) fn new(space: &Namespace, name: &'static str) -> Self {
         let open = || {
             let any = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
             (TcpListener::bind(any(HTTP)).unwrap(), UdpSocket::bind(any(DNS)).unwrap())
@@ -102,7 +102,7 @@ fn ask_once(protocol: Protocol, to: SocketAddr) -> io::Result<String> {
 }
 
 /// What a client in a namespace hears; the first packets of a link may wait for its carrier, so silence is asked again.
-fn ask(space: &Namespace, protocol: Protocol, to: &str) -> String {
+pub(crate) fn ask(space: &Namespace, protocol: Protocol, to: &str) -> String {
     let to: SocketAddr = to.parse().unwrap();
     let hear = || {
         for _ in 0..4 {

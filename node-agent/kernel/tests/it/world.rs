@@ -80,6 +80,7 @@ pub(crate) fn fabric(overlay: Overlay) -> FabricItem {
         overlay,
         domain: "cluster.local".to_owned(),
         dns: weft_model::DnsSettings::default(),
+        policy: weft_model::PolicySettings::default(),
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
@@ -129,6 +130,7 @@ pub(crate) fn pod_of(node: u8, index: u8) -> LocalPod {
     let uid = PodUid([index; 16]);
     LocalPod {
         uid,
+        name: format!("default/p{index}").parse().unwrap(),
         attachment: AttachmentId { container: format!("c{index}"), interface: "eth0".to_owned() },
         link: pod_link_name(uid, 0),
         mac: pod_mac(uid),

@@ -5,7 +5,7 @@
 
 use weft_model::{
     Overlay,
-    ownership::{CT_MARK, CT_MARK_SOURCE, DNS_PORT, MARK_CHECKED, MARK_ROUTABLE},
+    ownership::{CT_MARK, CT_MARK_SOURCE, DNS_PORT, MARK_CHECKED, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE},
 };
 use weft_nft::{
     ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Reject, Rule, Set, Statement,
@@ -15,7 +15,7 @@ use weft_nft::{
 use crate::limits::{DEVICES, RANGES};
 
 use super::rule::{
-    BOTH, accept, base, chain, closed, from_bridge, from_port, has, icmp6, icmp6_type, lacks, make_routable,
+    OURS, accept, base, chain, closed, from_bridge, from_port, has, icmp6, icmp6_type, lacks, make_routable,
     of_our_connection, rule, table_ref, to_bridge,
 };
 
@@ -155,7 +155,7 @@ fn marks(overlay: Overlay) -> Vec<Rule> {
         // (net/bridge/br_input.c, br_handle_frame); and a port may not be in the bridge yet.
         closed("a pod's packet that went around the bridge", vec![from_port()]),
         rule("", vec![from_bridge(), has(MARK_CHECKED), Statement::goto("from_pods")]),
-        rule("our bits are nobody else's", vec![Statement::Mark { mark: Mark::Packet, clear: BOTH, set: 0 }]),
+        rule("our bits are nobody else's", vec![Statement::Mark { mark: Mark::Packet, clear: OURS, set: 0 }]),
     ];
     rules.push(match overlay {
         Overlay::Wireguard => {
@@ -273,7 +273,12 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
         let device = Statement::within(&[by], "inner");
         closed("not routable", vec![device, lacks(MARK_ROUTABLE)])
     };
-    let mut rules = vec![unmarked(Field::InName), unmarked(Field::OutName)];
+    let mut rules = vec![
+        unmarked(Field::InName),
+        unmarked(Field::OutName),
+        closed("not judged by policy", vec![from_bridge(), lacks(MARK_LEFT)]),
+        closed("not judged by policy", vec![to_bridge(), lacks(MARK_ENTERED)]),
+    ];
     rules.extend(each(to_replica));
     rules.extend(each(|side| {
         let metadata = Statement::within(&[side.destination], side.metadata);
@@ -302,7 +307,8 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
 
 fn input() -> Vec<Rule> {
     let discovery = |kind| rule("", vec![from_bridge(), icmp6(kind), accept()]);
-    let mut rules: Vec<Rule> = each(to_replica).collect();
+    let mut rules = vec![closed("not judged by policy", vec![from_bridge(), lacks(MARK_LEFT)])];
+    rules.extend(each(to_replica));
     rules.extend(each(|side| {
         rule("", vec![Statement::within(&[side.destination], side.resolver), Statement::goto("to_resolver")])
     }));

@@ -1,12 +1,14 @@
 //! Words in which the two tables are written: short forms of rules and sets, and the bits of the marks.
 
-use weft_model::ownership::{BRIDGE, CT_MARK, MARK_CHECKED, MARK_ROUTABLE, NFT_TABLE, VETH_PREFIX};
+use weft_model::ownership::{
+    BRIDGE, CT_MARK, MARK_CHECKED, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE, NFT_TABLE, VETH_PREFIX,
+};
 use weft_nft::{
     Base, Chain, ChainKind, Field, Hook, Mark, Policy, Rule, Statement, TableFamily, TableRef, Value, Verdict,
 };
 
-/// Both packet bits.
-pub(super) const BOTH: u32 = MARK_CHECKED | MARK_ROUTABLE;
+/// All packet bits that are ours.
+pub(super) const OURS: u32 = MARK_CHECKED | MARK_ROUTABLE | MARK_LEFT | MARK_ENTERED;
 
 /// A rule that says why it is there.
 pub(super) const fn rule(comment: &'static str, statements: Vec<Statement>) -> Rule {
@@ -82,7 +84,7 @@ pub(super) const fn of_our_connection() -> Statement {
 
 /// From here on it may enter our routing tables.
 pub(super) const fn make_routable() -> Statement {
-    Statement::Mark { mark: Mark::Packet, clear: BOTH, set: MARK_ROUTABLE }
+    Statement::Mark { mark: Mark::Packet, clear: OURS, set: MARK_ROUTABLE }
 }
 
 /// Of an ICMPv6 type.

@@ -24,7 +24,7 @@ pub(super) struct Unit {
 }
 
 /// Number of a transport protocol (IANA).
-pub(super) const fn number(protocol: Protocol) -> u8 {
+pub(crate) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,

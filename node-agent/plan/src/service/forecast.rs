@@ -157,7 +157,13 @@ fn narrowed(view: &View, node: &NodeName, packet: Packet, at_node: bool) -> View
         }
         Item::Fabric(_) | Item::Peer(_) => true,
         Item::Route(route) => route.node == *node,
-        Item::Probe(_) | Item::Owner(_) | Item::Pod(_) | Item::Setup(_) => false,
+        Item::Probe(_)
+        | Item::Owner(_)
+        | Item::Pod(_)
+        | Item::Setup(_)
+        | Item::Policy(_)
+        | Item::Namespace(_)
+        | Item::Identity(_) => false,
     };
     View::restored(view.revision(), view.items().filter(may_meet))
 }

@@ -28,8 +28,10 @@ use super::class::{CLASS_BITS, Class, FROM_NODE, FROM_OUTSIDE, GROUP_BITS, HASHE
 const SOURCES: i32 = 90;
 /// `NF_IP_PRI_NAT_DST`.
 const DESTINATIONS: i32 = -100;
-/// Before the guard's drops: who can't be served is told so.
-const REFUSALS: i32 = -10;
+/// Before policy and the guard: who can't be served is told so, and no pod is behind such an address.
+const REFUSALS: i32 = -170;
+/// The same for what the node itself sends: behind the translation.
+const OWN_REFUSALS: i32 = -10;
 /// Most clients that affinity remembers; whoever comes then goes where the hash says, and that is where it went first.
 const CLIENTS: u32 = 262_144;
 /// Most (front, range) pairs of `loadBalancerSourceRanges`.
@@ -116,15 +118,20 @@ pub(super) fn table_ref(family: Family) -> TableRef {
 pub(super) fn table(family: Family, sticks: &BTreeSet<Stick>) -> Table {
     let side = Side(family);
     let nat = |name, hook, priority, rules| base(name, ChainKind::Nat, hook, priority, rules);
-    let filter = |name, hook, rules| base(name, ChainKind::Filter, hook, REFUSALS, rules);
+    let filter = |name, hook, priority, rules| base(name, ChainKind::Filter, hook, priority, rules);
     let unknown = vec![Statement::Counter, Statement::goto(REFUSED)];
     let mut chains = vec![
         nat("arriving", Hook::Prerouting, DESTINATIONS, arriving()),
         nat("sent_here", Hook::Output, DESTINATIONS, side.of_node()),
         nat("leaving", Hook::Postrouting, SOURCES, side.leaving()),
-        filter("unserved_through", Hook::Forward, unserved_of_others()),
-        filter("unserved_in", Hook::Input, side.unserved_in()),
-        filter("unserved_here", Hook::Output, vec![rule("", vec![new(), Statement::goto("unserved")])]),
+        filter("unserved_through", Hook::Forward, REFUSALS, unserved_of_others()),
+        filter("unserved_in", Hook::Input, REFUSALS, side.unserved_in()),
+        filter(
+            "unserved_here",
+            Hook::Output,
+            OWN_REFUSALS,
+            vec![rule("", vec![new(), Statement::goto("unserved")])],
+        ),
         chain("from_pods", side.of_pods()),
         chain("from_outside", side.of_outside()),
         chain("served", served(None)),

@@ -432,7 +432,10 @@ fn service_of(key: &ItemKey) -> Option<ServiceName> {
         | ItemKey::Probe(_)
         | ItemKey::Owner(_)
         | ItemKey::Pod(_)
-        | ItemKey::Setup(_) => None,
+        | ItemKey::Setup(_)
+        | ItemKey::Policy(_)
+        | ItemKey::Namespace(_)
+        | ItemKey::Identity(_) => None,
     }
 }
 

@@ -39,6 +39,10 @@ impl Local for Agent {
         Err(Status::unimplemented("not in this test"))
     }
 
+    async fn flows(&self, _: Request<v1::Flows>) -> Result<Response<v1::FlowsResult>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn ping(&self, _: Request<v1::Ping>) -> Result<Response<v1::PingResult>, Status> {
         Err(Status::unimplemented("not in this test"))
     }

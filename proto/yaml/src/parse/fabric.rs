@@ -1,6 +1,6 @@
 //! `weft.io/v1 Fabric`.
 
-use weft_model::FabricDraft;
+use weft_model::{FabricDraft, PolicyDraft};
 
 use crate::{
     read::{Fields, Reader},
@@ -49,6 +49,9 @@ fn read_spec(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft)
     draft.external_ip_ranges = ranges(reader, "externalIPRanges");
     draft.node_grace =
         spec.take("nodeGraceSeconds").and_then(|v| reader.number(&v, "spec.nodeGraceSeconds", 5, 600));
+    if let Some(policy) = spec.take("policy") {
+        draft.policy = policy_settings(reader, policy);
+    }
     draft.node_port_range = spec.take("nodePortRange").and_then(|v| port_range(reader, v));
     if let Some(mut ranges) = spec.take("ranges").and_then(|v| reader.fields(v, "spec.ranges")) {
         draft.pods = ranges.take("pods").and_then(|v| reader.ranges(v, "spec.ranges.pods"));
@@ -59,6 +62,16 @@ fn read_spec(reader: &mut Reader<'_>, mut spec: Fields, draft: &mut FabricDraft)
         reader.done(ranges);
     }
     reader.done(spec);
+}
+
+/// `spec.policy`; what has a problem counts as absent.
+fn policy_settings(reader: &mut Reader<'_>, value: Placed) -> PolicyDraft {
+    let mut draft = PolicyDraft::default();
+    let Some(mut policy) = reader.fields(value, "spec.policy") else { return draft };
+    draft.default = policy.take("default").and_then(|v| reader.parsed(v, "spec.policy.default"));
+    draft.node_egress = policy.take("nodeEgress").and_then(|v| reader.parsed(v, "spec.policy.nodeEgress"));
+    reader.done(policy);
+    draft
 }
 
 /// `30000-32767`: both ends belong to it.

@@ -116,7 +116,7 @@ pub(super) fn named(
     // Nobody is told what has no effect on a thing that goes.
     reader.ignored();
     let (namespace, name) = match kind {
-        Kind::Service | Kind::Slice | Kind::PodSpec => {
+        Kind::Service | Kind::Slice | Kind::PodSpec | Kind::NetworkPolicy => {
             let name = object_name(reader, &mut meta, at, otherwise)?;
             (name.namespace.to_string(), name.name.to_string())
         }

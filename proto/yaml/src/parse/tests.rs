@@ -117,7 +117,7 @@ fn an_envelope_says_the_place_once_and_how_to_mend_it() {
     assert_eq!(field, "spec.mtuPolicy (f.yaml:7:3)");
     assert_eq!(
         remedy,
-        "remove it; known there are families, overlay, dns, domain, blockPrefixV4, masqueradeExceptions, nodePortAddresses, externalIPRanges, nodeGraceSeconds, nodePortRange, ranges"
+        "remove it; known there are families, overlay, dns, domain, blockPrefixV4, masqueradeExceptions, nodePortAddresses, externalIPRanges, nodeGraceSeconds, policy, nodePortRange, ranges"
     );
     let (message, field, remedy) = case("10.0.0.0/16", "10.0.0.1/16");
     assert_eq!(

@@ -251,12 +251,77 @@ fn pool() -> impl Strategy<Value = Object> {
     })
 }
 
+fn selector() -> impl Strategy<Value = LabelSelector> {
+    use LabelOperator::{DoesNotExist, Exists, In, NotIn};
+    let valued = (
+        word(),
+        prop_oneof![Just(In), Just(NotIn)],
+        proptest::collection::btree_set(
+            prop_oneof![Just("yes".to_owned()), Just("1".to_owned()), word()],
+            1..3,
+        ),
+    );
+    let bare =
+        (word(), prop_oneof![Just(Exists), Just(DoesNotExist)], Just(std::collections::BTreeSet::new()));
+    let requirement = prop_oneof![valued.boxed(), bare.boxed()]
+        .prop_map(|(key, operator, values)| LabelRequirement { key, operator, values });
+    let value = prop_oneof![Just("yes".to_owned()), Just("null".to_owned()), Just(String::new()), word()];
+    (proptest::collection::btree_map(word(), value, 0..3), vec(requirement, 0..3))
+        .prop_map(|(labels, expressions)| LabelSelector { labels, expressions })
+}
+
+fn rule() -> impl Strategy<Value = PolicyRule> {
+    let pods = (option::of(selector()), option::of(selector()))
+        .prop_filter("somebody", |(namespaces, pods)| namespaces.is_some() || pods.is_some())
+        .prop_map(|(namespaces, pods)| PolicyPeer::Pods { namespaces, pods });
+    let block = (v4(), 0..=30u8, any::<bool>()).prop_map(|(address, prefix, except)| {
+        let range = |prefix| AddressRange::new(ipnet::IpNet::new(address, prefix).unwrap().trunc()).unwrap();
+        PolicyPeer::Block {
+            range: range(prefix),
+            except: except.then(|| range(prefix + 1)).into_iter().collect(),
+        }
+    });
+    let ports = prop_oneof![
+        Just(PortMatch::Any),
+        (1..=u16::MAX, 1..=u16::MAX).prop_map(|(a, b)| PortMatch::Numbers(a.min(b), a.max(b))),
+        word().prop_map(PortMatch::Name),
+    ];
+    let port = (protocol(), ports).prop_map(|(protocol, port)| PolicyPort { protocol, port });
+    (vec(prop_oneof![pods, block], 0..3), vec(port, 0..3))
+        .prop_map(|(peers, ports)| PolicyRule { peers, ports })
+}
+
+fn policy() -> impl Strategy<Value = Object> {
+    let rules = (vec(rule(), 0..3), vec(rule(), 0..3));
+    (name(), texts(), texts(), selector(), any::<(bool, bool)>(), rules).prop_map(
+        |(name, labels, annotations, pods, (isolates_ingress, egress), rules)| {
+            let (ingress, rules_out) = rules;
+            Object::NetworkPolicy(NetworkPolicy {
+                name,
+                uid: ObjectUid([0; 16]),
+                labels,
+                annotations,
+                spec: PolicySpec {
+                    pods,
+                    isolates_ingress,
+                    isolates_egress: egress || !isolates_ingress,
+                    ingress,
+                    egress: rules_out,
+                },
+                generation: 0,
+                created: WallTime(0),
+                revision: Revision(0),
+            })
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn what_people_wrote_comes_out_of_its_own_text(
-        object in prop_oneof![3 => service(), 1 => slice(), 1 => pod(), 1 => pool()],
+        object in prop_oneof![3 => service(), 1 => slice(), 1 => pod(), 1 => pool(), 3 => policy()],
     ) {
         let value = object_value(&object);
         for text in [to_yaml(&value), value.to_string()] {

@@ -23,6 +23,7 @@ mod names_hostile;
 mod names_observe;
 mod names_walk;
 mod nodes;
+mod policy;
 mod services;
 mod shop;
 mod vm;

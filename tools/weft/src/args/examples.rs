@@ -62,6 +62,39 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
             "weft create service db --type ExternalName --external-name db.example.com",
         ],
     ),
+    (
+        "policy",
+        [
+            "weft policy matrix",
+            "weft policy why shop/web-0 shop/db-0:5432",
+            "weft policy test -f cases.yaml --world policies/",
+        ],
+    ),
+    (
+        "policy matrix",
+        [
+            "weft policy matrix",
+            "weft policy matrix --label app -n shop",
+            "weft policy matrix --port 5432/tcp --world policies/ -o json",
+        ],
+    ),
+    (
+        "policy why",
+        [
+            "weft policy why shop/web-0 shop/db-0:5432",
+            "weft policy why 192.0.2.7 shop/web-0:80 -o json",
+            "weft policy why dev/job shop/db-0:53/udp --world policies/",
+        ],
+    ),
+    ("policy lint", ["weft policy lint", "weft policy lint --world policies/", "weft policy lint -o json"]),
+    (
+        "policy test",
+        [
+            "weft policy test -f cases.yaml",
+            "weft policy test -f cases.yaml --world policies/",
+            "weft policy test -f - -o json",
+        ],
+    ),
     ("service", ["weft service", "weft service show web -n shop", "weft service show shop/web --backends"]),
     ("service list", ["weft service list", "weft service list -A", "weft services -n shop"]),
     (

@@ -5,6 +5,7 @@ mod examples;
 mod names;
 mod node;
 mod object;
+mod policy;
 mod probe;
 mod service;
 mod trace;
@@ -16,6 +17,7 @@ pub(crate) use cluster::{ContextCommand, Init, Token};
 pub(crate) use names::{Dns, Env, Flows, PodNames};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
+pub(crate) use policy::Policy;
 pub(crate) use service::{Create, NewService, Service};
 pub(crate) use trace::{Destination, Trace};
 pub(crate) use value::{Expect, pod_name};
@@ -152,7 +154,7 @@ pub(crate) enum Command {
     Pod {
         /// Without one: list
         #[command(subcommand)]
-        command: Option<Pod>,
+        command: Option<Box<Pod>>,
     },
     /// Services and their backends
     #[command(visible_aliases = ["svc", "services"])]
@@ -160,6 +162,12 @@ pub(crate) enum Command {
         /// Without one: list
         #[command(subcommand)]
         command: Option<Service>,
+    },
+    /// Questions about network policies: who may reach whom, why, and tests beside them
+    Policy {
+        /// What
+        #[command(subcommand)]
+        command: Policy,
     },
     /// Addresses: use, owner, proof
     Ipam {

@@ -9,8 +9,8 @@ use super::value::Expect;
 /// `weft get`.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// pods (po), services (svc), endpoints (ep), endpointslices (eps), namespaces (ns), lbpools, nodes (no), fabric (fab),
-    /// blocks, members, peers, routes, owners, events
+    /// pods (po), services (svc), endpoints (ep), endpointslices (eps), networkpolicies (netpol), namespaces (ns), lbpools,
+    /// nodes (no), fabric (fab), blocks, members, peers, routes, owners, events
     pub(crate) kind: String,
     /// Name of one object
     pub(crate) name: Option<String>,

@@ -27,7 +27,7 @@ pub(crate) struct Destination {
     pub(crate) protocol: Protocol,
 }
 
-fn destination(text: &str) -> Result<Destination, String> {
+pub(super) fn destination(text: &str) -> Result<Destination, String> {
     let (to, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, rest) = rest.split_once(']').ok_or_else(|| format!("{text:?} lacks a ]"))?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use weft_model::Kind;
 
 use super::{endpoints, events, kinds::Shown};
-use crate::table::{Column, age, at, column, joined, labels, wide};
+use crate::table::{Column, age, at, column, count, joined, labels, wide};
 
 /// Columns of a kind; with `all` namespaces, the namespace comes first.
 pub(crate) fn columns(shown: Shown, all: bool) -> Vec<Column> {
@@ -95,6 +95,15 @@ pub(crate) fn columns(shown: Shown, all: bool) -> Vec<Column> {
             column("NODE", |v| at(v, "/status/node")),
             column("SUCCESSOR", |v| at(v, "/status/successor")),
             column("EPOCH", |v| at(v, "/status/epoch")),
+        ],
+        Shown::Object(Kind::NetworkPolicy) => vec![
+            namespace(all),
+            name(),
+            column("POD-SELECTOR", |v| at(v, "/status/podSelector")),
+            column("TYPES", |v| joined(v, "/spec/policyTypes").replace(", ", ",")),
+            column("SELECTS", selects),
+            since(),
+            wide("LABELS", labels),
         ],
         Shown::Endpoints => vec![
             namespace(all),
@@ -198,6 +207,12 @@ fn pairs(value: &Value, pointer: &str) -> String {
     let Some(Value::Object(map)) = value.pointer(pointer) else { return NONE.to_owned() };
     let pairs = map.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("")));
     or_none(pairs.collect::<Vec<_>>().join(","))
+}
+
+/// `3 pods`.
+fn selects(policy: &Value) -> String {
+    let number = policy.pointer("/status/selectedPods").and_then(Value::as_u64);
+    number.map(|n| count(usize::try_from(n).unwrap_or(usize::MAX), "pod")).unwrap_or_default()
 }
 
 /// How a pod is asked whether it is ready.

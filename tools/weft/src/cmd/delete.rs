@@ -84,7 +84,7 @@ fn written(args: &Delete, session: &Session) -> Outcome<Vec<v1::ObjectRef>> {
 }
 
 /// The first problem, with the others as its causes.
-fn first_of(problems: Vec<weft_yaml::Error>) -> Failure {
+pub(super) fn first_of(problems: Vec<weft_yaml::Error>) -> Failure {
     let mut problems = problems.iter();
     let first = problems.next().map(weft_errors::Coded::envelope);
     let first =
@@ -107,7 +107,8 @@ fn destroys(wanted: &[v1::ObjectRef], session: &Session) -> Option<String> {
             | Kind::Slice
             | Kind::PodSpec
             | Kind::Pool
-            | Kind::Owner => None,
+            | Kind::Owner
+            | Kind::NetworkPolicy => None,
         },
         several => {
             let spaces = several.iter().filter(|one| kind(one) == Kind::Namespace).count();

@@ -8,7 +8,7 @@ use super::{
     Run, events,
     get::one,
     kinds::{kind_of, split_name},
-    service,
+    policy, service,
 };
 use crate::{args::Describe, client::revision_reached, fail::Outcome, table::at};
 
@@ -20,6 +20,9 @@ pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
         let account = service::account(&session, &args.name, None).await?;
         let text = service::screen(&account, true);
         (account["service"].clone(), account["endpoints"].clone(), text)
+    } else if kind == Kind::NetworkPolicy {
+        let (value, text) = policy::one(&session, &args.name).await?;
+        (value, Value::Null, text)
     } else {
         let (value, _) = one(&session, kind, &args.name).await?;
         let text = weft_yaml::to_yaml(&value);
@@ -55,7 +58,8 @@ pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
         | Kind::Slice
         | Kind::PodSpec
         | Kind::Pool
-        | Kind::Owner => json!({"items": []}),
+        | Kind::Owner
+        | Kind::NetworkPolicy => json!({"items": []}),
     };
     let lines = events::lines(&told);
     if !lines.is_empty() {

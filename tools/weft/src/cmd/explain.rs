@@ -5,6 +5,7 @@ use weft_errors::{ALL, Code, Error, NOT_FOUND};
 
 use super::{
     Run, did_you_mean,
+    kinds::{Shown, kind_of},
     schema::{FieldHelp, KINDS, KindHelp},
 };
 use crate::{
@@ -27,8 +28,11 @@ pub(crate) fn run(args: &Explain, run: &Run) -> Outcome {
         return Ok(());
     }
     let (name, path) = wanted.split_once('.').unwrap_or((wanted, ""));
+    let short = kind_of(name).map_or("", Shown::singular);
     let called = |kind: &&KindHelp| {
-        kind.name.eq_ignore_ascii_case(name) || format!("{}s", kind.name).eq_ignore_ascii_case(name)
+        kind.name.eq_ignore_ascii_case(name)
+            || kind.name.eq_ignore_ascii_case(short)
+            || weft_model::plural(kind.name).eq_ignore_ascii_case(name)
     };
     let Some(kind) = KINDS.iter().find(called) else { return Err(unknown(wanted).into()) };
     let fields: Vec<&FieldHelp> = kind.fields.iter().filter(|field| is_below(field.path, path)).collect();

@@ -193,10 +193,9 @@ impl Place {
             Self::Here(agent) => agent.flows(flows, time).await,
             Self::Node(session) => {
                 session.restart(time);
-                match ask_node(session, node, ask::What::Flows(flows), None).await? {
-                    answer_request::What::Flows(result) => Ok(result),
-                    _ => Err(unexpected(node)),
-                }
+                let answer = ask_node(session, node, ask::What::Flows(flows), None).await?;
+                let answer_request::What::Flows(result) = answer else { return Err(unexpected(node)) };
+                Ok(result)
             }
         }
     }

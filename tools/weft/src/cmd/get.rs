@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use weft_errors::{Error, ExitCode, NOT_FOUND, Remedy};
-use weft_model::{Item, Kind};
+use weft_model::{Item, Kind, Object};
 use weft_proto::v1;
 
 use super::{
@@ -10,14 +10,14 @@ use super::{
     columns::columns,
     did_you_mean, endpoints, events,
     kinds::{Shown, has_namespace, kind_of, split_name},
-    local,
+    local, policy,
 };
 use crate::{
     args::{Expect, Get},
     client::{Session, object},
     fail::{Failure, Outcome},
     output::items as items_of,
-    table::{Table, at, count},
+    table::{Table, at},
 };
 
 /// Runs the command.
@@ -37,6 +37,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     let columns = columns(shown, args.all_namespaces);
     if let Some(name) = &args.name {
         let value = match shown {
+            Shown::Object(Kind::NetworkPolicy) => policy::one(&session, name).await?.0,
             Shown::Object(kind) => one(&session, kind, name).await?.0,
             Shown::Events => return Err(events::nameless(name)),
             Shown::Endpoints | Shown::Peers | Shown::Routes => derived_one(&session, shown, name).await?,
@@ -46,7 +47,12 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     }
     let whole = match shown {
         Shown::Object(kind) => {
-            objects(&session, kind, namespace(kind, args.all_namespaces, &session), &args.selector).await?
+            let namespace = namespace(kind, args.all_namespaces, &session);
+            if kind == Kind::NetworkPolicy {
+                policy::list(&session, namespace, &args.selector).await?
+            } else {
+                objects(&session, kind, namespace, &args.selector).await?
+            }
         }
         Shown::Events => {
             let namespace = if args.all_namespaces { "" } else { session.namespace() };
@@ -100,8 +106,8 @@ fn namespace(kind: Kind, all_namespaces: bool, session: &Session) -> &str {
 fn expect(expected: Option<Expect>, number: usize, shown: Shown, run: &Run) -> Outcome {
     match expected {
         Some(expected) if !expected.holds(number) => {
-            let noun = shown.plural().trim_end_matches('s');
-            run.printer.note(&format!("expected {expected}, there are {}", count(number, noun)));
+            let there = if number == 1 { shown.singular() } else { shown.plural() };
+            run.printer.note(&format!("expected {expected}, there are {number} {there}"));
             Err(Failure::Answer(ExitCode::No))
         }
         Some(_) | None => Ok(()),
@@ -115,6 +121,17 @@ pub(crate) async fn objects(
     namespace: &str,
     selector: &str,
 ) -> Outcome<Value> {
+    let (objects, revision) = typed(session, kind, namespace, selector).await?;
+    Ok(weft_yaml::list_value(objects.iter().map(weft_yaml::object_value).collect(), revision))
+}
+
+/// All objects of a kind, and the revision they were read at.
+pub(crate) async fn typed(
+    session: &Session,
+    kind: Kind,
+    namespace: &str,
+    selector: &str,
+) -> Outcome<(Vec<Object>, u64)> {
     let request = v1::ListRequest {
         kind: v1::Kind::from(kind).into(),
         namespace: namespace.to_owned(),
@@ -122,15 +139,18 @@ pub(crate) async fn objects(
         stale: session.stale(),
     };
     let answer = session.call(request, |mut admin, request| async move { admin.list(request).await }).await?;
-    let mut values = Vec::with_capacity(answer.objects.len());
-    for wire in answer.objects {
-        values.push(weft_yaml::object_value(&object(Some(wire))?));
-    }
-    Ok(weft_yaml::list_value(values, answer.revision))
+    let objects = answer.objects.into_iter().map(|wire| object(Some(wire)));
+    Ok((objects.collect::<Outcome<_>>()?, answer.revision))
 }
 
 /// One object and the revision it was read at; a missing one comes with the name that may have been meant.
 pub(crate) async fn one(session: &Session, kind: Kind, name: &str) -> Outcome<(Value, u64)> {
+    let (object, revision) = one_object(session, kind, name).await?;
+    Ok((weft_yaml::object_value(&object), revision))
+}
+
+/// As `one`, not yet a value.
+pub(crate) async fn one_object(session: &Session, kind: Kind, name: &str) -> Outcome<(Object, u64)> {
     let (namespace, name) = split_name(kind, name, session.namespace());
     let request = v1::GetRequest {
         kind: v1::Kind::from(kind).into(),
@@ -140,7 +160,7 @@ pub(crate) async fn one(session: &Session, kind: Kind, name: &str) -> Outcome<(V
     };
     let answer = session.call(request, |mut admin, request| async move { admin.get(request).await }).await;
     match answer {
-        Ok(answer) => Ok((weft_yaml::object_value(&object(answer.object)?), answer.revision)),
+        Ok(answer) => Ok((object(answer.object)?, answer.revision)),
         Err(failure) => Err(suggest(session, failure, kind, name).await),
     }
 }
@@ -210,7 +230,7 @@ async fn derived_one(session: &Session, shown: Shown, word: &str) -> Outcome<Val
     if let Some(value) = all.iter().find(|value| at(value, "/metadata/name") == name) {
         return Ok(value.clone());
     }
-    let noun = shown.plural().trim_end_matches('s');
+    let noun = shown.singular();
     let error = Error::new(&NOT_FOUND, format!("{noun} {name:?} doesn't exist"))
         .object(noun, "", name)
         .try_this("list what there is", format!("weft get {}", shown.plural()));
@@ -246,7 +266,10 @@ fn item_value(shown: Shown, item: &Item) -> Option<Value> {
             | Item::Probe(_)
             | Item::Owner(_)
             | Item::Pod(_)
-            | Item::Setup(_),
+            | Item::Setup(_)
+            | Item::Policy(_)
+            | Item::Namespace(_)
+            | Item::Identity(_),
         ) => None,
     }
 }

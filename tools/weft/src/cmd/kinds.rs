@@ -21,7 +21,7 @@ pub(crate) enum Shown {
     Events,
 }
 
-/// The words of each kind; the plural first.
+/// The words of each kind; the plural first, then the singular.
 const WORDS: &[(&[&str], Shown)] = &[
     (&["nodes", "node", "no"], Shown::Object(Kind::Node)),
     (&["pods", "pod", "po"], Shown::Object(Kind::Pod)),
@@ -33,6 +33,7 @@ const WORDS: &[(&[&str], Shown)] = &[
     (&["endpointslices", "endpointslice", "eps"], Shown::Object(Kind::Slice)),
     (&["namespaces", "namespace", "ns"], Shown::Object(Kind::Namespace)),
     (&["loadbalancerpools", "loadbalancerpool", "lbpools", "lbpool"], Shown::Object(Kind::Pool)),
+    (&["networkpolicies", "networkpolicy", "netpols", "netpol"], Shown::Object(Kind::NetworkPolicy)),
     (&["podspecs", "podspec"], Shown::Object(Kind::PodSpec)),
     (&["owners", "owner"], Shown::Object(Kind::Owner)),
     (&["peers", "peer"], Shown::Peers),
@@ -66,6 +67,12 @@ impl Shown {
         }
     }
 
+    /// `node`.
+    pub(crate) fn singular(self) -> &'static str {
+        let words = WORDS.iter().find(|(_, shown)| *shown == self);
+        words.and_then(|(words, _)| words.get(1).copied()).unwrap_or_default()
+    }
+
     /// `nodes`.
     pub(crate) fn plural(self) -> &'static str {
         let words = WORDS.iter().find(|(_, shown)| *shown == self);
@@ -76,7 +83,7 @@ impl Shown {
 /// Whether objects of a kind are in namespaces.
 pub(crate) const fn has_namespace(kind: Kind) -> bool {
     match kind {
-        Kind::Pod | Kind::Service | Kind::Slice | Kind::PodSpec => true,
+        Kind::Pod | Kind::Service | Kind::Slice | Kind::PodSpec | Kind::NetworkPolicy => true,
         Kind::Fabric
         | Kind::Node
         | Kind::Lease
@@ -125,6 +132,7 @@ mod tests {
             ("eps", Kind::Slice),
             ("ns", Kind::Namespace),
             ("lbpool", Kind::Pool),
+            ("netpol", Kind::NetworkPolicy),
         ] {
             assert!(kind_of(word).is_ok_and(|shown| shown == Shown::Object(kind)), "{word}");
         }
@@ -134,6 +142,10 @@ mod tests {
             assert!(error.remedy[0].text.starts_with(hint), "{error}");
         }
         assert_eq!(Shown::Object(Kind::Fabric).plural(), "fabrics");
+        for kind in Kind::ALL {
+            let shown = Shown::Object(kind);
+            assert_eq!(shown.plural(), weft_model::plural(shown.singular()), "{kind}");
+        }
         assert_eq!(kind_of("ep").ok(), Some(Shown::Endpoints));
         assert_eq!(split_name(Kind::Service, "shop/web", "default"), ("shop", "web"));
         assert_eq!(split_name(Kind::Service, "web", "default"), ("default", "web"));

@@ -23,6 +23,7 @@ mod node;
 mod ping;
 mod pod;
 mod pod_spec;
+mod policy;
 mod preflight;
 mod reference;
 mod schema;
@@ -82,8 +83,9 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Node { command } => node::run(command.unwrap_or(Node::List), &run).await,
         Command::Pod { command } => {
             let list = Pod::List { selector: String::new(), all_namespaces: false };
-            pod::run(command.unwrap_or(list), &run).await
+            pod::run(command.map_or(list, |command| *command), &run).await
         }
+        Command::Policy { command } => policy::run(command, &run).await,
         Command::Ipam { command } => ipam::run(command.unwrap_or(Ipam::Show), &run).await,
         Command::Ping(args) => ping::run(&args, &run).await,
         Command::Trace(args) => trace::run(&args, &run).await,

@@ -93,6 +93,42 @@ const SERVICE: KindHelp = KindHelp {
     ],
 };
 
+const POLICY: KindHelp = KindHelp {
+    name: "NetworkPolicy",
+    summary: "who may talk to the pods it selects; pods that none selects are as spec.policy of the Fabric says",
+    writer: PEOPLE,
+    fields: &[
+        field(
+            "spec.podSelector",
+            "matchLabels, matchExpressions",
+            "the pods of its namespace that it isolates; empty: all of them",
+        ),
+        field(
+            "spec.policyTypes",
+            "list: Ingress, Egress",
+            "directions in which it isolates; absent: Ingress, and Egress if there are egress rules",
+        ),
+        field("spec.ingress", "list of rules", "what may come in; none: nothing; {}: everything"),
+        field(
+            "spec.ingress.from",
+            "list of podSelector, namespaceSelector, ipBlock (cidr, except)",
+            "from whom; absent: anybody. Both selectors in one entry: pods of these namespaces",
+        ),
+        field(
+            "spec.ingress.ports",
+            "list of protocol, port, endPort",
+            "to which of its ports: a number, a range to endPort, or a name; absent: every port and protocol",
+        ),
+        field("spec.egress", "list of rules", "what may go out; none: nothing; {}: everything"),
+        field("spec.egress.to", "as ingress.from", "to whom"),
+        field(
+            "spec.egress.ports",
+            "as ingress.ports",
+            "to which ports of theirs, after translation of services",
+        ),
+    ],
+};
+
 /// All kinds.
 pub(crate) const KINDS: &[KindHelp] = &[
     KindHelp {
@@ -150,6 +186,17 @@ pub(crate) const KINDS: &[KindHelp] = &[
                 "addresses of nodes that take node ports; empty: the primary one of each family",
             ),
             field("spec.nodePortRange", "FIRST-LAST", "ports that services get on nodes"),
+            field(
+                "spec.policy.default",
+                "allow | deny-ingress | deny-egress | deny",
+                "for pods that no policy isolates; a namespace's label weft.io/default-policy comes first; kube-system and \
+                 weft-system stay open; allow by default",
+            ),
+            field(
+                "spec.policy.nodeEgress",
+                "policy | allow",
+                "whether policies decide of a pod's traffic to its own node; policy by default",
+            ),
             field(
                 "spec.nodeGraceSeconds",
                 "5 to 600",
@@ -237,10 +284,20 @@ pub(crate) const KINDS: &[KindHelp] = &[
         writer: PEOPLE,
         fields: &[
             field("metadata.name", "name", "its name"),
-            field("metadata.labels", "map of texts", "labels for selectors"),
+            field(
+                "metadata.labels",
+                "map of texts",
+                "labels for selectors; kubernetes.io/metadata.name is its name always",
+            ),
+            field(
+                "metadata.labels.weft.io/default-policy",
+                "allow | deny-ingress | deny-egress | deny",
+                "for its pods that no policy isolates, in place of the Fabric's spec.policy.default",
+            ),
         ],
     },
     SERVICE,
+    POLICY,
     KindHelp {
         name: "EndpointSlice",
         summary: "endpoints that people write, for a service without a selector or beside it",
@@ -316,6 +373,7 @@ mod tests {
         let inner = match at {
             "spec" => "spec: {nonesuch: 1}",
             "spec.dns" => "spec: {dns: {nonesuch: 1}}",
+            "spec.policy" => "spec: {policy: {nonesuch: 1}}",
             _ => "spec: {ranges: {nonesuch: []}}",
         };
         let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: main}}\n{inner}\n");
@@ -335,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_fabric_are_those_that_its_reader_knows() {
-        let parts = ["spec.ranges", "spec.dns"];
+        let parts = ["spec.ranges", "spec.dns", "spec.policy"];
         let mut all = known("weft.io/v1", "Fabric", "spec");
         all.retain(|field| !parts.contains(&field.as_str()));
         all.extend(parts.iter().flat_map(|part| known("weft.io/v1", "Fabric", part)));
@@ -344,11 +402,15 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_services_and_pools_are_those_that_their_readers_know() {
-        for (version, kind) in [("v1", "Service"), ("weft.io/v1", "LoadBalancerPool")] {
+    fn the_fields_of_services_pools_and_policies_are_those_that_their_readers_know() {
+        for (version, kind) in
+            [("v1", "Service"), ("weft.io/v1", "LoadBalancerPool"), ("networking.k8s.io/v1", "NetworkPolicy")]
+        {
             let mut all = known(version, kind, "spec");
             all.sort();
-            assert_eq!(told(kind), all, "{kind}");
+            let mut told = told(kind);
+            told.retain(|field| field.matches('.').count() == 1);
+            assert_eq!(told, all, "{kind}");
         }
     }
 }

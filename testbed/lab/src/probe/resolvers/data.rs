@@ -80,6 +80,7 @@ pub(super) fn items(count: u32, upstream: SocketAddr) -> Result<Vec<Item>> {
         masquerade_exceptions: Vec::new(),
         node_port_addresses: Vec::new(),
         node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
         replicas: Vec::new(),
     };
     let own = |number| -> Result<Item> {
