@@ -1,3 +1,5 @@
+//! The constant rules of policy as the `nft` program would list them.
+
 use weft_nft::table_text;
 
 use super::*;

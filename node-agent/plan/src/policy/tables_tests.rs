@@ -1,3 +1,5 @@
+//! The policy tables after any events, against a fresh start; who is closed and who is open.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
