@@ -18,7 +18,7 @@ const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: hello}\ns
 /// Longest time without answers when the DNS process is killed.
 const BACK: u64 = 300;
 
-/// A pod fetches a service by each form of its name, in each family, with `curl`.
+/// A pod fetches a service by each form of its name, in each family, with `curl` where there is one.
 pub fn fetched(fabric: &Fabric, cast: &Cast) -> Result<String> {
     let web = fabric.labelled_pod(cast.c.node(), "hello-web", &[("hello", "yes")], &SERVERS)?;
     fabric.apply(SERVICE)?;
@@ -30,9 +30,8 @@ pub fn fetched(fabric: &Fabric, cast: &Cast) -> Result<String> {
     for family in families {
         for name in ["hello", "hello.default", "hello.default.svc.cluster.local"] {
             let url = format!("http://{name}/");
-            let text = fabric
-                .on(client.place(), &["curl", "-sS", "--max-time", "5", family, &url])?
-                .success("curl")?;
+            let argv = fetch(family, name, &url);
+            let text = fabric.on(client.place(), &argv)?.success(argv[0])?;
             let seen: Value =
                 serde_json::from_str(&text).with_context(|| format!("curl {family} {url}: {text}"))?;
             ensure!(seen["pod"] == web.name(), "curl {family} {url}: {seen}");
@@ -43,8 +42,31 @@ pub fn fetched(fabric: &Fabric, cast: &Cast) -> Result<String> {
     [client, web].iter().try_for_each(|pod| fabric.detach(pod))?;
     fabric.erase(SERVICE)?;
     Ok(format!(
-        "{fetches} times curl -4 and -6 http://hello/ and longer forms; $HELLO_SERVICE_HOST is {variables}"
+        "{fetches} times http://hello/ and longer forms, by IPv4 and IPv6; $HELLO_SERVICE_HOST is {variables}"
     ))
+}
+
+/// What fetches where there is no `curl`: family, host.
+const FETCH: &str = "
+import socket, sys
+family = {'-4': socket.AF_INET, '-6': socket.AF_INET6}[sys.argv[1]]
+address = socket.getaddrinfo(sys.argv[2], 80, family, socket.SOCK_STREAM)[0][4]
+with socket.socket(family) as stream:
+    stream.settimeout(5)
+    stream.connect(address)
+    stream.sendall(b'GET / HTTP/1.1\\r\\nHost: hello\\r\\nConnection: close\\r\\n\\r\\n')
+    text = b''.join(iter(lambda: stream.recv(65536), b''))
+print(text.split(b'\\r\\n\\r\\n', 1)[1].decode())
+";
+
+/// A program that fetches a page: `curl`, or Python where that isn't installed.
+fn fetch<'a>(family: &'a str, host: &'a str, url: &'a str) -> Vec<&'a str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join("curl").is_file()) {
+        vec!["curl", "-sS", "--max-time", "5", family, url]
+    } else {
+        vec!["python3", "-c", FETCH, family, host]
+    }
 }
 
 /// The variable of the service, which the pod was given when it was made.
