@@ -124,7 +124,6 @@ fn a_pod_is_judged_from_its_first_moment_and_while_nobody_is_there() -> Result {
         hears(fabric, &web, to_db, "tcp", true, "and who may comes in")?;
         let node = roles.db.node();
         fabric.hold(node, "agent")?;
-        fabric.kill(node, "agent")?;
         hears(fabric, &log, to_db, "tcp", false, "without the agent")?;
         hears(fabric, &web, to_db, "tcp", true, "without the agent")?;
         fabric.release(node, "agent")?;
