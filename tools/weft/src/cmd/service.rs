@@ -314,10 +314,13 @@ fn path(spec: &Value, endpoints: &Value) -> String {
     }
     match (ready.first(), ending) {
         (Some(first), _) => {
+            // Out of the fabric a pod has the address of its node.
+            let is_outside = at(first, "/pod").is_empty() && at(first, "/node").is_empty();
             format!(
-                "{address} -> one of {} ready, as {} -> which sees the client",
+                "{address} -> one of {} ready, as {} -> which sees {}",
                 ready.len(),
-                endpoints::socket(first)
+                endpoints::socket(first),
+                if is_outside { "the client's node" } else { "the client" }
             )
         }
         (None, 0) => format!("{address} -> refused: no backend is ready"),
@@ -379,6 +382,10 @@ mod tests {
             "endpoints": {"endpoints": [endpoint("10.128.0.2", true, "ready"), endpoint("10.128.0.3", false, "not ready: its node says so")]},
             "owners": [], "uses": null,
         });
+        let mut outside = value.clone();
+        outside["endpoints"]["endpoints"] = json!([{"address": "192.0.2.9", "ports": [9000], "ready": true, "serving": true, "terminating": false, "state": "ready"}]);
+        let text = screen(&outside, false);
+        assert!(text.contains("as 192.0.2.9:9000 -> which sees the client's node"), "{text}");
         let text = screen(&value, false);
         for line in [
             "shop/web   NodePort   SingleStack",
