@@ -28,3 +28,10 @@ fn each_judgement_asks_the_one_who_was_asked() {
     ];
     assert_eq!(Judge::ALL.map(of), expected);
 }
+
+#[test]
+fn every_set_is_known_by_its_name() {
+    for set in table(Family::V4, NodeEgress::Policy).sets {
+        assert_eq!(name_of(&set.name), Some(set.name.as_str()), "what isn't known is never read back");
+    }
+}

@@ -234,8 +234,8 @@ impl Policies {
             let Some(unit) = self.pending.get(&place) else { continue };
             let (family, set, key) = &place;
             // Pieces of the ranges of one set only fit together.
-            let is_apart = !matches!(*set, "blocks" | "port_classes");
-            if size > limits::TRANSACTION_BYTES && is_apart {
+            let may_be_cut = !matches!(*set, "blocks" | "port_classes");
+            if size > limits::TRANSACTION_BYTES && may_be_cut {
                 self.round.push_front(place);
                 break;
             }
