@@ -42,7 +42,16 @@ pub struct Difference {
 impl Difference {
     /// Compares two worlds.
     pub fn between(before: &World, after: &World) -> Self {
+        Self::among(before, after, groups(&[before, after]))
+    }
+
+    /// The same, unless there are more groups than that: how many there are. The work grows with their square.
+    pub fn bounded(before: &World, after: &World, limit: usize) -> Result<Self, usize> {
         let groups = groups(&[before, after]);
+        if groups.len() > limit { Err(groups.len()) } else { Ok(Self::among(before, after, groups)) }
+    }
+
+    fn among(before: &World, after: &World, groups: Vec<Group>) -> Self {
         let old = Matrix::among(before, groups.clone());
         let new = Matrix::among(after, groups.clone());
         let mut shifts: Vec<Shift> = Vec::new();

@@ -6,11 +6,13 @@
 
 mod cases;
 mod compile;
+mod cuts;
 mod decision;
 mod difference;
 mod error;
 mod evaluate;
 mod flow;
+mod fold;
 mod groups;
 mod hash;
 mod hint;
@@ -40,10 +42,12 @@ mod mutant;
 
 pub use cases::{Case, CaseEnd, Outcome};
 pub use compile::{Compiler, Explanation, Place};
+pub use cuts::{Closing, Cuts, Cutter, Ends};
 pub use decision::{Closest, Decision, Isolation, Lack, Reason, Verdict};
 pub use difference::{Difference, Shift, cut_by};
 pub use error::{Error, Part};
 pub use flow::{Flow, Transport, protocol_name};
+pub use fold::Fold;
 pub use groups::{Group, Members};
 pub use identity::{
     Relevance, Touched, Turned, TurnedWords, identity_of, number_of, protocol_number, whole_identity,

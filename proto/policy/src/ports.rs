@@ -13,6 +13,9 @@ use crate::{
 /// Protocols with ports, in the order of [`PortSet`].
 pub const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
+/// Ranges that a line names; of more there is only a number.
+const WORDS: usize = 8;
+
 /// All ports of a protocol: more than 1 to 65535, for packets with port 0 are of it too.
 const EVERY: (u16, u16) = (0, u16::MAX);
 
@@ -172,6 +175,42 @@ impl PortSet {
         PortsId(content.finish())
     }
 
+    /// The same for people, in a few words: what is left out, where that is shorter to say.
+    pub fn words(&self) -> String {
+        let rest = Self::all().without(self);
+        let parts = |set: &Self| {
+            let ranges = PROTOCOLS.iter().map(|protocol| set.of(*protocol).len());
+            ranges.sum::<usize>() + usize::from(set.others)
+        };
+        match !rest.is_empty() && parts(&rest) < parts(self) {
+            true => format!("all but {}", rest.shown(WORDS)),
+            false => self.shown(WORDS),
+        }
+    }
+
+    /// At most so many ranges, and how many more there are.
+    fn shown(&self, limit: usize) -> String {
+        if self.is_all() {
+            return "all".to_owned();
+        }
+        let mut words = Vec::new();
+        for protocol in PROTOCOLS {
+            let name = protocol_name(protocol);
+            words.extend(self.of(protocol).iter().map(|(first, last)| match (first, last) {
+                _ if Self::is_every((*first, *last)) => format!("every {name}"),
+                _ if first == last => format!("{first}/{name}"),
+                _ => format!("{first}-{last}/{name}"),
+            }));
+        }
+        words.extend(self.others.then(|| "other protocols".to_owned()));
+        if words.len() > limit {
+            let more = words.len() - limit;
+            words.truncate(limit);
+            words.push(format!("{more} more"));
+        }
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    }
+
     pub(crate) fn feed(&self, content: &mut Content) {
         content.number(self.others.into());
         for protocol in PROTOCOLS {
@@ -187,23 +226,7 @@ impl PortSet {
 impl fmt::Display for PortSet {
     /// `all`, `none`, or `80/tcp, 8000-8999/tcp, every udp, other protocols`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_all() {
-            return f.write_str("all");
-        }
-        if self.is_empty() {
-            return f.write_str("none");
-        }
-        let mut words = Vec::new();
-        for protocol in PROTOCOLS {
-            let name = protocol_name(protocol);
-            words.extend(self.of(protocol).iter().map(|(first, last)| match (first, last) {
-                _ if Self::is_every((*first, *last)) => format!("every {name}"),
-                _ if first == last => format!("{first}/{name}"),
-                _ => format!("{first}-{last}/{name}"),
-            }));
-        }
-        words.extend(self.others.then(|| "other protocols".to_owned()));
-        f.write_str(&words.join(", "))
+        f.write_str(&self.shown(usize::MAX))
     }
 }
 
