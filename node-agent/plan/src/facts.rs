@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use weft_model::{
-    AddressRange, AttachmentId, FabricItem, Family, NodeName, PodName, PodUid,
+    AddressRange, AttachmentId, FabricItem, Family, NodeName, PodName, PodUid, is_link_local,
     ownership::{self, DEFAULT_UNDERLAY_MTU},
 };
 
@@ -100,7 +100,7 @@ impl Host {
             .iter()
             .filter(|r| !of_ours(r))
             .map(|r| r.destination)
-            .filter(|d| d.prefix() != 0 && !is_link_local(d.first()) && !is_multicast(d.first()))
+            .filter(|d| d.prefix() != 0 && !is_link_local(d.first()) && !d.first().is_multicast())
             .collect();
         found.sort_unstable();
         found.dedup();
@@ -280,17 +280,6 @@ pub fn pod_link_name(uid: PodUid, attempt: u8) -> String {
 fn is_pod_link(name: &str) -> bool {
     name.strip_prefix(ownership::VETH_PREFIX)
         .is_some_and(|rest| rest.len() == 8 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(a) => a.is_link_local(),
-        IpAddr::V6(a) => a.is_unicast_link_local(),
-    }
-}
-
-const fn is_multicast(address: IpAddr) -> bool {
-    address.is_multicast()
 }
 
 #[cfg(test)]

@@ -112,6 +112,14 @@ impl FromStr for Families {
     }
 }
 
+/// Whether an address means another machine on each link (169.254.0.0/16, RFC 3927; fe80::/10, RFC 4291 section 2.5.6).
+pub const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 /// One value for each family of a fabric: at least one is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dual<T> {

@@ -34,7 +34,7 @@ pub use endpoint::{
     AddressType, Conditions, EndpointSlice, Hints, PodSpec, Probe, ProbeHandler, Probes, SERVICE_NAME_LABEL,
     SliceEndpoint, SlicePort, ZONE_LABEL,
 };
-pub use family::{Dual, Families, Family};
+pub use family::{Dual, Families, Family, is_link_local};
 pub use holder::{AuthorityHash, Holder, Part};
 pub use id::{
     ClientId, ClusterId, Epoch, LogIndex, NodeUid, ObjectUid, PodUid, ReplicaId, Revision, Sequence, Term,

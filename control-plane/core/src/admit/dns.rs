@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weft_model::{DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, is_own_resolver};
+use weft_model::{DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, is_link_local, is_own_resolver};
 
 use super::Problems;
 use crate::{Error, limits};
@@ -101,13 +101,6 @@ fn why_not(fabric: &Fabric, server: SocketAddr) -> Option<String> {
 
 fn is_broadcast(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
 }
 
 /// Checks how a pod asks.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use weft_model::{Labels, check_label, ownership::CLOUD_METADATA};
+use weft_model::{Labels, check_label, is_link_local, ownership::CLOUD_METADATA};
 
 use super::Problems;
 use crate::{Error, limits};
@@ -57,15 +57,11 @@ pub(crate) fn check_metadata(
 
 /// Why packets of a service can't go to an address, or come to it (`ValidateNonSpecialIP` of Kubernetes, and more).
 pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
     if address.is_unspecified() {
         Some("may not be unspecified (0.0.0.0 or ::)")
     } else if address.is_loopback() {
         Some("may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    } else if link_local {
+    } else if is_link_local(address) {
         Some("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
     } else if address.is_multicast() {
         Some("may not be in the multicast range (224.0.0.0/4, ff00::/8)")
