@@ -51,12 +51,6 @@ impl FakeKernel {
         self.devices.insert(name.to_owned());
     }
 
-    /// Removes such a link; its routes go with it, as in Linux.
-    pub fn remove_device(&mut self, name: &str) {
-        self.devices.remove(name);
-        self.routes.retain(|_, value| device_of(value) != Some(name));
-    }
-
     /// Adds the node's end of a pod's veth, as an attach leaves it when it is interrupted: no port yet, down.
     pub fn add_pod_link(&mut self, name: &str, uid: PodUid) {
         self.devices.insert(name.to_owned());
@@ -96,11 +90,6 @@ impl FakeKernel {
         if self.routes.remove(key).is_none() {
             self.foreign_routes.remove(key);
         }
-    }
-
-    /// The next operation of this kind fails once with EBUSY.
-    pub fn fail_next(&mut self, op: Op) {
-        self.fail_after(op, 0);
     }
 
     /// One operation of this kind fails once with EBUSY, after so many that succeed.

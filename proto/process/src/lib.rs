@@ -18,7 +18,7 @@ pub use error::Error;
 pub use files::{
     MODE_PRIVATE, MODE_PUBLIC, durable_remove, durable_replace, private_dir, read_limited, read_private,
 };
-pub use logs::{LogFormat, LogHandle, init_logs};
+pub use logs::{LogFormat, init_logs};
 pub use quantity::{HumanDuration, HumanSize, parse_duration, parse_size};
 pub use service::{notify_ready, notify_status, notify_stopping, watchdog_interval, watchdog_loop};
 pub use signals::Signals;

@@ -11,7 +11,7 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
+    EnvFilter, Layer,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::Writer,
@@ -19,7 +19,6 @@ use tracing_subscriber::{
     },
     layer::SubscriberExt,
     registry::LookupSpan,
-    reload,
     util::SubscriberInitExt,
 };
 
@@ -64,27 +63,11 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Changes the filter of a running process.
-#[derive(Clone, Debug)]
-pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
-
-impl LogHandle {
-    /// Replaces the filter (syntax of `WEFT_LOG`); an empty text means the default.
-    ///
-    /// Fails with [`Error::LogFilter`]; the old filter stays then.
-    pub fn set_filter(&self, text: &str) -> Result<(), Error> {
-        let filter = parse_filter(text)?;
-        self.0
-            .reload(filter)
-            .map_err(|error| Error::LogFilter { text: text.to_owned(), why: error.to_string() })
-    }
-}
-
-/// Installs the process's logger. A second call in one process has no effect but returns a handle.
+/// Installs the process's logger. A second call in one process has no effect.
 ///
 /// Fails with [`Error::LogFilter`] when `WEFT_LOG` can't be understood.
-pub fn init_logs(component: &'static str, format: LogFormat) -> Result<LogHandle, Error> {
-    let (filter, handle) = reload::Layer::new(parse_filter(&env::var(FILTER_VARIABLE).unwrap_or_default())?);
+pub fn init_logs(component: &'static str, format: LogFormat) -> Result<(), Error> {
+    let filter = parse_filter(&env::var(FILTER_VARIABLE).unwrap_or_default())?;
     let terminal = io::stderr().is_terminal();
     let lines: Box<dyn Layer<_> + Send + Sync> = match format {
         LogFormat::Json => {
@@ -103,7 +86,7 @@ pub fn init_logs(component: &'static str, format: LogFormat) -> Result<LogHandle
     };
     // An error means that a logger is there already: tests of one process do that.
     let _already = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    Ok(LogHandle(handle))
+    Ok(())
 }
 
 fn parse_filter(text: &str) -> Result<EnvFilter, Error> {
