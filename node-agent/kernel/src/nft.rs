@@ -11,7 +11,9 @@ mod socket;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
-use weft_nft::{Batch, Failure, Generation, Message, Observed, Reply, Request, SetRef, Table, TableFamily};
+use weft_nft::{
+    Batch, Failure, Generation, Message, Observed, Reply, Request, SetRef, Table, TableFamily, TableRef,
+};
 
 pub use error::NftError;
 pub use monitor::{NftMonitor, Notice};
@@ -164,6 +166,27 @@ impl NftSocket {
             self.dump(&Request::Rules(table), &mut observed, &mut || false)?;
         }
         Ok(observed)
+    }
+
+    /// Reads what rules of tables and elements of sets count; what isn't there counts nothing.
+    ///
+    /// Not one consistent picture: packets come meanwhile anyway.
+    pub fn counts(&mut self, tables: &[TableRef], sets: &[SetRef]) -> Result<Observed, NftError> {
+        let rules = tables.iter().cloned().map(Request::Rules);
+        let elements = sets.iter().cloned().map(Request::Elements);
+        for _ in 0..DUMP_TRIES {
+            let mut observed = Observed::default();
+            let mut whole = true;
+            for request in rules.clone().chain(elements.clone()) {
+                // A dump that a commit overtook may show a rule twice.
+                let dump = self.dump(&request, &mut observed, &mut || false)?;
+                whole &= matches!(dump, Dump::Whole { steady: true });
+            }
+            if whole {
+                return Ok(observed);
+            }
+        }
+        Err(NftError::Unsteady { tries: DUMP_TRIES })
     }
 
     fn own(&self) -> std::sync::MutexGuard<'_, OwnGenerations> {

@@ -144,6 +144,8 @@ mod attrs {
     pub(crate) const RT: [u16; 2] = [1, 2];
     pub(crate) const BYTEORDER: [u16; 5] = [1, 2, 3, 4, 5];
     pub(crate) const EXTHDR: [u16; 7] = [1, 2, 3, 4, 5, 6, 7];
+    /// Octets, packets.
+    pub(crate) const COUNTER: [u16; 2] = [1, 2];
     pub(crate) const LIMIT: [u16; 5] = [1, 2, 3, 4, 5];
     pub(crate) const LOG: [u16; 2] = [1, 2];
     pub(crate) const NAT: [u16; 7] = [1, 2, 3, 4, 5, 6, 7];

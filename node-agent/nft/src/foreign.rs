@@ -67,7 +67,14 @@ mod tests {
 
     fn rule(table: &TableRef, data: &[u8], op: CmpOp, verdict: Verdict) -> Reply {
         let exprs = vec![Expr::Cmp { from: 0, op, data: data.to_vec() }, Expr::Verdict(verdict)];
-        Reply::Rule(ObservedRule { table: table.clone(), chain: "any".to_owned(), handle: 1, exprs })
+        Reply::Rule(ObservedRule {
+            table: table.clone(),
+            chain: "any".to_owned(),
+            handle: 1,
+            comment: String::new(),
+            counted: None,
+            exprs,
+        })
     }
 
     fn check(replies: Vec<Reply>, expected: &[&str]) {

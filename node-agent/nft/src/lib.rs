@@ -41,7 +41,8 @@ pub use object::{
 };
 pub use observed::{Difference, Observed};
 pub use reply::{
-    Failure, Generation, Message, ObservedChain, ObservedElement, ObservedRule, ObservedSet, Reply, messages,
+    Counted, Failure, Generation, Message, ObservedChain, ObservedElement, ObservedRule, ObservedSet, Reply,
+    messages,
 };
 pub use request::Request;
 pub use statement::{

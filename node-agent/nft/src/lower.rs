@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    CtState, Field, Mark, Op, Recall, Reject, Rule, Statement, TableFamily, Term, Translate,
+    CtState, Field, Mark, Op, Recall, Reject, Rule, Set, Statement, TableFamily, Term, Translate,
     expr::{CmpOp, Expr, NatKind, PayloadBase, RecallOp, ct, fib, reject},
     field::{Depends, meta},
 };
@@ -18,6 +18,11 @@ pub(crate) fn rule(rule: &Rule, family: TableFamily) -> Vec<Expr> {
     let mut lowering = Lowering { family, out: Vec::new(), established: Vec::new() };
     rule.statements.iter().for_each(|s| lowering.statement(s));
     lowering.out
+}
+
+/// The expressions of each element of a set.
+pub(crate) fn each(set: &Set) -> Vec<Expr> {
+    rule(&Rule { statements: set.each.to_vec(), comment: "" }, TableFamily::Inet)
 }
 
 struct Lowering {

@@ -249,6 +249,9 @@ pub struct Set {
     pub timeouts: bool,
     /// Rules may add elements.
     pub dynamic: bool,
+    /// What each element does when a packet is looked up and it is the one: [`Statement::Counter`], [`Statement::Limit`]. Where a limit
+    /// says no, the rule that looked ends. Each has numbers of its own, which stay as long as it does.
+    pub each: &'static [Statement],
 }
 
 impl Set {
@@ -262,6 +265,7 @@ impl Set {
             size,
             timeouts: false,
             dynamic: false,
+            each: &[],
         }
     }
 

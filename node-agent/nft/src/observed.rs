@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    Chain, Data, DataType, Element, Elements, MapData, ObservedChain, ObservedElement, ObservedRule,
+    Chain, Counted, Data, DataType, Element, Elements, MapData, ObservedChain, ObservedElement, ObservedRule,
     ObservedSet, Reply, Set, SetRef, Table, TableRef, Value,
     batch::{element::successor, joined_type, set_flags},
     lower,
@@ -148,6 +148,21 @@ impl Observed {
         read_elements(set, self.elements.get(id))
     }
 
+    /// What elements of a set counted, with their keys.
+    pub fn counted_elements<'a>(
+        &'a self,
+        id: &SetRef,
+        set: &'a Set,
+    ) -> impl Iterator<Item = (Vec<Value>, Counted)> + 'a {
+        let there = self.elements.get(id).into_iter().flat_map(Packed::iter);
+        there.filter_map(|element| Some((read_key(set, &element.key)?, element.counted?)))
+    }
+
+    /// The rules seen that count.
+    pub fn counting_rules(&self) -> impl Iterator<Item = (&ObservedRule, Counted)> {
+        self.rules.values().flatten().filter_map(|rule| Some((rule, rule.counted?)))
+    }
+
     /// Everything in which these tables differ but elements.
     pub fn rule_differences(&self, tables: &[Table]) -> Vec<Difference> {
         let mut found = Vec::new();
@@ -237,6 +252,7 @@ fn same_set(wanted: &Set, there: &ObservedSet) -> bool {
         && usize::try_from(there.key_len).is_ok_and(|len| len == wanted.key_bytes())
         && there.data_type == data_type
         && there.size == wanted.size
+        && there.each == lower::each(wanted)
 }
 
 /// Elements of a set; what its type can't explain is left out and so shows up as missing.

@@ -45,9 +45,7 @@ impl Packed {
                 }
                 None => return None,
             };
-            let plain =
-                ObservedElement { key, value, key_end: None, is_end: false, verdict: None, timeout_ms: None };
-            Some(plain)
+            Some(ObservedElement { key, value, ..ObservedElement::default() })
         });
         plain.chain(self.others.iter().cloned())
     }
@@ -55,8 +53,15 @@ impl Packed {
 
 /// What stands before key and value of a plain element; `None`: it isn't one.
 fn lengths(element: &ObservedElement) -> Option<(u8, u8)> {
-    let ObservedElement { key, value, key_end: None, is_end: false, verdict: None, timeout_ms: None } =
-        element
+    let ObservedElement {
+        key,
+        value,
+        key_end: None,
+        is_end: false,
+        verdict: None,
+        timeout_ms: None,
+        counted: None,
+    } = element
     else {
         return None;
     };
@@ -87,10 +92,14 @@ mod tests {
                 .prop_flat_map(|len| prop::collection::vec(any::<u8>(), len))
         };
         let key_end = prop::option::weighted(0.2, prop::collection::vec(any::<u8>(), 0..4));
-        let rare = (key_end, prop::bool::weighted(0.2), prop::option::weighted(0.2, any::<u64>()));
-        (bytes(), prop::option::of(bytes()), rare).prop_map(|(key, value, (key_end, is_end, timeout_ms))| {
-            ObservedElement { key, value, key_end, is_end, verdict: None, timeout_ms }
-        })
+        let number = || prop::option::weighted(0.2, any::<u64>());
+        let rare = (key_end, prop::bool::weighted(0.2), number(), number());
+        (bytes(), prop::option::of(bytes()), rare).prop_map(
+            |(key, value, (key_end, is_end, timeout_ms, packets))| {
+                let counted = packets.map(|packets| crate::Counted { packets, octets: 1 });
+                ObservedElement { key, value, key_end, is_end, verdict: None, timeout_ms, counted }
+            },
+        )
     }
 
     proptest! {

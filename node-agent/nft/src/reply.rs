@@ -81,6 +81,15 @@ pub struct ObservedChain {
     pub bound: bool,
 }
 
+/// What came by a counter since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Packets.
+    pub packets: u64,
+    /// Their octets.
+    pub octets: u64,
+}
+
 /// A rule in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedRule {
@@ -90,6 +99,10 @@ pub struct ObservedRule {
     pub chain: String,
     /// Number of the rule in its table; never reused.
     pub handle: u64,
+    /// Why it is there; empty: it doesn't say.
+    pub comment: String,
+    /// What it counted; `None`: it doesn't count.
+    pub counted: Option<Counted>,
     pub(crate) exprs: Vec<Expr>,
 }
 
@@ -103,6 +116,7 @@ pub struct ObservedSet {
     pub(crate) key_len: u32,
     pub(crate) data_type: Option<u32>,
     pub(crate) size: u32,
+    pub(crate) each: Vec<Expr>,
 }
 
 impl ObservedSet {
@@ -113,7 +127,7 @@ impl ObservedSet {
 }
 
 /// An element in the kernel: of a range in a plain interval set it is one end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedElement {
     pub(crate) key: Vec<u8>,
     pub(crate) key_end: Option<Vec<u8>>,
@@ -121,6 +135,7 @@ pub struct ObservedElement {
     pub(crate) verdict: Option<crate::Verdict>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) timeout_ms: Option<u64>,
+    pub(crate) counted: Option<Counted>,
 }
 
 /// The messages of a datagram. The first error ends it.
@@ -272,8 +287,23 @@ fn chain(family: TableFamily, r: &Reader<'_>) -> Result<ObservedChain, Error> {
 fn rule(family: TableFamily, r: &Reader<'_>) -> Result<ObservedRule, Error> {
     let chain = need(r, attrs::RULE_CHAIN, "rule", "chain")?.string();
     let handle = need(r, attrs::RULE_HANDLE, "rule", "handle")?.u64()?;
-    let exprs = r.find(attrs::RULE_EXPRESSIONS)?.map(|a| decode::list(&a)).transpose()?.unwrap_or_default();
-    Ok(ObservedRule { table: table(family, r)?, chain, handle, exprs })
+    let list = r.find(attrs::RULE_EXPRESSIONS)?;
+    let exprs = list.as_ref().map(decode::list).transpose()?.unwrap_or_default();
+    let counted = list.as_ref().map(decode::counted_of_list).transpose()?.flatten();
+    let comment = r.find(attrs::RULE_USERDATA)?.map(|data| comment(data.value)).unwrap_or_default();
+    Ok(ObservedRule { table: table(family, r)?, chain, handle, comment, counted, exprs })
+}
+
+/// The comment among the data that programs keep with a rule: each entry is type, length, value.
+fn comment(mut data: &[u8]) -> String {
+    while let [kind, length, rest @ ..] = data {
+        let Some((value, behind)) = rest.split_at_checked(usize::from(*length)) else { break };
+        if *kind == attrs::COMMENT {
+            return String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+        }
+        data = behind;
+    }
+    String::new()
 }
 
 fn set(family: TableFamily, r: &Reader<'_>) -> Result<ObservedSet, Error> {
@@ -282,7 +312,13 @@ fn set(family: TableFamily, r: &Reader<'_>) -> Result<ObservedSet, Error> {
         None => 0,
         Some(desc) => number(&desc.nested(), attrs::DESC_SIZE)?.unwrap_or_default(),
     };
+    let each = match (r.find(attrs::SET_EXPRESSION)?, r.find(attrs::SET_EXPRESSIONS)?) {
+        (_, Some(list)) => decode::list(&list)?,
+        (Some(one), None) => vec![decode::one(&one)?],
+        (None, None) => Vec::new(),
+    };
     Ok(ObservedSet {
+        each,
         id: SetRef { table: table(family, r)?, name },
         flags: number(r, attrs::SET_FLAGS)?.unwrap_or_default(),
         key_type: number(r, attrs::SET_KEY_TYPE)?.unwrap_or_default(),
@@ -312,7 +348,13 @@ fn one_element(attr: &Attr<'_>) -> Result<ObservedElement, Error> {
         None => None,
         Some(data) => decode::verdict(&data)?,
     };
+    let counted = match (r.find(element::attrs::EXPRESSION)?, r.find(element::attrs::EXPRESSIONS)?) {
+        (_, Some(list)) => decode::counted_of_list(&list)?,
+        (Some(one), None) => decode::counted(&one)?,
+        (None, None) => None,
+    };
     Ok(ObservedElement {
+        counted,
         key: bytes(element::attrs::KEY)?.unwrap_or_default(),
         key_end: bytes(element::attrs::KEY_END)?,
         is_end: number(&r, element::attrs::FLAGS)?.unwrap_or_default() & element::attrs::INTERVAL_END != 0,

@@ -43,7 +43,11 @@ fn write_set<'a>(out: &mut String, set: &Set, elements: impl IntoIterator<Item =
     if !flags.is_empty() {
         let _ = writeln!(out, "\t\tflags {}", flags.join(","));
     }
-    let elements: Vec<String> = elements.into_iter().map(ToString::to_string).collect();
+    let each: String = set.each.iter().map(|statement| format!(" {statement}")).collect();
+    if !each.is_empty() {
+        let _ = writeln!(out, "\t\t{}", each.trim_start());
+    }
+    let elements: Vec<String> = elements.into_iter().map(|element| format!("{element}{each}")).collect();
     if !elements.is_empty() {
         let _ = writeln!(out, "\t\telements = {{ {} }}", elements.join(",\n\t\t\t     "));
     }

@@ -55,6 +55,8 @@ pub(crate) mod set {
     pub(crate) const TIMEOUT: u32 = 0x10;
     pub(crate) const DYNAMIC: u32 = 0x20;
     pub(crate) const CONCAT: u32 = 0x80;
+    /// `NFT_SET_EXPR`: elements have expressions.
+    pub(crate) const EXPRESSIONS: u32 = 0x100;
     /// `NFT_DATA_VERDICT`: the data type of verdict maps.
     pub(crate) const DATA_VERDICT: u32 = 0xffff_ff00;
 }

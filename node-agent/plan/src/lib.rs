@@ -4,6 +4,7 @@
 //! Not here: any call to the kernel (weft-kernel, weft-mesh) and the clock (retries belong to the agent).
 
 mod answer;
+mod drops;
 mod duty;
 mod error;
 mod facts;
@@ -34,6 +35,7 @@ pub use answer::{
     AWAKE, AWAKE_RESTART, answer_tables, changed_answers, fall_asleep, guard_answers, is_awake,
     remove_answer_tables, stay_awake, try_vouchers, vouched_for,
 };
+pub use drops::{DropCounters, DropCounts, DropLabel, DropReason, DropTally};
 pub use duty::{Claim, DOUBT, Duties, Heard};
 pub use error::Error;
 pub use facts::{

@@ -3,7 +3,7 @@
 mod element;
 mod feed;
 mod numbers;
-mod rules;
+pub(crate) mod rules;
 mod tables;
 
 pub use tables::{Policies, PolicyTransaction};

@@ -8,6 +8,8 @@ pub const NFT_TABLE: &str = "weft";
 pub const NFT_LINK_TABLE: &str = "weft_link";
 /// Name of our nf_tables tables of network policy (`ip weft_policy`, `ip6 weft_policy`).
 pub const NFT_POLICY_TABLE: &str = "weft_policy";
+/// Group of the kernel's packet log (`nfnetlink_log`) to which our tables send copies of what they drop.
+pub const LOG_GROUP: u16 = 8701;
 /// Sender's hardware address of frames by which an agent tells its own kernel that it is awake, on the loopback device: locally
 /// administered, "weft".
 pub const VOUCHER_MAC: [u8; 6] = *b"\x02weft\0";

@@ -4,18 +4,18 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{IpAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     time::{Duration, Instant},
 };
 
 use weft_kernel::{Namespace, NftSocket};
 use weft_model::{
-    Item, ItemKey, LabelSelector, Labels, NamespaceItem, Overlay, PodItem, PolicyItem, PolicyPeer,
+    Direction, Item, ItemKey, LabelSelector, Labels, NamespaceItem, Overlay, PodItem, PolicyItem, PolicyPeer,
     PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol, Revision,
 };
 use weft_nft::Batch;
-use weft_plan::{Facts, LocalPod, Policies, Scope, Services, Sweep};
+use weft_plan::{DropCounters, DropCounts, DropReason, Facts, LocalPod, Policies, Scope, Services, Sweep};
 use weft_policy::whole_identity;
 use weft_view::{Update, View};
 
@@ -372,7 +372,7 @@ fn ten_thousand_pods_are_loaded_at_once_and_one_more_is_one_element() {
             let v6 = format!("fd00:0:0:{:x}::{:x}", 16 + n / 200, n % 200 + 1);
             Item::Pod(PodItem {
                 name: format!("default/m{n}").parse().unwrap(),
-                addresses: vec![std::net::IpAddr::V4((0x0a01_1000 + n).into()), v6.parse().unwrap()],
+                addresses: vec![IpAddr::V4((0x0a01_1000 + n).into()), v6.parse().unwrap()],
                 hostname: String::new(),
                 subdomain: String::new(),
                 identity: id,
@@ -408,5 +408,65 @@ fn ten_thousand_pods_are_loaded_at_once_and_one_more_is_one_element() {
             "one more: planned in {planned:?}, in the kernel in {:?}",
             begin.elapsed().saturating_sub(planned)
         );
+    });
+}
+
+/// One datagram that nobody answers.
+fn send(from: &Namespace, to: &str) {
+    let any = if to.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+    from.run(|| UdpSocket::bind(any).unwrap().send_to(b"x", at(to, DNS)).unwrap()).unwrap();
+}
+
+/// What a node's kernel has counted.
+fn counts(node: &Node) -> DropCounts {
+    let counters = DropCounters::all();
+    let read = || NftSocket::open().unwrap().counts(&counters.tables, &counters.sets).unwrap();
+    DropCounts::read(&node.space.run(read).unwrap())
+}
+
+#[test]
+fn each_denied_packet_is_counted_once_with_its_pod_and_numbers_outlive_other_policies() {
+    in_namespace(|| {
+        let mut world = World::new(Overlay::Wireguard);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let counted = |world: &World, direction, to: &str, node: usize| {
+            counts(&world.nodes[node]).pods.get(&(direction, address(to))).copied()
+        };
+        assert_eq!(counted(&world, Direction::Ingress, P3[0], 1), Some(0), "open pods are there too");
+        world.put("web-in", ingress("web", vec![rule(vec![peer("web")], Vec::new())]));
+        for (family, to) in P3.iter().enumerate() {
+            (0..3).for_each(|_| send(world.pod(2), to));
+            assert_eq!(counted(&world, Direction::Ingress, to, 1), Some(3), "by the receiver's node");
+            send(world.pod(1), to);
+            assert_eq!(counted(&world, Direction::Ingress, to, 1), Some(3), "what passes doesn't count");
+            let expected = 3 * (family as u64 + 1);
+            assert_eq!(counts(&world.nodes[1]).reasons[&DropReason::PolicyIngress], expected);
+        }
+        world.put("db-out", egress("db", Vec::new()));
+        world.remove("web-in");
+        for to in P3 {
+            send(world.pod(2), to);
+        }
+        assert_eq!(counted(&world, Direction::Egress, P2[0], 0), Some(1), "by the sender's node");
+        assert_eq!(counted(&world, Direction::Egress, P2[1], 0), Some(1));
+        for to in P3 {
+            assert_eq!(
+                counted(&world, Direction::Ingress, to, 1),
+                Some(3),
+                "it stays, whoever isolates the pod"
+            );
+        }
+        assert_eq!(counts(&world.nodes[0]).reasons[&DropReason::PolicyEgress], 2);
+        // More than is told: each is counted all the same.
+        world
+            .pod(2)
+            .run(|| {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                for _ in 0..1000 {
+                    socket.send_to(b"x", at(P3[0], DNS)).unwrap();
+                }
+            })
+            .unwrap();
+        assert_eq!(counted(&world, Direction::Egress, P2[0], 0), Some(1001));
     });
 }

@@ -18,7 +18,10 @@ pub(crate) mod attrs {
     pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const TIMEOUT: u16 = 4;
+    /// `NFTA_SET_ELEM_EXPR`: the only one of an element.
+    pub(crate) const EXPRESSION: u16 = 7;
     pub(crate) const KEY_END: u16 = 10;
+    pub(crate) const EXPRESSIONS: u16 = 11;
     /// `NFT_SET_ELEM_INTERVAL_END`.
     pub(crate) const INTERVAL_END: u32 = 1;
 }

@@ -36,6 +36,9 @@ pub(crate) mod attrs {
     pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
     pub(crate) const SET_USERDATA: u16 = 13;
+    /// `NFTA_SET_EXPR`: where elements have one expression the kernel says so.
+    pub(crate) const SET_EXPRESSION: u16 = 17;
+    pub(crate) const SET_EXPRESSIONS: u16 = 18;
     pub(crate) const DESC_SIZE: u16 = 1;
     pub(crate) const DESC_CONCAT: u16 = 2;
     pub(crate) const FIELD_LEN: u16 = 1;
@@ -180,6 +183,9 @@ impl Message {
             }
         });
         w.u32(attrs::SET_ID, id).bytes(attrs::SET_USERDATA, &set_userdata(set));
+        if !set.each.is_empty() {
+            w.nested(attrs::SET_EXPRESSIONS, |w| lower::each(set).iter().for_each(|e| e.encode(w)));
+        }
         let name = SetRef { table: table.clone(), name: set.name.clone() };
         Self::new(msg::NEWSET, table, w, Object::Set(name))
     }
@@ -308,6 +314,7 @@ pub(crate) fn set_flags(set: &Set) -> u32 {
         (set.data.is_some(), wire::set::MAP),
         (set.timeouts, wire::set::TIMEOUT),
         (set.dynamic, wire::set::DYNAMIC),
+        (!set.each.is_empty(), wire::set::EXPRESSIONS),
     ]
     .iter()
     .filter(|(has, _)| *has)

@@ -4,7 +4,7 @@
 
 use super::{CmpOp, Expr, NatKind, PayloadBase, RecallOp, attrs};
 use crate::{
-    Error, Verdict,
+    Counted, Error, Verdict,
     attr::{Attr, Reader},
 };
 
@@ -26,7 +26,30 @@ pub(crate) fn value<'a>(data: &Attr<'a>) -> Result<Option<&'a [u8]>, Error> {
     Ok(data.nested().find(attrs::DATA_VALUE)?.map(|a| a.value))
 }
 
-fn one(element: &Attr<'_>) -> Result<Expr, Error> {
+/// What the first counter of a list of expressions counted; `None`: none counts.
+pub(crate) fn counted_of_list(attr: &Attr<'_>) -> Result<Option<Counted>, Error> {
+    for element in attr.nested() {
+        if let Some(counted) = counted(&element?)? {
+            return Ok(Some(counted));
+        }
+    }
+    Ok(None)
+}
+
+/// What an expression counted, if it is a counter.
+pub(crate) fn counted(element: &Attr<'_>) -> Result<Option<Counted>, Error> {
+    let name = element.nested().find(attrs::NAME)?.map(|name| name.string());
+    let Some(data) = element.nested().find(attrs::DATA)?.filter(|_| name.as_deref() == Some("counter"))
+    else {
+        return Ok(None);
+    };
+    let [octets, packets] = attrs::COUNTER;
+    let number = |kind| data.nested().find(kind)?.map(|a| a.u64()).transpose();
+    Ok(Some(Counted { packets: number(packets)?.unwrap_or(0), octets: number(octets)?.unwrap_or(0) }))
+}
+
+/// Reads one expression.
+pub(crate) fn one(element: &Attr<'_>) -> Result<Expr, Error> {
     let missing = |attribute| Error::Missing { what: "expression", attribute };
     let name = element.nested().find(attrs::NAME)?.ok_or(missing("name"))?.string();
     let data = element.nested().find(attrs::DATA)?;

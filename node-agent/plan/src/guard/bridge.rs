@@ -10,7 +10,7 @@ use weft_nft::{
 };
 
 use super::rule::{
-    accept, base, chain, closed, drop, from_port, icmp6, icmp6_type as icmp, rule, table_ref, to_port,
+    accept, base, chain, closed, drop, from_port, icmp6, icmp6_type as icmp, rule, table_ref, to_port, told,
 };
 
 /// Most IPv4 and IPv6 addresses of pods on one node.
@@ -81,6 +81,7 @@ fn pod() -> Vec<Rule> {
         rule("", vec![source, mark_checked(), accept()]),
         rule("", vec![Statement::is(Field::EtherType, IP6), Statement::goto("pod_ip6")]),
         rule("", vec![Statement::is(Field::EtherType, ARP), Statement::goto("pod_arp")]),
+        told("spoofed"),
         closed("unknown port, foreign source, VLAN or other EtherType", vec![]),
     ]
 }
@@ -92,7 +93,7 @@ fn pod_arp() -> Vec<Rule> {
         leased(Field::EtherSource, Field::ArpSenderAddress, "ports4"),
         accept(),
     ];
-    vec![rule("", honest), closed("ARP for an address that isn't the pod's", vec![])]
+    vec![rule("", honest), told("spoofed"), closed("ARP for an address that isn't the pod's", vec![])]
 }
 
 fn pod_ip6() -> Vec<Rule> {
@@ -109,6 +110,7 @@ fn pod_ip6() -> Vec<Rule> {
         quiet(icmp::LISTENER_DONE),
         quiet(icmp::LISTENER_REPORT_2),
         rule("", vec![source, mark_checked(), accept()]),
+        told("spoofed"),
         closed("unknown port or foreign source", vec![]),
     ]
 }

@@ -16,7 +16,7 @@ use crate::limits::{DEVICES, RANGES};
 
 use super::rule::{
     OURS, accept, base, chain, closed, from_bridge, from_port, has, icmp6, icmp6_type, lacks, make_routable,
-    of_our_connection, rule, table_ref, to_bridge,
+    of_our_connection, rule, table_ref, to_bridge, told,
 };
 
 /// Numbers of protocols.
@@ -101,6 +101,8 @@ pub(super) fn table(overlay: Overlay) -> Table {
         chain("from_pods", from_pods()),
         chain("to_metadata", to_metadata()),
         chain("to_resolver", to_resolver()),
+        chain("to_control_plane", ending("control-plane", "a pod never speaks to the control plane")),
+        chain("unjudged", ending("unjudged", "not judged by policy")),
     ];
     if overlay == Overlay::Wireguard {
         chains.push(base("translated", ChainKind::Filter, Hook::Postrouting, FILTER, translated()));
@@ -223,7 +225,12 @@ fn mss() -> Vec<Rule> {
 /// Pods have no business with the control plane, and a replica's places are for machines.
 fn to_replica(side: &Side) -> Rule {
     let replica = Statement::within(&[side.destination, Field::TcpDestination], side.replicas);
-    closed("a pod never speaks to the control plane", vec![from_bridge(), replica])
+    rule("", vec![from_bridge(), replica, Statement::goto("to_control_plane")])
+}
+
+/// What ends here and is told as well.
+fn ending(reason: &'static str, comment: &'static str) -> Vec<Rule> {
+    vec![told(reason), closed(comment, vec![])]
 }
 
 /// Clouds hand out their machines' credentials there, and often serve names too: of that alone pods may ask.
@@ -233,6 +240,7 @@ fn to_metadata() -> Vec<Rule> {
     vec![
         names(Field::UdpDestination),
         names(Field::TcpDestination),
+        told("metadata"),
         closed("link-local and cloud metadata are the machine's own", vec![]),
     ]
 }
@@ -276,8 +284,8 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
     let mut rules = vec![
         unmarked(Field::InName),
         unmarked(Field::OutName),
-        closed("not judged by policy", vec![from_bridge(), lacks(MARK_LEFT)]),
-        closed("not judged by policy", vec![to_bridge(), lacks(MARK_ENTERED)]),
+        rule("", vec![from_bridge(), lacks(MARK_LEFT), Statement::goto("unjudged")]),
+        rule("", vec![to_bridge(), lacks(MARK_ENTERED), Statement::goto("unjudged")]),
     ];
     rules.extend(each(to_replica));
     rules.extend(each(|side| {
@@ -307,7 +315,7 @@ fn forward(overlay: Overlay) -> Vec<Rule> {
 
 fn input() -> Vec<Rule> {
     let discovery = |kind| rule("", vec![from_bridge(), icmp6(kind), accept()]);
-    let mut rules = vec![closed("not judged by policy", vec![from_bridge(), lacks(MARK_LEFT)])];
+    let mut rules = vec![rule("", vec![from_bridge(), lacks(MARK_LEFT), Statement::goto("unjudged")])];
     rules.extend(each(to_replica));
     rules.extend(each(|side| {
         rule("", vec![Statement::within(&[side.destination], side.resolver), Statement::goto("to_resolver")])

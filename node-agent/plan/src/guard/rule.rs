@@ -1,7 +1,7 @@
 //! Words in which the two tables are written: short forms of rules and sets, and the bits of the marks.
 
 use weft_model::ownership::{
-    BRIDGE, CT_MARK, MARK_CHECKED, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE, NFT_TABLE, VETH_PREFIX,
+    BRIDGE, CT_MARK, LOG_GROUP, MARK_CHECKED, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE, NFT_TABLE, VETH_PREFIX,
 };
 use weft_nft::{
     Base, Chain, ChainKind, Field, Hook, Mark, Policy, Rule, Statement, TableFamily, TableRef, Value, Verdict,
@@ -45,6 +45,12 @@ pub(super) const fn drop() -> Statement {
 pub(super) fn closed(comment: &'static str, mut matches: Vec<Statement>) -> Rule {
     matches.extend([Statement::Counter, drop()]);
     rule(comment, matches)
+}
+
+/// Sends copies of some of what the next rule drops to whoever listens; the prefix is a reason.
+pub(super) fn told(reason: &'static str) -> Rule {
+    const SOME: Statement = Statement::Limit { per_second: 50, burst: 100 };
+    rule("", vec![SOME, Statement::Log { group: LOG_GROUP, prefix: reason }])
 }
 
 /// Came in by a port of a pod: in `bridge` the rule, in `inet` never right.

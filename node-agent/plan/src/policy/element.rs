@@ -86,6 +86,7 @@ fn profile(direction: Direction, pod: IpAddr, number: u64, of: Number<'_>) -> Ve
         let data = Data::Value(class(of((Of::Profile, number))));
         place(rules::profiles(direction), Element::to(key, data))
     }];
+    all.push(place(rules::denied(direction), Element::of(vec![address(pod)])));
     if direction == Direction::Ingress {
         all.push(place("itself", Element::of(vec![address(pod), address(pod)])));
     }

@@ -12,7 +12,7 @@
 
 use weft_model::{
     Direction, Family, NodeEgress,
-    ownership::{BRIDGE, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE, NFT_POLICY_TABLE},
+    ownership::{BRIDGE, LOG_GROUP, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE, NFT_POLICY_TABLE},
 };
 use weft_nft::{
     Base, Chain, ChainKind, CtDirection, CtState, DataType, Field, Hook, MapData, Mark, Op, Policy, Rule,
@@ -26,14 +26,30 @@ const LEAVING: i32 = -160;
 /// After `LEAVING`, and still before.
 const ENTERING: i32 = -155;
 
+/// Of what a pod is denied in a direction so many packets a second are told, and so many at once (`denied_in`, `denied_out`).
+const TOLD_OF_POD: Statement = Statement::Limit { per_second: 25, burst: 50 };
+/// Of what all pods are denied by one rule.
+const TOLD: Statement = Statement::Limit { per_second: 250, burst: 500 };
+/// What is done with each denied packet of a pod: it is counted, whether it is told or not.
+const DENIED: &[Statement] = &[Statement::Counter, TOLD_OF_POD];
+
 /// The number of a set of ports that holds everything; no other has it.
 pub(super) const EVERYTHING: u32 = u32::MAX;
 
+/// The chain that asks whom a pod may reach, and the beginning of the names of those behind it and of those for replies.
+pub(crate) const EGRESS: &str = "egress";
+/// Why the last rule of a judgement is there.
+pub(crate) const DENIES: &str = "no rule allows it";
+/// The same, where the pod has no profile.
+pub(crate) const UNKNOWN: &str = "a pod that nobody has looked at yet";
+
 /// All sets, for names that live as long as the program.
-const SETS: [&str; 15] = [
+const SETS: [&str; 17] = [
     "identities",
     "blocks",
     "itself",
+    "denied_in",
+    "denied_out",
     "open_in",
     "open_out",
     "profiles_in",
@@ -78,7 +94,7 @@ impl Judge {
 
     const fn name(self) -> &'static str {
         match (self.direction, self.reply) {
-            (Direction::Egress, false) => "egress",
+            (Direction::Egress, false) => EGRESS,
             (Direction::Egress, true) => "egress_reply",
             (Direction::Ingress, false) => "ingress",
             (Direction::Ingress, true) => "ingress_reply",
@@ -97,6 +113,26 @@ impl Judge {
     /// The port of the one who was asked.
     const fn port(self) -> Field {
         if self.reply { Field::TransportSource } else { Field::TransportDestination }
+    }
+
+    /// What comes with copies of packets that no rule allows.
+    const fn denied_prefix(self) -> &'static str {
+        match (self.direction, self.reply) {
+            (Direction::Egress, false) => "policy-egress",
+            (Direction::Egress, true) => "policy-egress reply",
+            (Direction::Ingress, false) => "policy-ingress",
+            (Direction::Ingress, true) => "policy-ingress reply",
+        }
+    }
+
+    /// What comes with copies of packets of pods that nobody has looked at yet.
+    const fn unknown_prefix(self) -> &'static str {
+        match (self.direction, self.reply) {
+            (Direction::Egress, false) => "unknown-pod egress",
+            (Direction::Egress, true) => "unknown-pod egress reply",
+            (Direction::Ingress, false) => "unknown-pod ingress",
+            (Direction::Ingress, true) => "unknown-pod ingress reply",
+        }
     }
 
     /// Where what is allowed goes.
@@ -121,8 +157,16 @@ pub(super) const fn profiles(direction: Direction) -> &'static str {
     }
 }
 
+/// Local pods, whether a policy isolates them or not: what rules denied each of them in a direction is counted in its element.
+pub(crate) const fn denied(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "denied_in",
+        Direction::Egress => "denied_out",
+    }
+}
+
 /// The table's identity in a family.
-pub(super) fn table_ref(family: Family) -> TableRef {
+pub(crate) fn table_ref(family: Family) -> TableRef {
     let family = match family {
         Family::V4 => TableFamily::Ip,
         Family::V6 => TableFamily::Ip6,
@@ -131,7 +175,7 @@ pub(super) fn table_ref(family: Family) -> TableRef {
 }
 
 /// The table of a family, without elements; whether pods may always ask their own node (`spec.policy.nodeEgress` of the fabric).
-pub(super) fn table(family: Family, node: NodeEgress) -> Table {
+pub(crate) fn table(family: Family, node: NodeEgress) -> Table {
     let side = Side(family);
     let mut chains = vec![
         base("leaving", Hook::Forward, LEAVING, side.leaving()),
@@ -200,6 +244,10 @@ fn by_direction(reply: Judge, original: Judge) -> [Rule; 2] {
     ]
 }
 
+const fn told(prefix: &'static str) -> Statement {
+    Statement::Log { group: LOG_GROUP, prefix }
+}
+
 fn closed(comment: &'static str) -> Rule {
     rule(comment, vec![Statement::Counter, Statement::Verdict(Verdict::Drop)])
 }
@@ -252,6 +300,7 @@ impl Side {
         for direction in [Direction::Ingress, Direction::Egress] {
             sets.push(Set::exact(open(direction), &[address], 0));
             sets.push(Set::map(profiles(direction), &[address], in_priority, 0));
+            sets.push(Set { each: DENIED, ..Set::exact(denied(direction), &[address], 0) });
         }
         sets.extend([
             Set::map("peers", &pair, in_mark, 0),
@@ -330,7 +379,8 @@ impl Side {
             rule("no policy isolates it", vec![open, accept()]),
             rule("a pod to itself", vec![Statement::within(&[pod, other], "itself"), accept()]),
             rule("", vec![self.profile(judge), Statement::goto(&judge.chain("isolated"))]),
-            closed("a pod that nobody has looked at yet"),
+            rule("", vec![TOLD, told(judge.unknown_prefix())]),
+            closed(UNKNOWN),
         ]
     }
 
@@ -349,8 +399,14 @@ impl Side {
             rule("", vec![by("identities"), Statement::jump(&pod)]),
             rule("", vec![self.profile(judge), by("blocks"), Statement::jump(&block)]),
             rule("", vec![self.profile(judge), ask, Statement::jump(&judge.chain("ports"))]),
-            closed("no rule allows it"),
+            rule("", vec![self.counted(judge), TOLD, told(judge.denied_prefix())]),
+            closed(DENIES),
         ]
+    }
+
+    /// Counts what a pod is denied; the rule ends where enough of it was told.
+    fn counted(self, judge: Judge) -> Statement {
+        Statement::within(&[self.ends(judge).0], denied(judge.direction))
     }
 
     /// The other side is a pod; its identity stands in the mark.

@@ -307,7 +307,10 @@ fn phase(set: &str, unit: &Unit) -> u8 {
 
 /// The local pod that an element says something of.
 fn pod_of((family, set, key): &Place) -> Option<(Family, Value)> {
-    let is_of_pod = matches!(*set, "open_in" | "open_out" | "profiles_in" | "profiles_out" | "itself");
+    let is_of_pod = matches!(
+        *set,
+        "open_in" | "open_out" | "profiles_in" | "profiles_out" | "denied_in" | "denied_out" | "itself"
+    );
     is_of_pod.then(|| key.first().map(|pod| (*family, pod.clone()))).flatten()
 }
 

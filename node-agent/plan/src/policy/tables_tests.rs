@@ -239,11 +239,11 @@ fn judged(known: Option<(usize, usize)>, policy: bool) -> BTreeSet<&'static str>
 
 #[test]
 fn a_pod_is_closed_until_it_is_known_unless_no_policy_could_select_it() {
-    let open = BTreeSet::from(["open_in", "open_out", "itself"]);
+    let open = BTreeSet::from(["open_in", "open_out", "denied_in", "denied_out", "itself"]);
     assert_eq!(judged(None, false), open, "nothing selects");
     assert_eq!(judged(None, true), BTreeSet::new(), "it may be selected");
     assert_eq!(judged(Some((0, 1)), true), open, "it is known, and not selected");
-    let isolated = BTreeSet::from(["profiles_in", "profiles_out", "itself"]);
+    let isolated = BTreeSet::from(["profiles_in", "profiles_out", "denied_in", "denied_out", "itself"]);
     assert_eq!(judged(Some((0, 0)), true), isolated);
 }
 

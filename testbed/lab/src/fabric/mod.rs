@@ -1,6 +1,7 @@
 //! A whole fabric in a lab: replicas, nodes and pods of the real programs, and what tests do with them.
 
 mod bringup;
+mod drops;
 mod evidence;
 mod pod;
 pub mod product;
@@ -23,6 +24,7 @@ use crate::topology::Topology;
 use crate::wait::until;
 use crate::{Refusal, Result, substrate};
 
+pub use drops::Drops;
 pub use evidence::{Capture, SwitchCapture};
 pub use pod::Pod;
 

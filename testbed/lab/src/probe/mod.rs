@@ -8,6 +8,7 @@ mod bulk;
 mod clients;
 mod connects;
 mod dns;
+mod drops;
 mod flood;
 mod gaps;
 mod health;
@@ -180,6 +181,8 @@ pub enum Probe {
         #[arg(long)]
         seconds: u64,
     },
+    /// What this machine's tables have dropped so far, by reason and by pod.
+    Drops,
     /// ICMP redirects received here.
     Redirects,
     /// Times a CNI plugin over many namespaces; its configuration stands on standard input.
@@ -242,6 +245,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
         Probe::Ruleset { elements, seconds } => ruleset::run(*elements, Duration::from_secs(*seconds)),
+        Probe::Drops => drops::run(),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),
     };
