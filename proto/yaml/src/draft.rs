@@ -1,5 +1,7 @@
 //! What a text says, and where.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use weft_model::{Draft, Kind};
 
 use crate::Place;
@@ -9,8 +11,36 @@ use crate::Place;
 pub struct Drafted {
     /// Where it begins.
     pub place: Place,
+    /// Where its fields stand.
+    pub fields: FieldPlaces,
     /// What was written.
     pub draft: Draft,
+}
+
+/// Where the fields of one object stand, for refusals that come later than reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldPlaces(Arc<BTreeMap<String, (u64, u64)>>);
+
+impl FieldPlaces {
+    /// Of paths with line and column.
+    pub(crate) fn new(all: BTreeMap<String, (u64, u64)>) -> Self {
+        Self(Arc::new(all))
+    }
+
+    /// Where a field stands, such as `spec.ports[1].nodePort`; of one that isn't there, what it would stand in; `object` where nothing
+    /// of the path is there.
+    pub fn find(&self, object: &Place, field: &str) -> Place {
+        let mut path = field;
+        loop {
+            if let Some((line, column)) = self.0.get(path) {
+                return Place { file: object.file.clone(), line: *line, column: *column };
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = path.get(..end).unwrap_or_default(),
+                None => return object.clone(),
+            }
+        }
+    }
 }
 
 /// An object that a text names, for whoever needs no more than its name.

@@ -275,6 +275,7 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
         return;
     };
     let before = reader.problems();
+    let places = fields.places();
     let namespace = options.namespace;
     let draft = match kind {
         Kind::Fabric => Some(Draft::Fabric(fabric::read(reader, fields))),
@@ -289,7 +290,7 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
     };
     // A problem anywhere in it makes the object unusable, whatever could be read.
     let draft = draft.filter(|_| reader.problems() == before);
-    parsed.objects.extend(draft.map(|draft| Drafted { place, draft }));
+    parsed.objects.extend(draft.map(|draft| Drafted { place, fields: places, draft }));
     let ignored = reader.ignored();
     if !ignored.is_empty() {
         let place = reader.place(at);

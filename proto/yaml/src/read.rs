@@ -6,7 +6,7 @@ use serde_saphyr::{Location, Spanned};
 use weft_model::AddressRange;
 
 use crate::{
-    Error, Place,
+    Error, FieldPlaces, Place,
     tree::{Placed, Tree},
 };
 
@@ -49,6 +49,28 @@ impl Fields {
     pub(crate) const fn place(&self) -> &Place {
         &self.place
     }
+
+    /// Where everything in it stands that wasn't taken out yet.
+    pub(crate) fn places(&self) -> FieldPlaces {
+        let mut all = BTreeMap::new();
+        for (key, value) in &self.entries {
+            note(self.path(&key.value), value, &mut all);
+        }
+        FieldPlaces::new(all)
+    }
+}
+
+fn note(path: String, value: &Placed, all: &mut BTreeMap<String, (u64, u64)>) {
+    match &value.value {
+        Tree::Map(entries) => {
+            entries.iter().for_each(|(key, value)| note(format!("{path}.{}", key.value), value, all));
+        }
+        Tree::List(list) => {
+            list.iter().enumerate().for_each(|(index, value)| note(format!("{path}[{index}]"), value, all));
+        }
+        Tree::Null | Tree::Bool(_) | Tree::Integer(_) | Tree::Float(_) | Tree::Text(_) => {}
+    }
+    all.insert(path, (value.referenced.line(), value.referenced.column()));
 }
 
 impl<'a> Reader<'a> {

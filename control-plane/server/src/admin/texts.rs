@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weft_errors::{Coded, Error, INTERNAL, OBJECT_INVALID, TOO_LARGE};
 use weft_model::Key;
 use weft_proto::v1;
-use weft_yaml::{Drafted, Options, Parsed};
+use weft_yaml::{Drafted, FieldPlaces, Options, Parsed, Place};
 
 use crate::limits::APPLY_BYTES;
 
@@ -52,7 +52,8 @@ pub(super) fn read(wire: &v1::ApplyRequest) -> Result<Parsed, Error> {
 fn once_each(drafts: &[Drafted]) -> Result<(), Error> {
     let mut seen: BTreeMap<Key, String> = BTreeMap::new();
     for draft in drafts {
-        let Spot { kind, namespace, name, place } = Spot::of(draft);
+        let Spot { kind, namespace, name, place, .. } = Spot::of(draft);
+        let place = place.to_string();
         if let Some(first) = seen.insert(draft.draft.key(), place.clone()) {
             return Err(Error::new(&OBJECT_INVALID, format!("{} is given twice", draft.draft.key()))
                 .object(&kind, &namespace, name)
@@ -77,7 +78,8 @@ pub(super) struct Spot {
     kind: String,
     namespace: String,
     name: String,
-    place: String,
+    place: Place,
+    fields: FieldPlaces,
 }
 
 impl Spot {
@@ -85,7 +87,8 @@ impl Spot {
     pub(super) fn of(drafted: &Drafted) -> Self {
         let key = drafted.draft.key();
         let (namespace, name) = names_of(&key);
-        Self { kind: key.kind().to_string(), namespace, name, place: drafted.place.to_string() }
+        let (place, fields) = (drafted.place.clone(), drafted.fields.clone());
+        Self { kind: key.kind().to_string(), namespace, name, place, fields }
     }
 }
 
@@ -124,10 +127,14 @@ pub(super) fn placed(mut error: Error, spots: &[Spot]) -> Error {
         [only] => Some(only),
         several => several.iter().find(is_meant),
     };
-    match spot.map(|spot| &spot.place) {
-        Some(place) if error.field.is_empty() => place.clone_into(&mut error.field),
-        Some(place) if !error.field.contains(place.as_str()) => error.field += &format!(" ({place})"),
-        Some(_) | None => {}
+    let Some(spot) = spot else { return error };
+    if error.field.is_empty() {
+        error.field = spot.place.to_string();
+    } else {
+        let place = spot.fields.find(&spot.place, &error.field).to_string();
+        if !error.field.contains(&place) {
+            error.field += &format!(" ({place})");
+        }
     }
     error
 }
@@ -154,20 +161,29 @@ mod tests {
 
     #[test]
     fn a_refusal_of_one_of_several_tells_its_place() {
-        let spot = |namespace: &str, name: &str, place: &str| Spot {
-            kind: "service".to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            place: place.to_owned(),
+        let service = |namespace: &str| {
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: {namespace}\nspec:\n  ports:\n  - {{port: 80, \
+                 nodePort: 30080}}\n  - port: 81\n    name: b\n"
+            )
         };
-        let spots = [spot("a", "web", "f:1:1"), spot("b", "web", "f:9:1")];
-        let error = |namespace: &str, name: &str| {
-            let error =
-                Error::new(&OBJECT_INVALID, "no").object("service", namespace, name).field("spec.type");
-            placed(error, &spots).field
+        let text = format!("{}---\n{}", service("a"), service("b"));
+        let parsed = weft_yaml::parse(&text, "f", &Options::default()).unwrap();
+        let spots: Vec<Spot> = parsed.objects.iter().map(Spot::of).collect();
+        let error = |namespace: &str, name: &str, field: &str| {
+            let error = Error::new(&OBJECT_INVALID, "no").object("service", namespace, name);
+            placed(error.field(field), &spots).field
         };
-        assert_eq!(error("b", "web"), "spec.type (f:9:1)");
-        assert_eq!(error("", "b/web"), "spec.type (f:9:1)");
-        assert_eq!(error("c", "web"), "spec.type");
+        assert_eq!(error("b", "web", "spec.ports[0].nodePort"), "spec.ports[0].nodePort (f:19:26)");
+        assert_eq!(error("", "b/web", "spec.ports[1].name"), "spec.ports[1].name (f:21:11)");
+        assert_eq!(error("a", "web", "metadata.namespace"), "metadata.namespace (f:5:14)");
+        // What isn't there would stand in what is.
+        assert_eq!(error("a", "web", "spec.ports[0].name"), "spec.ports[0].name (f:8:5)");
+        assert_eq!(
+            error("a", "web", "metadata.annotations[weft.io/x]"),
+            "metadata.annotations[weft.io/x] (f:4:3)"
+        );
+        assert_eq!(error("a", "web", ""), "f:1:1");
+        assert_eq!(error("c", "web", "spec.type"), "spec.type");
     }
 }
