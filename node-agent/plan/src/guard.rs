@@ -38,6 +38,21 @@ impl From<&LocalPod> for GuardPod {
     }
 }
 
+/// The table of port security, to be dumped for [`lets_out`].
+pub fn port_security() -> Table {
+    bridge::table()
+}
+
+/// Whether a kernel lets packets with this source out of a pod's port, by a dump of [`port_security`].
+pub fn lets_out(observed: &Observed, pod: &LocalPod, source: IpAddr) -> bool {
+    let table = bridge::table();
+    let (set, key) = elements::leased(&pod.link, pod.mac, source);
+    let id = SetRef { table: table.id.clone(), name: set.to_owned() };
+    let intact = observed.rule_differences(std::slice::from_ref(&table)).is_empty();
+    let mut held = table.set(set).into_iter().flat_map(|set| observed.elements_of(&id, set));
+    intact && held.any(|element| element.key == key)
+}
+
 /// What decides the elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardInput {

@@ -35,7 +35,7 @@ pub use answer::{
     AWAKE, AWAKE_RESTART, answer_tables, changed_answers, fall_asleep, guard_answers, is_awake,
     remove_answer_tables, stay_awake, try_vouchers, vouched_for,
 };
-pub use drops::{DropCounters, DropCounts, DropLabel, DropReason, DropTally};
+pub use drops::{DropCounters, DropCounts, DropLabel, DropReason, DropTally, PacketHead};
 pub use duty::{Claim, DOUBT, Duties, Heard};
 pub use error::Error;
 pub use facts::{
@@ -43,7 +43,7 @@ pub use facts::{
     pod_link_name,
 };
 pub use findings::{Finding, Intent, PortUse, Surroundings, findings, preflight, replica_findings};
-pub use guard::{GuardInput, GuardPod, Ruleset};
+pub use guard::{GuardInput, GuardPod, Ruleset, lets_out, port_security};
 pub use hearing::{Hearing, LinkSigns};
 pub use link::{BridgeState, Link, LinkKey, LinkStep, LinkValue, PortState, pod_mac};
 pub use node_facts::node_facts;
@@ -51,7 +51,7 @@ pub use peer::{
     DeviceConfig, DeviceState, HANDSHAKE_STALE, KEEPALIVE_SECS, LocalDevice, PeerChange, PeerConfig,
     PeerError, PeerState, PeerStep, desired_device, peer_steps,
 };
-pub use policy::{Policies, PolicyTransaction};
+pub use policy::{HeldPolicies, Judgement, Policies, PolicyTransaction, explain, own_addresses};
 pub use readiness::{Asked, Schedule};
 pub use rhythm::{Rhythm, rhythm};
 pub use route::{

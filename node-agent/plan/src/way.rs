@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use weft_model::{
     AddressRange, NodeName, Overlay,
     ownership::{BRIDGE, TABLE_FABRIC, TABLE_UNDERLAY},
+    resolver_addresses,
 };
 use weft_view::View;
 
@@ -54,7 +55,11 @@ pub fn way(view: &View, facts: &Facts, to: IpAddr) -> Way {
     }
     let own = view.peer(&facts.node);
     let is_mesh = own.is_some_and(|peer| peer.mesh.iter().any(|(_, address)| *address == to));
-    if is_mesh || facts.underlay.as_ref().is_some_and(|underlay| underlay.addresses.contains(&to)) {
+    let is_resolver = resolver_addresses(fabric).any(|address| address == to);
+    if is_resolver
+        || is_mesh
+        || facts.underlay.as_ref().is_some_and(|underlay| underlay.addresses.contains(&to))
+    {
         return Way::Here;
     }
     let wanted = Route::desired(view, facts, Scope::All);
@@ -132,6 +137,8 @@ mod tests {
         check("10.111.0.2", to_n2("10.111.0.2/32"));
         check("192.168.1.12", to_n2("192.168.1.12/32"));
         check("10.111.0.1", Way::Here);
+        check("169.254.1.53", Way::Here);
+        check("10.112.0.10", Way::Here);
         // A lease that nobody holds, and a lease of this node without a pod.
         check("10.1.77.1", Way::Nowhere);
         check("10.1.1.77", Way::Nowhere);

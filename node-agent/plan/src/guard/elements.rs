@@ -34,6 +34,15 @@ pub(super) fn wanted(overlay: Overlay, input: &GuardInput) -> Elements {
     out.elements
 }
 
+/// Set and key by which port security lets a source out of a port.
+pub(super) fn leased(link: &str, mac: [u8; 6], source: IpAddr) -> (&'static str, Vec<Value>) {
+    let set = match Family::of(source) {
+        Family::V4 => "ports4",
+        Family::V6 => "ports6",
+    };
+    (set, vec![device(link), Value::Mac(mac), value(source)])
+}
+
 struct Collector<'a> {
     elements: Elements,
     input: &'a GuardInput,
@@ -70,19 +79,17 @@ impl Collector<'_> {
     }
 
     fn pod(&mut self, pod: &GuardPod) {
-        let key = |address: Value| vec![device(&pod.link), Value::Mac(pod.mac), address];
         for address in &pod.addresses {
             let family = Family::of(*address);
             if !self.input.families.has(family) {
                 continue;
             }
-            match family {
-                Family::V4 => self.insert(TableFamily::Bridge, "ports4", key(value(*address))),
-                Family::V6 => {
-                    self.insert(TableFamily::Bridge, "ports6", key(value(*address)));
-                    self.insert(TableFamily::Bridge, "ports_nd", key(value(*address)));
-                    self.insert(TableFamily::Bridge, "ports_nd", key(Value::V6(link_local(pod.mac))));
-                }
+            let (set, key) = leased(&pod.link, pod.mac, *address);
+            self.insert(TableFamily::Bridge, set, key.clone());
+            if family == Family::V6 {
+                let (_, local) = leased(&pod.link, pod.mac, link_local(pod.mac).into());
+                self.insert(TableFamily::Bridge, "ports_nd", key);
+                self.insert(TableFamily::Bridge, "ports_nd", local);
             }
         }
     }

@@ -100,7 +100,7 @@ const fn family(address: IpAddr) -> Family {
     }
 }
 
-const fn address(address: IpAddr) -> Value {
+pub(super) const fn address(address: IpAddr) -> Value {
     match address {
         IpAddr::V4(address) => Value::V4(address),
         IpAddr::V6(address) => Value::V6(address),

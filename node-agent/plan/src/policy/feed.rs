@@ -12,7 +12,7 @@ use std::{
 use weft_model::{
     FabricItem, IdentityId, ItemKey, Labels, NamespaceName, PodName, PodUid, resolver_addresses,
 };
-use weft_policy::{Compiler, Place, Resolver, whole_identity};
+use weft_policy::{Compiler, Place, RESOLVER_NAMESPACE, Resolver, whole_identity};
 use weft_view::View;
 
 use crate::{Facts, LocalPod, Scope};
@@ -51,6 +51,31 @@ pub(super) fn all(view: &View, facts: &Facts) -> (Compiler, Fed) {
     });
     fed.local(&mut compiler, view, facts, facts.pods.keys().copied().collect());
     (compiler, fed)
+}
+
+/// A compiler that knows what flows between these addresses depend on, and nothing else.
+pub(super) fn about(view: &View, facts: &Facts, addresses: &[IpAddr]) -> Compiler {
+    let (mut compiler, mut fed) = (Compiler::new(), Fed::default());
+    if let Some(fabric) = view.fabric() {
+        put_fabric(&mut compiler, fabric);
+    }
+    let has = |own: &[IpAddr]| own.iter().any(|one| addresses.contains(one));
+    let local: BTreeMap<_, _> = facts.pods.iter().filter(|(_, pod)| has(&pod.addresses)).collect();
+    let mut names: BTreeSet<&PodName> = local.values().map(|pod| &pod.name).collect();
+    names.extend(view.pods().iter().filter(|pod| has(&pod.addresses)).map(|pod| &pod.name));
+    let mut namespaces: BTreeSet<&NamespaceName> = names.iter().map(|name| &name.namespace).collect();
+    for (name, policy) in view.policies().iter().filter(|(name, _)| namespaces.contains(&name.namespace)) {
+        compiler.put_policy(name, Arc::new(policy.spec.clone()));
+    }
+    let system = view.namespaces().keys().find(|name| name.as_str() == RESOLVER_NAMESPACE);
+    namespaces.extend(system);
+    namespaces.into_iter().for_each(|name| put_namespace(&mut compiler, view, name));
+    for pod in names.into_iter().filter_map(|name| view.pod(name)) {
+        put_identity(&mut compiler, view, pod.identity);
+        compiler.put_pod(Place::Anywhere, &pod.name, &pod.addresses, pod.identity);
+    }
+    fed.local(&mut compiler, view, facts, local.into_keys().copied().collect());
+    compiler
 }
 
 fn put_fabric(compiler: &mut Compiler, fabric: &FabricItem) {

@@ -20,7 +20,7 @@ use super::{
 use crate::{Facts, Scope, Sweep};
 
 /// Where an element is.
-type Place = (Family, &'static str, Vec<Value>);
+pub(super) type Place = (Family, &'static str, Vec<Value>);
 
 /// An element that isn't as wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -315,7 +315,7 @@ fn pod_of((family, set, key): &Place) -> Option<(Family, Value)> {
 }
 
 /// The elements that the kernel has in a table.
-fn elements(family: Family, table: &Table, observed: &Observed) -> Vec<(Place, Element)> {
+pub(super) fn elements(family: Family, table: &Table, observed: &Observed) -> Vec<(Place, Element)> {
     let of_set = |set: &weft_nft::Set| {
         let id = SetRef { table: table.id.clone(), name: set.name.clone() };
         let name = rules::name_of(&set.name);

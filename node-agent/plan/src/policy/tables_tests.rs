@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use weft_model::IdentityItem;
 use weft_model::{
-    Families, IdentityId, Item, ItemKey, LabelSelector, Labels, NamespaceItem, NamespaceName, PodItem,
-    PodUid, PolicyItem, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol, Revision,
+    Direction, Families, IdentityId, Item, ItemKey, LabelSelector, Labels, NamespaceItem, NamespaceName,
+    PodItem, PodUid, PolicyItem, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol,
+    Revision,
 };
 use weft_nft::Data;
-use weft_policy::whole_identity;
+use weft_policy::{Flow, Transport, whole_identity};
 
 use super::*;
-use crate::world;
+use crate::{HeldPolicies, Judgement, explain, world};
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
 const ROLES: [&str; 3] = ["web", "db", "log"];
@@ -222,6 +223,54 @@ proptest! {
         kernel.settle(&mut policies);
         prop_assert_eq!(kernel.0, fresh(&world));
     }
+
+    #[test]
+    fn what_is_read_back_of_the_kernel_and_what_is_explained_agree(events in prop::collection::vec(event(), 1..30)) {
+        let mut world = World::new();
+        for event in &events {
+            // What a pod is, and its name, are of one namespace.
+            world.happens(&match event {
+                Event::Pod { index, identity: Some((_, role)) } => {
+                    Event::Pod { index: *index, identity: Some((usize::from(index % 2), *role)) }
+                }
+                other => other.clone(),
+            });
+        }
+        let (mut held, all) = (HeldPolicies::default(), fresh(&world));
+        [Family::V4, Family::V6].into_iter().for_each(|family| held.put(family, all.clone()));
+        let mut policies = Policies::new();
+        policies.want(&world.view, &world.facts, Scope::All);
+        let unknown = policies.unknown_pods();
+        for pod in world.facts.pods.values() {
+            let ends = (1..8).flat_map(|other| pod.addresses.clone().into_iter().zip(addresses(other)));
+            for (own, other) in ends.collect::<Vec<_>>() {
+                for (port, direction) in ASKED {
+                    let transport = Transport::Port(Protocol::Tcp, port);
+                    let judgement = held.judge(direction, own, other, transport);
+                    if unknown.contains(&pod.uid) {
+                        prop_assert_eq!(judgement, Judgement::Unknown);
+                        continue;
+                    }
+                    let ends = if direction == Direction::Ingress { (other, own) } else { (own, other) };
+                    let flow = Flow::new(ends.0, ends.1, transport);
+                    let decision = explain(&world.view, &world.facts, &flow).decision;
+                    let reason = if direction == Direction::Ingress { decision.ingress } else { decision.egress };
+                    prop_assert_eq!(judgement.allows(), reason.allows(), "{} {}: {}", flow, judgement, reason);
+                }
+            }
+        }
+    }
+}
+
+/// Ports within and outside of the policies' ranges.
+const ASKED: [(u16, Direction); 4] =
+    [(80, Direction::Ingress), (100, Direction::Ingress), (443, Direction::Egress), (79, Direction::Egress)];
+
+#[test]
+fn without_a_table_every_pod_is_closed() {
+    let own = addresses(1)[0];
+    let judgement = HeldPolicies::default().judge(Direction::Ingress, own, own, Transport::echo(Family::V4));
+    assert_eq!((judgement, judgement.allows()), (Judgement::NoTable, false));
 }
 
 /// A local pod whose namespace has a policy, and a View that knows or doesn't know what the pod is.

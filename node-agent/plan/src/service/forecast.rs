@@ -11,7 +11,7 @@ use std::{
 
 use weft_model::{
     AddressRange, EndpointItem, Family, IpMode, Item, Name, NodeName, Protocol, ServiceItem, ServiceName,
-    TrafficPolicy,
+    TrafficPolicy, resolver_addresses,
 };
 use weft_view::View;
 
@@ -29,7 +29,7 @@ use crate::{Facts, Scope};
 /// The first packet of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Its sender: an address of a pod of this node.
+    /// Its sender: an address of a pod of this node, or of the node itself.
     pub source: IpAddr,
     /// Where it is sent to, of the same family.
     pub to: IpAddr,
@@ -249,6 +249,9 @@ impl Wanted<'_> {
         let number = format!("{port}/{}", word(protocol));
         let holder = self.view.services().values().find(|service| service.addresses.contains(&to));
         let ranges = self.view.fabric().map(|fabric| fabric.ranges.services.as_slice()).unwrap_or_default();
+        if self.view.fabric().into_iter().flat_map(resolver_addresses).any(|own| own == to) {
+            return Fate::Straight;
+        }
         if let Some(service) = holder {
             let ports: Vec<String> =
                 service.ports.iter().map(|port| format!("{}/{}", port.port, word(port.protocol))).collect();

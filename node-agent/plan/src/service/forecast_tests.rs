@@ -135,6 +135,7 @@ fn fronts_chains_and_slots_are_named() {
         81,
         "Refused(\"service shop/s2 has no port 81/TCP (it has 80/TCP, 53/UDP)\")",
     );
+    check("10.112.0.10", Protocol::Udp, 53, "Straight");
     check("10.112.0.77", Protocol::Tcp, 80, "Refused(\"no service has the address 10.112.0.77\")");
     check(
         "10.99.0.1",
