@@ -31,7 +31,7 @@ mod waits;
 mod tests;
 
 pub use admit::{admit, default_range, merge, new_fabric, parse_range};
-pub use apply::{apply, apply_empty, dry_run};
+pub use apply::{apply, apply_empty, dry_run, preview};
 pub use error::{Error, RangeAt, ServiceError};
 pub use outcome::{Change, ItemChange, Outcome};
 pub use state::{EffectivePod, State};

@@ -156,6 +156,15 @@ impl Replica {
         weft_core::dry_run(&mut self.state, command)
     }
 
+    /// The same, and a look at the state as it would be then, with what changed.
+    pub fn preview<T>(
+        &mut self,
+        command: &weft_model::Command,
+        look: impl FnOnce(&State, &[weft_core::Change]) -> T,
+    ) -> (weft_core::Outcome, Option<T>) {
+        weft_core::preview(&mut self.state, command, look)
+    }
+
     fn take(&mut self, input: Input, effects: &mut Effects) {
         match input {
             Input::Start => {

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
-use weft_core::{Outcome, State};
+use weft_core::{Change, Outcome, State};
 use weft_errors::{BUSY, Coded, DEADLINE, Error, INTERNAL, NO_LEADER, TOO_LARGE, UNREACHABLE};
 use weft_model::{Answer, Command, LogIndex, ReplicaId, Revision, Term};
 use weft_proto::{codec, v1};
@@ -162,6 +162,28 @@ impl ReplicaHandle {
     pub(crate) async fn dry_run(&self, command: Command) -> Result<Outcome, Error> {
         let (sender, receiver) = oneshot::channel();
         self.look(Box::new(move |replica| drop(sender.send(replica.dry_run(&command))))).await?;
+        receiver.await.map_err(|_| stopping())
+    }
+
+    /// The same, with looks at the state as it is and, where the command isn't refused, as it would be then. Both run between two
+    /// inputs of the replica: they must be cheap.
+    pub(crate) async fn preview<B, A>(
+        &self,
+        command: Command,
+        before: impl FnOnce(&State) -> B + Send + 'static,
+        after: impl FnOnce(&State, &[Change]) -> A + Send + 'static,
+    ) -> Result<(Outcome, B, Option<A>), Error>
+    where
+        B: Send + 'static,
+        A: Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.look(Box::new(move |replica| {
+            let before = before(replica.state());
+            let (outcome, after) = replica.preview(&command, after);
+            drop(sender.send((outcome, before, after)));
+        }))
+        .await?;
         receiver.await.map_err(|_| stopping())
     }
 

@@ -56,6 +56,18 @@ pub(crate) const APPLY_BYTES: usize = 1_572_864;
 pub(crate) const APPLY_CONFLICTS: usize = 32;
 /// Pods beyond which a policy that is written isn't held against them: copying them would keep the replica's thread too long.
 pub(crate) const POLICY_WARNING_PODS: usize = 20_000;
+/// Kinds of ends that policies tell apart beyond which two states aren't compared: the work grows with their square.
+pub(crate) const POLICY_GROUPS: usize = 1024;
+/// Lines of what a change opens and closes that are told.
+pub(crate) const POLICY_SHIFTS: usize = 64;
+/// Addresses and ranges beyond which nodes aren't asked for connections that a change ends.
+pub(crate) const CUT_ADDRESSES: usize = 60_000;
+/// Nodes that are asked for them at once.
+pub(crate) const CUT_ASKS: usize = 64;
+/// How long they may take.
+pub(crate) const CUT_WAIT: Duration = Duration::from_millis(1500);
+/// Rows of connections that are told.
+pub(crate) const CUTS_TOLD: usize = 100;
 /// Bytes of a command; the gate of other replicas refuses larger entries.
 pub(crate) const COMMAND_BYTES: usize = 2 << 20;
 /// Pause before a mutation or read is tried again when nobody could take it.

@@ -14,6 +14,7 @@ use weft_rpc::{Channel, with_deadline};
 
 use crate::{
     attach::Engine,
+    cuts::cuts,
     drain,
     inbox::Wish,
     limits,
@@ -106,6 +107,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
         Some(What::Flows(request)) => flows(node, &request, deadline).map(Answer::Flows),
         Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
+        Some(What::Cuts(request)) => cuts(node, request).map(Answer::Cuts),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),
     }
 }

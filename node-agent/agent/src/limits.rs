@@ -89,6 +89,10 @@ pub(crate) const PUBLISH_WAITING: usize = 4096;
 pub(crate) const ASKS: usize = 16;
 /// Addresses pinged by one request.
 pub(crate) const PING_TARGETS: usize = 1024;
+/// Rows of one answer about connections that a change ends.
+pub(crate) const CUT_ROWS: usize = 1000;
+/// Different pairs of addresses and ports that are counted each; of more, there is only their total.
+pub(crate) const CUT_ROWS_COUNTED: usize = 65_536;
 /// Leases are looked at this often.
 pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(1);
 /// The certificate's age is looked at this often.

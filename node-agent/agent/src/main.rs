@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod conflist;
 mod control;
+mod cuts;
 mod desk;
 mod drain;
 #[cfg(test)]

@@ -55,6 +55,8 @@ pub struct Connection {
     pub mark: u32,
     /// Zone; 0 unless somebody uses zones.
     pub zone: u16,
+    /// `enum tcp_conntrack` (`linux/netfilter/nf_conntrack_tcp.h`); `None` for other protocols.
+    pub tcp_state: Option<u8>,
     id: u32,
     /// CTA_TUPLE_ORIG as the kernel wrote it: the key, whatever the protocol.
     key: Vec<u8>,
@@ -65,6 +67,17 @@ impl Connection {
     pub const fn is_translated(&self) -> bool {
         const IPS_DST_NAT: u32 = 1 << 5;
         self.status & IPS_DST_NAT != 0
+    }
+
+    /// Both sides have spoken and neither has ended it: of TCP from the answer to the first packet until the last side closes.
+    pub const fn is_live(&self) -> bool {
+        const IPS_SEEN_REPLY: u32 = 1 << 1;
+        // TCP_CONNTRACK_SYN_RECV, ESTABLISHED, FIN_WAIT, CLOSE_WAIT.
+        const OPEN: std::ops::RangeInclusive<u8> = 2..=5;
+        match self.tcp_state {
+            Some(state) => *OPEN.start() <= state && state <= *OPEN.end(),
+            None => self.status & IPS_SEEN_REPLY != 0,
+        }
     }
 
     fn family(&self) -> Family {

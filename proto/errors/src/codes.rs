@@ -362,6 +362,10 @@ codes! {
         "A rule of a policy allows nothing that another of its rules doesn't"
         "It is a copy, or a narrower form, of the other rule"
         "take it out, or narrow the other one";
+    DEFAULT_POLICY_KEPT = 6107 "DefaultPolicyKept" No false
+        "A namespace keeps its default policy, which the applied text doesn't name"
+        "Somebody set the label weft.io/default-policy; a text without it doesn't open the namespace"
+        "write the label with its word (allow opens), or with an empty one to go by the fabric's default";
 
     NO_CERTIFICATE = 7001 "NoCertificate" NotAllowed false
         "The call needs a client certificate"

@@ -169,6 +169,11 @@ impl World {
         self.nodes.get(name).map(Vec::as_slice)
     }
 
+    /// The node that has an address.
+    pub fn node_at(&self, address: IpAddr) -> Option<&NodeName> {
+        self.nodes.iter().find(|(_, addresses)| addresses.contains(&address)).map(|(name, _)| name)
+    }
+
     /// The pod that holds an address; nobody holds the resolver's.
     pub fn pod_at(&self, address: IpAddr) -> Option<(&PodName, &WorldPod)> {
         if self.resolver.as_ref().is_some_and(|resolver| resolver.addresses.contains(&address)) {

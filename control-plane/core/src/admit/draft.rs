@@ -1,6 +1,6 @@
 //! What people wrote, on top of what is there: absent fields keep their value, and so does what nobody can write.
 
-use weft_model::{Draft, Kind, Node, NodeDraft, Object};
+use weft_model::{DEFAULT_POLICY_LABEL, Draft, Kind, Node, NodeDraft, Object};
 
 use crate::{Error, State};
 
@@ -44,6 +44,10 @@ fn known(state: &State, mut object: Object) -> Object {
     match (&mut object, now) {
         (Object::Namespace(wanted), Some(Object::Namespace(now))) => {
             (wanted.created, wanted.revision) = (now.created, now.revision);
+            // What closes pods goes only by a word that says so: a text that doesn't know of it opens nothing.
+            if let Some(word) = now.labels.get(DEFAULT_POLICY_LABEL) {
+                wanted.labels.entry(DEFAULT_POLICY_LABEL.to_owned()).or_insert_with(|| word.clone());
+            }
         }
         (Object::Service(wanted), Some(Object::Service(now))) => {
             (wanted.uid, wanted.created) = (now.uid, now.created);

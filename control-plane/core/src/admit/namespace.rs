@@ -14,6 +14,10 @@ pub(crate) fn complete(state: &State, wanted: Namespace) -> Result<Namespace, Er
     if let Some(old) = state.namespaces().get(&new.name) {
         (new.created, new.revision) = (old.created, old.revision);
     }
+    // An empty word takes the namespace's own default away: the fabric's holds.
+    if new.labels.get(DEFAULT_POLICY_LABEL).is_some_and(String::is_empty) {
+        new.labels.remove(DEFAULT_POLICY_LABEL);
+    }
     new.labels.insert(NAMESPACE_NAME_LABEL.to_owned(), new.name.to_string());
     check_metadata(&new.labels, &Default::default(), &mut problems);
     if let Some(word) = new.labels.get(DEFAULT_POLICY_LABEL)

@@ -72,18 +72,29 @@ pub fn apply_empty(state: &mut State, index: LogIndex, term: Term) -> Outcome {
 ///
 /// The client's sequence is not looked at. `changes` holds neither counters nor the client's record.
 pub fn dry_run(state: &mut State, command: &Command) -> Outcome {
+    preview(state, command, |_, _| ()).0
+}
+
+/// The same, and a look at the state as it would be then, with what changed; `None` where the command is refused.
+pub fn preview<T>(
+    state: &mut State,
+    command: &Command,
+    look: impl FnOnce(&State, &[Change]) -> T,
+) -> (Outcome, Option<T>) {
     let revision = Revision(state.meta().applied.next().0);
     let mut edit = Edit::new(state, revision, command.stamp);
+    let mut seen = None;
     let mut outcome = match act(&mut edit, &command.action) {
         Ok(answer) => {
             let (changes, items) = edit.finish();
+            seen = Some(look(edit.state(), &changes));
             Outcome { changes, items, ..outcome_of(Ok(answer)) }
         }
         Err(error) => outcome_of(Err(error)),
     };
     outcome.revision = edit.state().meta().revision;
     edit.undo();
-    outcome
+    (outcome, seen)
 }
 
 fn act(edit: &mut Edit<'_>, action: &Action) -> Result<Answer, Error> {

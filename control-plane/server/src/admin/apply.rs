@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use weft_core::Outcome;
 use weft_errors::{ALREADY_EXISTS, CONFLICT, Coded, Error, INTERNAL};
 use weft_model::{Action, Answer, Command, Draft, Key, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
 use weft_yaml::Parsed;
 
 use super::{
-    policy,
+    changes,
+    policy::{self, Sight},
     read::fresh,
     texts::{Spot, names_of, placed, read},
 };
@@ -46,6 +48,7 @@ async fn once(
     fresh(context, false, deadline).await?;
     let places: Vec<_> = drafts.iter().map(Spot::of).collect();
     let drafts: Vec<Draft> = drafts.iter().map(|drafted| drafted.draft.clone()).collect();
+    let silent = policy::silent_namespaces(&drafts);
     let create = wire.create;
     let admitted = context
         .handle
@@ -57,32 +60,54 @@ async fn once(
                 return Err(taken(&there.key()));
             }
             let action = weft_core::admit(state, Action::Write { objects }).map_err(|e| e.envelope())?;
-            Ok::<_, Error>((action, before))
+            Ok::<_, Error>((action, before, state.meta().revision))
         })
         .await?;
-    let (action, before) = admitted.map_err(|error| placed(error, &places))?;
-    let (answer, revision) = if wire.dry_run {
-        let command = Command {
-            client: weft_model::ClientId(random()?),
-            sequence: Sequence(1),
-            stamp: stamp()?,
-            action,
-        };
-        let outcome = context.handle.dry_run(command).await?;
-        (outcome.answer.map_err(|e| placed(e.envelope(), &places))?, outcome.revision)
-    } else {
-        let applied = context.propose(wire.mutation.clone(), action, deadline).await?;
-        (applied.answer.map_err(|e| placed(e, &places))?, applied.revision)
+    let (action, before, now) = admitted.map_err(|error| placed(error, &places))?;
+    let (foreseen, sight) = foresee(context, &action, wire.dry_run).await?;
+    let (answer, revision) = match foreseen.filter(|_| wire.dry_run) {
+        Some(outcome) => (outcome.answer.map_err(|e| placed(e.envelope(), &places))?, now),
+        None => {
+            let applied = context.propose(wire.mutation.clone(), action, deadline).await?;
+            (applied.answer.map_err(|e| placed(e, &places))?, applied.revision)
+        }
     };
     let Answer::Written(written) = answer else {
         return Err(Error::new(&INTERNAL, format!("a write was answered by {answer:?}")));
     };
     let mut warnings = warnings.clone();
-    // It is written, whether anything can be told of it or not.
-    warnings.extend(policy::warnings(context, &written).await.unwrap_or_default());
-    let objects =
-        written.iter().zip(before).map(|((object, written), before)| row(object, *written, before.as_ref()));
-    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings })
+    warnings.extend(policy::kept(&silent, &written));
+    let mut policy_change = None;
+    if let Some(sight) = sight {
+        warnings.extend(policy::warnings(&sight, &written).await);
+        if wire.tell_changes {
+            policy_change = changes::tell(context, sight, deadline).await;
+        }
+    }
+    let objects = written
+        .iter()
+        .zip(before)
+        .map(|((object, written), before)| row(object, *written, before, wire.dry_run));
+    Ok(v1::ApplyResponse { objects: objects.collect(), revision: revision.0, warnings, policy_change })
+}
+
+/// What an action would do, and what policies are held against; only where somebody wants to know.
+pub(super) async fn foresee(
+    context: &Context,
+    action: &Action,
+    dry_run: bool,
+) -> Result<(Option<Outcome>, Option<Sight>), Error> {
+    let concerns = policy::concerns(action);
+    if !concerns && !dry_run {
+        return Ok((None, None));
+    }
+    let client = weft_model::ClientId(random()?);
+    let command = Command { client, sequence: Sequence(1), stamp: stamp()?, action: action.clone() };
+    if concerns {
+        let (outcome, sight) = policy::preview(context, command).await?;
+        return Ok((Some(outcome), sight));
+    }
+    Ok((Some(context.handle.dry_run(command).await?), None))
 }
 
 /// An object that should have been new.
@@ -94,10 +119,16 @@ fn taken(key: &Key) -> Error {
         .try_this("change it instead", "weft apply -f FILE")
 }
 
-fn row(object: &Object, written: Written, before: Option<&Object>) -> v1::AppliedObject {
-    let differences = match (written, before) {
+fn row(object: &Object, written: Written, before: Option<Object>, dry_run: bool) -> v1::AppliedObject {
+    let differences = match (written, &before) {
         (Written::Changed, Some(before)) => weft_yaml::differences(before, object),
         (Written::Created | Written::Changed | Written::Unchanged, _) => Vec::new(),
     };
-    v1::AppliedObject { object: Some(object.into()), change: change_to_wire(written).into(), differences }
+    let before = before.filter(|_| dry_run);
+    v1::AppliedObject {
+        object: Some(object.into()),
+        change: change_to_wire(written).into(),
+        differences,
+        before: before.as_ref().map(Into::into),
+    }
 }

@@ -8,6 +8,8 @@ use weft_model::{Action, Key, Kind, Object, ObjectName};
 use weft_proto::{convert::kind_from_wire, v1};
 
 use super::{
+    apply::foresee,
+    changes,
     node::named,
     read::{find, fresh},
 };
@@ -19,17 +21,34 @@ pub(crate) async fn delete(
     wire: v1::DeleteRequest,
     deadline: Instant,
 ) -> Result<v1::DeleteResponse, Error> {
-    let v1::DeleteRequest { mutation, kind, namespace, name, more, ignore_missing } = wire;
+    let v1::DeleteRequest { mutation, kind, namespace, name, more, ignore_missing, dry_run, tell_changes } =
+        wire;
     let mut wanted = vec![v1::ObjectRef { kind, namespace, name }];
     wanted.extend(more);
     fresh(context, false, deadline).await?;
     let asked = wanted.clone();
     let chosen = context.handle.query(move |state| choose(state, asked, ignore_missing)).await?;
     let Chosen { revision, action, removed } = chosen?;
-    let Some(action) = action else { return Ok(v1::DeleteResponse { revision, removed }) };
-    let applied = context.propose(mutation, action, deadline).await?;
-    applied.answer?;
-    Ok(v1::DeleteResponse { revision: applied.revision.0, removed })
+    let Some(action) = action else {
+        return Ok(v1::DeleteResponse { revision, removed, policy_change: None });
+    };
+    let (foreseen, sight) = foresee(context, &action, dry_run).await?;
+    let revision = match foreseen.filter(|_| dry_run) {
+        Some(outcome) => {
+            outcome.answer.map_err(|e| e.envelope())?;
+            revision
+        }
+        None => {
+            let applied = context.propose(mutation, action, deadline).await?;
+            applied.answer?;
+            applied.revision.0
+        }
+    };
+    let policy_change = match sight.filter(|_| tell_changes) {
+        Some(sight) => changes::tell(context, sight, deadline).await,
+        None => None,
+    };
+    Ok(v1::DeleteResponse { revision, removed, policy_change })
 }
 
 /// What a request comes to.

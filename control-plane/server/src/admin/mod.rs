@@ -1,6 +1,7 @@
 //! Service Admin: for `weft`, dashboards and programs. One file per group of calls; this one only checks who asks.
 
 mod apply;
+mod changes;
 mod delete;
 mod node;
 mod policy;
@@ -135,6 +136,7 @@ impl Admin for AdminService {
                 v1::ask::What::Inspect(_)
                 | v1::ask::What::Ledger(_)
                 | v1::ask::What::Setup(_)
+                | v1::ask::What::Cuts(_)
                 | v1::ask::What::Flows(_),
             ) => Need::Read,
             Some(v1::ask::What::Trace(trace)) if !trace.probe => Need::Read,

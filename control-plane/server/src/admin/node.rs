@@ -53,7 +53,7 @@ pub(crate) async fn ask(
 }
 
 /// The node's answer, whichever replica its agent follows.
-async fn answer_of(
+pub(super) async fn answer_of(
     context: &Context,
     node: &NodeName,
     wire: &v1::AskNodeRequest,

@@ -1,65 +1,224 @@
-//! What people are told of policies that they wrote: nothing here is refused.
+//! What policies are held against when something is written or deleted: everything they depend on, as it is and as it would be;
+//! and what people are told of those they wrote. Nothing here is refused.
 //!
-//! The replica's thread only copies what the question depends on; the answer is made here.
+//! The replica's thread only copies what the questions depend on; answers are made elsewhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use weft_core::State;
-use weft_errors::{Coded, Error};
-use weft_model::{Item, ItemKey, NetworkPolicy, Object, PodPhase, Written};
-use weft_policy::{World, WorldPod};
+use weft_core::{Change, Outcome, State};
+use weft_errors::{Coded, DEFAULT_POLICY_KEPT, Error};
+use weft_model::{
+    Action, Command, DEFAULT_POLICY_LABEL, Draft, Item, ItemKey, Key, Kind, Labels, NamespaceName, Object,
+    PodName, PodPhase, PolicyName, PolicySettings, PolicySpec, RecordKey, Written, resolver_addresses,
+};
+use weft_policy::{Resolver, World, WorldPod};
 
 use crate::{context::Context, limits::POLICY_WARNING_PODS};
 
+/// A change as policies see it.
+pub(super) enum Sight {
+    /// Before and after.
+    Worlds(Box<(World, World)>),
+    /// More pods live than are copied on the replica's thread.
+    TooManyPods,
+}
+
+/// Whether an action may change who reaches whom.
+pub(super) fn concerns(action: &Action) -> bool {
+    let kind =
+        |kind: Kind| matches!(kind, Kind::NetworkPolicy | Kind::Namespace | Kind::PodSpec | Kind::Fabric);
+    match action {
+        Action::Write { objects } => objects.iter().any(|object| kind(object.key().kind())),
+        Action::Delete { keys } => keys.iter().any(|key| kind(key.kind())),
+        _ => false,
+    }
+}
+
+/// What a command would do now, and the world before and after it; the state stays as it is.
+pub(super) async fn preview(context: &Context, command: Command) -> Result<(Outcome, Option<Sight>), Error> {
+    let (outcome, before, touched) = context.handle.preview(command, world, touched).await?;
+    let sight = match (before, touched) {
+        (_, None) => None,
+        (None, Some(_)) => Some(Sight::TooManyPods),
+        (Some(before), Some(touched)) => {
+            let mut after = before.clone();
+            touched.into_iter().for_each(|one| one.put(&mut after));
+            Some(Sight::Worlds(Box::new((before, after))))
+        }
+    };
+    Ok((outcome, sight))
+}
+
 /// Warnings about the policies among written objects, with their codes.
-pub(super) async fn warnings(context: &Context, written: &[(Object, Written)]) -> Result<Vec<String>, Error> {
-    let policies: Vec<NetworkPolicy> = written
+pub(super) async fn warnings(sight: &Sight, written: &[(Object, Written)]) -> Vec<String> {
+    let policies: BTreeSet<PolicyName> = written
         .iter()
         .filter(|(_, written)| *written != Written::Unchanged)
         .filter_map(
             |(object, _)| if let Object::NetworkPolicy(policy) = object { Some(policy) } else { None },
         )
-        .cloned()
+        .map(|policy| policy.name.clone())
         .collect();
     if policies.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let Some(mut world) = context.handle.query(world).await? else {
-        let many = format!("more than {POLICY_WARNING_PODS} pods live");
-        return Ok(vec![format!(
-            "policies weren't held against pods, because {many}: weft policy lint does"
-        )]);
+    let after = match sight {
+        Sight::Worlds(worlds) => worlds.1.clone(),
+        Sight::TooManyPods => {
+            let many = format!("more than {POLICY_WARNING_PODS} pods live");
+            return vec![format!(
+                "policies weren't held against pods, because {many}: weft policy lint does"
+            )];
+        }
     };
-    // After a dry run the state doesn't have them.
-    for policy in &policies {
-        world.put_policy(policy.name.clone(), Arc::new(policy.spec.clone()));
-    }
-    let told = policies.iter().flat_map(|policy| {
-        let name = policy.name.clone();
-        let said = world.lint_policy(&policy.name).into_iter();
-        said.map(move |warning| {
-            format!("networkpolicy {name}: {}: {warning} ({})", warning.field(), warning.code())
-        })
-    });
-    Ok(told.collect())
+    let linted = tokio::task::spawn_blocking(move || lint(&after, &policies));
+    // It is written, whether anything can be told of it or not.
+    linted.await.unwrap_or_default()
 }
 
-/// What warnings depend on; `None` where that is too much to copy on the replica's thread.
+fn lint(world: &World, policies: &BTreeSet<PolicyName>) -> Vec<String> {
+    let mut told = Vec::new();
+    for name in policies {
+        for warning in world.lint_policy(name) {
+            told.push(format!("networkpolicy {name}: {}: {warning} ({})", warning.field(), warning.code()));
+        }
+    }
+    told
+}
+
+/// Namespaces of which a text doesn't say what holds by default in them.
+pub(super) fn silent_namespaces(drafts: &[Draft]) -> BTreeSet<NamespaceName> {
+    let silent = |draft: &Draft| match draft {
+        Draft::Whole(Object::Namespace(space)) if !space.labels.contains_key(DEFAULT_POLICY_LABEL) => {
+            Some(space.name.clone())
+        }
+        Draft::Whole(_) | Draft::Fabric(_) | Draft::Node(_) => None,
+    };
+    drafts.iter().filter_map(silent).collect()
+}
+
+/// What is told of namespaces that keep what holds by default in them, though the text doesn't name it.
+pub(super) fn kept(silent: &BTreeSet<NamespaceName>, written: &[(Object, Written)]) -> Vec<String> {
+    let told = |(object, _): &(Object, Written)| {
+        let Object::Namespace(space) = object else { return None };
+        let word = space.labels.get(DEFAULT_POLICY_LABEL).filter(|_| silent.contains(&space.name))?;
+        Some(format!(
+            "namespace {}: metadata.labels[{DEFAULT_POLICY_LABEL}]: it keeps {word}, which the text doesn't name; write it \
+             there, or \"\" to go by the fabric's default ({})",
+            space.name, &DEFAULT_POLICY_KEPT
+        ))
+    };
+    written.iter().filter_map(told).collect()
+}
+
+/// Everything that policies depend on; `None` where that is too much to copy on the replica's thread.
 fn world(state: &State) -> Option<World> {
     if state.pods().len() > POLICY_WARNING_PODS {
         return None;
     }
-    let mut world = World::new(state.fabric().map(|fabric| fabric.policy).unwrap_or_default());
-    for name in state.existing_namespaces() {
-        if let Some(Item::Namespace(item)) = state.item(&ItemKey::Namespace(name)) {
-            world.put_namespace(item.name, item.labels);
+    let mut world = World::default();
+    if let Some(settings) = settings(state) {
+        settings.put(&mut world);
+    }
+    for name in state.nodes().keys() {
+        if let Some(Item::Peer(peer)) = state.item(&ItemKey::Peer(name.clone())) {
+            let mesh = peer.mesh.iter().map(|(_, address)| *address);
+            world.put_node(peer.node.clone(), mesh.chain(peer.underlay.iter().copied()).collect());
         }
     }
+    for name in state.existing_namespaces() {
+        Touched::Namespace(labels(state, &name), name).put(&mut world);
+    }
     for pod in state.pods().values().filter(|pod| pod.phase == PodPhase::Active) {
-        let Some(known) = state.effective_pod(&pod.name) else { continue };
-        let (labels, ports) = (known.labels(), known.ports().to_vec());
-        let (addresses, node) = (pod.addresses.clone(), Some(pod.node.clone()));
-        world.put_pod(pod.name.clone(), WorldPod { labels, addresses, ports, node });
+        if let Some(known) = self::pod(state, &pod.name) {
+            world.put_pod(pod.name.clone(), known);
+        }
+    }
+    for (name, policy) in state.policies() {
+        world.put_policy(name.clone(), Arc::new(policy.spec.clone()));
     }
     Some(world)
+}
+
+/// Something that policies depend on, as it is then; absent: it is gone.
+enum Touched {
+    Settings(PolicySettings, Option<Resolver>),
+    Namespace(Option<Labels>, NamespaceName),
+    Pod(PodName, Option<WorldPod>),
+    Policy(PolicyName, Option<Arc<PolicySpec>>),
+}
+
+impl Touched {
+    fn put(self, world: &mut World) {
+        match self {
+            Self::Settings(settings, resolver) => {
+                world.put_settings(settings);
+                world.put_resolver(resolver);
+            }
+            Self::Namespace(Some(labels), name) => world.put_namespace(name, labels),
+            Self::Namespace(None, name) => world.remove_namespace(&name),
+            Self::Pod(name, Some(pod)) => world.put_pod(name, pod),
+            Self::Pod(name, None) => world.remove_pod(&name),
+            Self::Policy(name, Some(spec)) => world.put_policy(name, spec),
+            Self::Policy(name, None) => world.remove_policy(&name),
+        }
+    }
+}
+
+/// What changes say of it, read where they have been made.
+fn touched(state: &State, changes: &[Change]) -> Vec<Touched> {
+    let key = |change: &Change| match change {
+        Change::Put(record) => record.key(),
+        Change::Delete(key) => key.clone(),
+    };
+    let keys = changes.iter().map(key).filter_map(|key| match key {
+        RecordKey::Object(key) => Some(key),
+        _ => None,
+    });
+    keys.filter_map(|key| match key {
+        Key::Fabric => settings(state),
+        Key::Namespace(name) => Some(Touched::Namespace(labels(state, &name), name)),
+        Key::PodSpec(name) => {
+            let pod = pod(state, &name);
+            Some(Touched::Pod(name, pod))
+        }
+        Key::NetworkPolicy(name) => {
+            let spec = state.policies().get(&name).map(|policy| Arc::new(policy.spec.clone()));
+            Some(Touched::Policy(name, spec))
+        }
+        Key::Node(_)
+        | Key::Pod(_)
+        | Key::Lease(_)
+        | Key::Member(_)
+        | Key::Service(_)
+        | Key::Slice(_)
+        | Key::Pool(_)
+        | Key::Owner(_) => None,
+    })
+    .collect()
+}
+
+fn settings(state: &State) -> Option<Touched> {
+    let Some(Item::Fabric(fabric)) = state.item(&ItemKey::Fabric) else { return None };
+    let addresses: Vec<_> = resolver_addresses(&fabric).collect();
+    let resolver = (!addresses.is_empty()).then(|| Resolver::at(addresses));
+    Some(Touched::Settings(fabric.policy, resolver))
+}
+
+fn labels(state: &State, name: &NamespaceName) -> Option<Labels> {
+    match state.item(&ItemKey::Namespace(name.clone())) {
+        Some(Item::Namespace(item)) => Some(item.labels),
+        _ => None,
+    }
+}
+
+fn pod(state: &State, name: &PodName) -> Option<WorldPod> {
+    let known = state.effective_pod(name)?;
+    let (labels, ports) = (known.labels(), known.ports().to_vec());
+    Some(WorldPod {
+        labels,
+        addresses: known.pod.addresses.clone(),
+        ports,
+        node: Some(known.pod.node.clone()),
+    })
 }

@@ -117,3 +117,68 @@ async fn a_misspelt_policy_changes_nothing_and_every_mistake_is_told() {
     }
     assert!(policies(&admin).await.is_empty(), "all or nothing");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_isnt_opened_by_a_text_that_doesnt_say_so() {
+    let world = World::new().await;
+    let admin = world.admin(&[1]);
+    apply(&admin, 1, SHOP).await.unwrap();
+    let space = |labels: &str| {
+        format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop, labels: {{{labels}}}}}\n")
+    };
+    let labels = |applied: &v1::ApplyResponse| {
+        let wire = applied.objects[0].object.clone().unwrap();
+        let Object::Namespace(space) = Object::try_from(wire).unwrap() else { panic!("{applied:?}") };
+        let get = |key: &str| space.labels.get(key).cloned().unwrap_or_default();
+        (get("team"), get("weft.io/default-policy"))
+    };
+    let kept = apply(&admin, 2, &space("team: b")).await.unwrap();
+    assert_eq!(labels(&kept), ("b".to_owned(), "deny-ingress".to_owned()));
+    let [warning] = kept.warnings.as_slice() else { panic!("{:?}", kept.warnings) };
+    assert!(warning.contains("it keeps deny-ingress") && warning.ends_with("(W6107)"), "{warning}");
+    let named = apply(&admin, 3, &space("weft.io/default-policy: deny-egress")).await.unwrap();
+    assert_eq!(labels(&named), (String::new(), "deny-egress".to_owned()));
+    assert!(named.warnings.is_empty(), "{:?}", named.warnings);
+    let gone = apply(&admin, 4, &space("weft.io/default-policy: ''")).await.unwrap();
+    assert_eq!(labels(&gone), (String::new(), String::new()));
+    let silent = apply(&admin, 5, &space("")).await.unwrap();
+    assert!(silent.warnings.is_empty() && silent.objects[0].change() == v1::Change::Unchanged, "{silent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_tells_what_is_there_and_stores_nothing() {
+    let world = World::new().await;
+    let admin = world.admin(&[1]);
+    let stored = apply(&admin, 1, SHOP).await.unwrap();
+    let request = v1::ApplyRequest {
+        mutation: mutation(1, 2),
+        text: SHOP.replace("5432", "5433"),
+        dry_run: true,
+        tell_changes: true,
+        ..v1::ApplyRequest::default()
+    };
+    let dry = admin.admin().apply(with_deadline(request, CALL)).await.unwrap().into_inner();
+    assert_eq!(dry.revision, stored.revision, "the present state's");
+    let port = |wire: Option<&v1::Object>| {
+        let Object::NetworkPolicy(policy) = Object::try_from(wire.unwrap().clone()).unwrap() else {
+            panic!("{wire:?}")
+        };
+        policy.spec.ingress[0].ports[0].port.clone()
+    };
+    let row = dry.objects.iter().find(|row| row.change() == v1::Change::Changed).unwrap();
+    let ports = (port(row.before.as_ref()), port(row.object.as_ref()));
+    let number = |number| weft_model::PortMatch::Numbers(number, number);
+    assert_eq!(ports, (number(5432), number(5433)));
+    assert_eq!(dry.policy_change, None, "without pods nothing opens or closes");
+    let request = v1::DeleteRequest {
+        mutation: mutation(2, 1),
+        kind: v1::Kind::NetworkPolicy.into(),
+        namespace: "shop".to_owned(),
+        name: "db".to_owned(),
+        dry_run: true,
+        ..v1::DeleteRequest::default()
+    };
+    let gone = admin.admin().delete(with_deadline(request, CALL)).await.unwrap().into_inner();
+    assert_eq!((gone.removed.len(), gone.revision), (1, stored.revision));
+    assert_eq!(port(Some(&(&policies(&admin).await[0]).into())), number(5432));
+}

@@ -21,6 +21,7 @@ mod cta {
     pub(super) const TUPLE_ORIG: u16 = 1;
     pub(super) const TUPLE_REPLY: u16 = 2;
     pub(super) const STATUS: u16 = 3;
+    pub(super) const PROTOINFO: u16 = 4;
     pub(super) const MARK: u16 = 8;
     pub(super) const ID: u16 = 12;
     pub(super) const ZONE: u16 = 18;
@@ -42,6 +43,12 @@ mod tuple {
     pub(super) const DST_PORT: u16 = 3;
     pub(super) const FILTER_ORIG: u16 = 1;
     pub(super) const FILTER_REPLY: u16 = 2;
+}
+
+/// `enum ctattr_protoinfo`, `ctattr_protoinfo_tcp`.
+mod info {
+    pub(super) const TCP: u16 = 1;
+    pub(super) const TCP_STATE: u16 = 1;
 }
 
 /// Which parts of a tuple count (`net/netfilter/nf_internals.h`, CTA_FILTER_F_*).
@@ -104,7 +111,7 @@ pub(super) fn remove(connection: &Connection, sequence: u32, flags: u16) -> Vec<
 /// An entry of a list; `None` when something that every entry has is missing.
 pub(super) fn connection(payload: &[u8]) -> Option<Connection> {
     let (mut original, mut reply, mut key) = (None, None, Vec::new());
-    let (mut status, mut mark, mut zone, mut id) = (0, 0, 0, None);
+    let (mut status, mut mark, mut zone, mut id, mut tcp_state) = (0, 0, 0, None, None);
     for (kind, value) in Attributes::new(payload.get(GENERAL..)?) {
         match kind & KIND {
             cta::TUPLE_ORIG => {
@@ -113,6 +120,7 @@ pub(super) fn connection(payload: &[u8]) -> Option<Connection> {
             }
             cta::TUPLE_REPLY => reply = way(value),
             cta::STATUS => status = u32_of(value)?,
+            cta::PROTOINFO => tcp_state = state_of(value),
             cta::MARK => mark = u32_of(value)?,
             cta::ID => id = Some(u32_of(value)?),
             cta::ZONE => zone = u16_of(value)?,
@@ -120,7 +128,7 @@ pub(super) fn connection(payload: &[u8]) -> Option<Connection> {
         }
     }
     let ((protocol, original), (_, reply)) = (original?, reply?);
-    Some(Connection { protocol, original, reply, status, mark, zone, id: id?, key })
+    Some(Connection { protocol, original, reply, status, mark, zone, tcp_state, id: id?, key })
 }
 
 /// What `struct nlmsgerr`, or the end of a dump, begins with: 0, or an error number without its sign.
@@ -191,6 +199,13 @@ fn way(bytes: &[u8]) -> Option<(u8, Way)> {
     let (source_port, destination_port) = ports;
     let way = Way { source: source?, destination: destination?, source_port, destination_port };
     Some((protocol?, way))
+}
+
+/// The state of a TCP connection.
+fn state_of(bytes: &[u8]) -> Option<u8> {
+    let (_, tcp) = Attributes::new(bytes).find(|(kind, _)| kind & KIND == info::TCP)?;
+    let (_, state) = Attributes::new(tcp).find(|(kind, _)| kind & KIND == info::TCP_STATE)?;
+    state.first().copied()
 }
 
 fn address_of(bytes: &[u8]) -> Option<IpAddr> {

@@ -22,6 +22,7 @@ fn translated() -> Connection {
         status: 0x2e,
         mark: 0x300,
         zone: 0,
+        tcp_state: None,
         id: 7,
         key: vec![8, 0, 1, 128, 1, 2, 3, 4],
     }
@@ -69,6 +70,19 @@ fn what_the_kernel_does_not_filter_is_filtered_here() {
     assert_eq!(by("10.1.1.1"), [true, false, false, true]);
     assert_eq!(by("10.1.2.3"), [false, false, true, false]);
     assert!(translated().is_translated());
+}
+
+#[test]
+fn a_connection_lives_from_its_answer_until_both_sides_have_closed() {
+    let check = |tcp_state: Option<u8>, status: u32, expected: bool| {
+        let connection = Connection { tcp_state, status, ..translated() };
+        assert_eq!(connection.is_live(), expected, "{tcp_state:?} {status:x}");
+    };
+    check(None, 0x02, true);
+    check(None, 0x08, false);
+    for (state, expected) in [(1, false), (2, true), (3, true), (4, true), (5, true), (6, false), (7, false)] {
+        check(Some(state), 0x0e, expected);
+    }
 }
 
 #[test]

@@ -35,10 +35,14 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
         ],
     ),
     (
+        "diff",
+        ["weft diff -f policy.yaml", "weft diff -f folder/ -o json", "weft diff -f - -n shop < policy.yaml"],
+    ),
+    (
         "delete",
         [
             "weft delete svc web -n shop",
-            "weft delete node n4 --yes",
+            "weft delete netpol db -n shop --dry-run=server",
             "weft delete -f shop.yaml --yes --ignore-not-found",
         ],
     ),
@@ -159,7 +163,7 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
         [
             "weft trace shop/web-0 cart.shop:80",
             "weft trace shop/web-0 stats.shop:8125/udp --probe",
-            "weft trace web-0 10.128.7.4:443 -o json",
+            "weft trace node/n1 web-0:8080 -o json",
         ],
     ),
     (

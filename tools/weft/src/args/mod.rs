@@ -16,7 +16,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use cluster::{ContextCommand, Init, Token};
 pub(crate) use names::{Dns, Env, Flows, PodNames};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
-pub(crate) use object::{Apply, Delete, Describe, Explain, Get, Wait};
+pub(crate) use object::{Apply, Delete, Describe, Diff, Explain, Get, Wait};
 pub(crate) use policy::Policy;
 pub(crate) use service::{Create, NewService, Service};
 pub(crate) use trace::{Destination, Trace};
@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Get(Get),
     /// Create or change objects from YAML or JSON
     Apply(Apply),
+    /// What apply would change, and what that opens and closes; exit 1 if anything
+    Diff(Diff),
     /// Remove objects
     Delete(Delete),
     /// Make a namespace or a service without a file

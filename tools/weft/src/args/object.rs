@@ -41,13 +41,24 @@ pub(crate) struct Apply {
     /// File, folder of files, or - for standard input
     #[arg(short, long, required = true, value_name = "FILE")]
     pub(crate) filename: Vec<PathBuf>,
-    /// Validate on the leader, store nothing
-    #[arg(long, value_name = "server", value_parser = ["server"])]
+    /// Validate on the leader, tell what would change for who reaches whom, store nothing
+    #[arg(long, value_name = "server", value_parser = ["server"], num_args = 0..=1, require_equals = true, default_missing_value = "server")]
     pub(crate) dry_run: Option<String>,
     /// Return when every reachable node has it in its kernel
     #[arg(long)]
     pub(crate) wait: bool,
     /// Leave objects out whose kind isn't served, a line each; otherwise nothing is applied
+    #[arg(long)]
+    pub(crate) skip_unknown: bool,
+}
+
+/// `weft diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// File, folder of files, or - for standard input
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Leave objects out whose kind isn't served, a line each
     #[arg(long)]
     pub(crate) skip_unknown: bool,
 }
@@ -63,6 +74,9 @@ pub(crate) struct Delete {
     /// Objects that a file, a folder of files or standard input (-) names
     #[arg(short, long, value_name = "FILE", conflicts_with = "kind")]
     pub(crate) filename: Vec<PathBuf>,
+    /// Tell what would go, and what that opens and closes; delete nothing
+    #[arg(long, value_name = "server", value_parser = ["server"], num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    pub(crate) dry_run: Option<String>,
     /// What isn't there is no error
     #[arg(long)]
     pub(crate) ignore_not_found: bool,

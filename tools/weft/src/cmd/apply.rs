@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use weft_errors::{Error, ExitCode, FILE_UNREADABLE, TOO_LARGE, USAGE};
 use weft_proto::v1;
 
-use super::{Run, wait};
+use super::{Run, change, wait};
 use crate::{
     args::Apply,
-    client::object,
+    client::{Session, object},
     fail::{Failure, Outcome},
     output::Format,
     table::{at, column, joined, render},
@@ -24,28 +24,21 @@ const FILE_LIMIT: u64 = 4 << 20;
 
 /// Runs the command: one request for all files.
 pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
-    let mut files = files(&args.filename)?;
+    let files = files(&args.filename)?;
     let session = run.session()?;
-    let first = files.remove(0);
     let dry_run = args.dry_run.is_some();
-    let request = v1::ApplyRequest {
-        mutation: Some(session.mutation()),
-        text: first.text,
-        file: first.file,
-        dry_run,
-        more: files,
-        namespace: session.namespace().to_owned(),
-        skip_unknown: args.skip_unknown,
-        create: false,
-    };
+    let mut request = request(files, &session);
+    (request.dry_run, request.skip_unknown) = (dry_run, args.skip_unknown);
     let answer =
         session.call(request, |mut admin, request| async move { admin.apply(request).await }).await?;
     answer.warnings.iter().for_each(|warning| run.printer.note(&format!("warning: {warning}")));
-    let revision = answer.revision;
+    let (revision, policy) = (answer.revision, answer.policy_change);
     let items = answer.objects.into_iter().map(row).collect::<Outcome<Vec<Value>>>()?;
     let table = matches!(run.printer.format, Format::Table | Format::Wide);
     if table {
         crate::output::out(&rows(&items));
+        let told = policy.as_ref().map(if dry_run { change::before } else { change::after });
+        told.filter(|text| !text.is_empty()).iter().for_each(|text| crate::output::out(text));
     }
     let start = Instant::now();
     let waited = match args.wait && !dry_run {
@@ -66,11 +59,27 @@ pub(crate) async fn run(args: &Apply, run: &Run) -> Outcome {
             "dryRun": dry_run,
             "metadata": {"resourceVersion": revision.to_string()},
             "wait": waited.as_ref().map(wait::value),
+            "policyChange": policy.as_ref().map(change::value),
             "items": items,
         });
         run.printer.list(&whole, &[]);
     }
     if waited.is_none_or(|answer| answer.done) { Ok(()) } else { Err(Failure::Answer(ExitCode::Timeout)) }
+}
+
+/// What is asked of the control plane for all files together; there is at least one.
+pub(super) fn request(mut files: Vec<v1::ApplyFile>, session: &Session) -> v1::ApplyRequest {
+    let more = if files.is_empty() { Vec::new() } else { files.split_off(1) };
+    let first = files.pop().unwrap_or_default();
+    v1::ApplyRequest {
+        mutation: Some(session.mutation()),
+        text: first.text,
+        file: first.file,
+        more,
+        namespace: session.namespace().to_owned(),
+        tell_changes: true,
+        ..v1::ApplyRequest::default()
+    }
 }
 
 pub(super) fn row(applied: v1::AppliedObject) -> Outcome<Value> {

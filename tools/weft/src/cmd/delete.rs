@@ -7,7 +7,7 @@ use weft_proto::v1;
 use weft_yaml::Options;
 
 use super::{
-    Run, apply,
+    Run, apply, change,
     get::suggest,
     kinds::{has_namespace, kind_of, split_name},
 };
@@ -29,7 +29,8 @@ pub(crate) async fn run(args: &Delete, run: &Run) -> Outcome {
         run.printer.note("Nothing is named.");
         return Ok(());
     };
-    if let Some(what) = destroys(&wanted, &session) {
+    let dry_run = args.dry_run.is_some();
+    if let Some(what) = destroys(&wanted, &session).filter(|_| !dry_run) {
         session.confirm(&what, args.yes)?;
     }
     let request = v1::DeleteRequest {
@@ -39,6 +40,8 @@ pub(crate) async fn run(args: &Delete, run: &Run) -> Outcome {
         name: first.name.clone(),
         more: more.to_vec(),
         ignore_missing: args.ignore_not_found,
+        dry_run,
+        tell_changes: true,
     };
     let answer = session.call(request, |mut admin, request| async move { admin.delete(request).await }).await;
     let answer = match answer {
@@ -48,12 +51,20 @@ pub(crate) async fn run(args: &Delete, run: &Run) -> Outcome {
         }
         Err(failure) => return Err(failure),
     };
-    let items: Vec<Value> = answer.removed.iter().map(|gone| row(gone, answer.revision)).collect();
+    let policy = answer.policy_change.as_ref();
+    let told = policy.map(if dry_run { change::before } else { change::after }).unwrap_or_default();
+    let row = |gone| row(gone, answer.revision, !dry_run, policy);
+    let items: Vec<Value> = answer.removed.iter().map(row).collect();
     if items.is_empty() {
         run.printer.note("Nothing of it was there.");
     }
-    let mut text: String = answer.removed.iter().map(|gone| format!("{}   deleted\n", path(gone))).collect();
-    text += &format!("revision {}", answer.revision);
+    let verb = if dry_run { "would be deleted" } else { "deleted" };
+    let mut text: String = answer.removed.iter().map(|gone| format!("{}   {verb}\n", path(gone))).collect();
+    text += &told;
+    text += &match dry_run {
+        true => format!("dry run at revision {}: nothing was deleted", answer.revision),
+        false => format!("revision {}", answer.revision),
+    };
     match items.as_slice() {
         [one] => run.printer.value(one, &text),
         several => run.printer.value(&weft_yaml::list_value(several.to_vec(), answer.revision), &text),
@@ -143,11 +154,17 @@ fn path(reference: &v1::ObjectRef) -> String {
     }
 }
 
-fn row(reference: &v1::ObjectRef, revision: u64) -> Value {
+fn row(reference: &v1::ObjectRef, revision: u64, deleted: bool, policy: Option<&v1::PolicyChange>) -> Value {
     let mut metadata = serde_json::Map::new();
     metadata.insert("name".to_owned(), json!(reference.name));
     if !reference.namespace.is_empty() {
         metadata.insert("namespace".to_owned(), json!(reference.namespace));
     }
-    json!({"kind": kind(reference).to_string(), "metadata": metadata, "deleted": true, "revision": revision})
+    let mut row = json!({
+        "kind": kind(reference).to_string(), "metadata": metadata, "deleted": deleted, "revision": revision,
+    });
+    if let (Value::Object(map), Some(policy)) = (&mut row, policy) {
+        map.insert("policyChange".to_owned(), change::value(policy));
+    }
+    row
 }

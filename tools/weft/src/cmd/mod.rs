@@ -1,6 +1,7 @@
 //! The commands, a file each: what was typed → a call → what is printed.
 
 mod apply;
+mod change;
 mod check;
 mod columns;
 mod completion;
@@ -8,6 +9,7 @@ mod context;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod dns;
 mod endpoints;
 mod env;
@@ -70,6 +72,7 @@ pub(crate) async fn run(command: Command, run: Run) -> Outcome {
         Command::Token { command } => token::run(command.unwrap_or(Token::List), &run).await,
         Command::Get(args) => get::run(&args, &run).await,
         Command::Apply(args) => apply::run(&args, &run).await,
+        Command::Diff(args) => diff::run(&args, &run).await,
         Command::Delete(args) => delete::run(&args, &run).await,
         Command::Create { command } => create::run(command, &run).await,
         Command::Service { command } => {
