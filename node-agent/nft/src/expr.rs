@@ -21,6 +21,7 @@ pub(crate) enum PayloadBase {
 pub(crate) enum CmpOp {
     Eq = 0,
     Ne = 1,
+    Gt = 4,
 }
 
 /// Which address a translation changes (`enum nft_nat_types`).

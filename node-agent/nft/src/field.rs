@@ -54,6 +54,8 @@ pub enum Field {
     TcpDestination,
     /// UDP destination port.
     UdpDestination,
+    /// UDP length: header and payload.
+    UdpLength,
     /// Source port of whatever transport the rule matched before.
     TransportSource,
     /// Destination port of whatever transport the rule matched before.
@@ -104,6 +106,7 @@ impl Field {
             | Self::NdOption
             | Self::TcpDestination
             | Self::UdpDestination
+            | Self::UdpLength
             | Self::TransportSource
             | Self::TransportDestination => 2,
             Self::L4Proto | Self::NfProto | Self::IcmpType | Self::Icmp6Type => 1,
@@ -130,7 +133,7 @@ impl Field {
                 Depends::Transport6(ICMP6)
             }
             Self::TcpDestination => Depends::Transport(TCP),
-            Self::UdpDestination => Depends::Transport(UDP),
+            Self::UdpDestination | Self::UdpLength => Depends::Transport(UDP),
         }
     }
 
@@ -154,6 +157,7 @@ impl Field {
             Self::Ip6Destination => (NETWORK, 24),
             Self::IcmpType | Self::Icmp6Type | Self::TransportSource => (TRANSPORT, 0),
             Self::TcpDestination | Self::UdpDestination | Self::TransportDestination => (TRANSPORT, 2),
+            Self::UdpLength => (TRANSPORT, 4),
             Self::NdTarget => (TRANSPORT, 8),
             Self::NdOption => (TRANSPORT, 24),
             Self::NdOptionMac => (TRANSPORT, 26),
@@ -187,6 +191,7 @@ impl Field {
             Self::NdOptionMac => "@th,208,48",
             Self::TcpDestination => "tcp dport",
             Self::UdpDestination => "udp dport",
+            Self::UdpLength => "udp length",
             Self::TransportSource => "th sport",
             Self::TransportDestination => "th dport",
         }
@@ -247,6 +252,7 @@ impl Field {
             Self::EtherType
             | Self::NfProto
             | Self::Ip6Length
+            | Self::UdpLength
             | Self::IcmpType
             | Self::Icmp6Type
             | Self::NdOption => return None,

@@ -193,6 +193,7 @@ impl Lowering {
         let op = match op {
             Op::Eq => CmpOp::Eq,
             Op::Ne => CmpOp::Ne,
+            Op::Gt => CmpOp::Gt,
         };
         self.out.push(Expr::Cmp { from: 0, op, data });
     }

@@ -13,6 +13,8 @@ pub enum Op {
     Eq,
     /// Not equal.
     Ne,
+    /// Greater, by the order of the wire: of numbers alone.
+    Gt,
 }
 
 /// A mark that rules can change.

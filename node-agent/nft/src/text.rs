@@ -217,6 +217,7 @@ fn op_text(op: Op) -> &'static str {
     match op {
         Op::Eq => "",
         Op::Ne => "!= ",
+        Op::Gt => "> ",
     }
 }
 

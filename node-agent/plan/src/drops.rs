@@ -92,7 +92,9 @@ impl DropReason {
             "link-local and cloud metadata are the machine's own" => Self::Metadata,
             "each node answers its own pods alone"
             | "names and nothing else"
-            | "answers stay on the node" => Self::Resolver,
+            | "answers stay on the node"
+            | "longer than any question"
+            | "more connections than one pod may make" => Self::Resolver,
             "pods are routed, never bridged"
             | "not routable"
             | "not checked by port security"

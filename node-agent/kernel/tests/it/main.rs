@@ -19,6 +19,8 @@ mod namespaces;
 mod nft;
 #[path = "policy.rs"]
 mod policy;
+#[path = "resolver.rs"]
+mod resolver;
 #[path = "service.rs"]
 mod service;
 #[path = "service_again.rs"]

@@ -133,6 +133,7 @@ fn cmp(data: &Reader<'_>) -> Result<Option<Expr>, Error> {
     let op = match number(data, attrs::CMP[1])? {
         Some(0) => CmpOp::Eq,
         Some(1) => CmpOp::Ne,
+        Some(4) => CmpOp::Gt,
         _ => return Ok(None),
     };
     let (Some(from), Some(data)) = (word(data, attrs::CMP[0])?, bytes(data, attrs::CMP[2])?) else {
@@ -308,6 +309,7 @@ mod tests {
             Expr::MetaSet { key: 3, from: 6 },
             Expr::Payload { base: PayloadBase::Transport, offset: 8, len: 16, to: 6 },
             Expr::Cmp { from: 0, op: CmpOp::Ne, data: b"wv".to_vec() },
+            Expr::Cmp { from: 0, op: CmpOp::Gt, data: vec![4, 216] },
             Expr::Bitwise { from: 0, to: 1, mask: vec![1, 2, 3, 4], xor: vec![0; 4] },
             Expr::Lookup { set: "ports4".into(), from: 0, verdict: false, absent: true },
             Expr::Lookup { set: "verdicts".into(), from: 0, verdict: true, absent: false },

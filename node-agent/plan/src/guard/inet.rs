@@ -8,7 +8,7 @@ use weft_model::{
     ownership::{CT_MARK, CT_MARK_SOURCE, DNS_PORT, MARK_CHECKED, MARK_ENTERED, MARK_LEFT, MARK_ROUTABLE},
 };
 use weft_nft::{
-    ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Reject, Rule, Set, Statement,
+    ChainKind, CtDirection, CtState, CtStatus, DataType, Field, Hook, Mark, Op, Reject, Rule, Set, Statement,
     Table, TableFamily, Value, Verdict,
 };
 
@@ -34,6 +34,16 @@ const OWNERS: u32 = 65_536;
 
 /// Most addresses of the resolver.
 const RESOLVER: u32 = 64;
+/// Most pods that ask it over TCP, of one family: more than a node has.
+const ASKERS: u32 = 16_384;
+/// New connections to the resolver that a pod may make each second, and at once; it answers them in turn, eight at a time. What a pod
+/// tries beyond that would cost the node, and so its other pods, more than many questions.
+const CONNECTIONS: &[Statement] = &[Statement::Limit { per_second: 500, burst: 500 }];
+/// Milliseconds for which it is remembered that a pod made one: longer than its allowance needs to be whole again.
+const ASKER_REMEMBERED: u64 = 10_000;
+/// Longest question, bytes with the header of UDP: more than any name with all that clients add, and as long as the longest answer
+/// over UDP (DNS flag day 2020). A longer one can't be meant, and to take it up costs as much as to answer others.
+const QUESTION: u16 = 1232 + 8;
 
 /// `NF_IP_PRI_RAW`: before connection tracking.
 const BEFORE_TRACKING: i32 = -300;
@@ -57,6 +67,7 @@ struct Side {
     replicas: &'static str,
     metadata: &'static str,
     resolver: &'static str,
+    askers: &'static str,
 }
 
 const SIDES: [Side; 2] = [
@@ -71,6 +82,7 @@ const SIDES: [Side; 2] = [
         replicas: "replicas4",
         metadata: "metadata4",
         resolver: "resolver4",
+        askers: "askers4",
     },
     Side {
         source: Field::Ip6Source,
@@ -83,13 +95,14 @@ const SIDES: [Side; 2] = [
         replicas: "replicas6",
         metadata: "metadata6",
         resolver: "resolver6",
+        askers: "askers6",
     },
 ];
 
 /// The table of a mode, without elements.
 pub(super) fn table(overlay: Overlay) -> Table {
     let mut chains = vec![
-        base("names_arriving", ChainKind::Filter, Hook::Prerouting, BEFORE_TRACKING, untracked()),
+        base("names_arriving", ChainKind::Filter, Hook::Prerouting, BEFORE_TRACKING, arriving()),
         base("names_sent", ChainKind::Filter, Hook::Output, BEFORE_TRACKING, untracked()),
         base("marks", ChainKind::Filter, Hook::Prerouting, MANGLE, marks(overlay)),
         base("replies", ChainKind::Filter, Hook::Prerouting, AFTER_TRANSLATION, replies()),
@@ -101,6 +114,7 @@ pub(super) fn table(overlay: Overlay) -> Table {
         chain("from_pods", from_pods()),
         chain("to_metadata", to_metadata()),
         chain("to_resolver", to_resolver()),
+        chain("questions", questions()),
         chain("to_control_plane", ending("control-plane", "a pod never speaks to the control plane")),
         chain("unjudged", ending("unjudged", "not judged by policy")),
     ];
@@ -128,6 +142,12 @@ fn sets(overlay: Overlay) -> Vec<Set> {
         sets.push(Set::exact(side.replicas, &[address, DataType::InetService], REPLICAS));
         sets.push(Set::ranges(side.metadata, &[address], METADATA));
         sets.push(Set::exact(side.resolver, &[address], RESOLVER));
+        sets.push(Set {
+            timeouts: true,
+            dynamic: true,
+            each: CONNECTIONS,
+            ..Set::exact(side.askers, &[address], ASKERS)
+        });
         sets.push(match overlay {
             Overlay::Wireguard => Set::exact(side.peers, &[address], PEERS),
             Overlay::Routed => Set::ranges(side.owners, &[address, DataType::EtherAddr], OWNERS),
@@ -247,6 +267,36 @@ fn to_metadata() -> Vec<Rule> {
 
 /// Questions about names and their answers never meet connection tracking: it would cost as much as the answer, its table is
 /// bounded, and two questions from one socket race in it.
+fn arriving() -> Vec<Rule> {
+    let questions = |side: &Side| {
+        let asked = Statement::within(&[side.destination], side.resolver);
+        rule("", vec![asked, Statement::goto("questions")])
+    };
+    let answers = |side: &Side| {
+        let answered = Statement::within(&[side.source], side.resolver);
+        rule("", vec![answered, Statement::NoTrack])
+    };
+    each(questions).chain(each(answers)).collect()
+}
+
+/// What comes for the resolver, before anything is spent on it.
+fn questions() -> Vec<Rule> {
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let too_long = Statement::Match { field: Field::UdpLength, op: Op::Gt, value: Value::U16(QUESTION) };
+    let connects = || [from_bridge(), Statement::TcpFlags { mask: SYN | ACK, value: SYN }];
+    let within_bounds = |side: &Side| {
+        let noted = Statement::Renew { set: side.askers, key: side.source, timeout_ms: ASKER_REMEMBERED };
+        rule("", [&connects()[..], &[noted, accept()]].concat())
+    };
+    let mut rules =
+        vec![rule("", vec![Statement::NoTrack]), closed("longer than any question", vec![too_long])];
+    rules.extend(each(within_bounds));
+    rules.push(closed("more connections than one pod may make", connects().to_vec()));
+    rules
+}
+
+/// The same of what the node sends.
 fn untracked() -> Vec<Rule> {
     let questions = |side: &Side| vec![Statement::within(&[side.destination], side.resolver)];
     let answers = |side: &Side| vec![Statement::within(&[side.source], side.resolver)];
