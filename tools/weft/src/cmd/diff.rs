@@ -1,7 +1,10 @@
 //! `weft diff -f FILE`: what `weft apply` of the same files would change, object by object and for who reaches whom. It asks the
 //! control plane as a dry run does, so the two can't disagree.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use similar::TextDiff;
 use weft_errors::ExitCode;
 
 use super::{Run, apply, change};
@@ -15,8 +18,8 @@ use crate::{
 
 /// Lines around a difference.
 const CONTEXT: usize = 3;
-/// Lines of two texts, multiplied, beyond which they aren't compared line by line.
-const COMPARED: usize = 4 << 20;
+/// After so long the rest of two texts counts as different.
+const COMPARING: Duration = Duration::from_millis(500);
 /// What nobody writes: it says nothing of what is meant.
 const GIVEN: [&str; 4] = ["resourceVersion", "generation", "uid", "creationTimestamp"];
 
@@ -89,110 +92,14 @@ fn unified(item: &Value, before: Option<&str>, revision: u64) -> String {
     format!("--- {live}\n+++ {name} as written\n{}", hunks(old, &new))
 }
 
-/// A line of both texts or of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line<'a> {
-    Same(&'a str),
-    Gone(&'a str),
-    New(&'a str),
-}
-
+/// What differs, with lines around it; nothing where nothing does.
 fn hunks(old: &str, new: &str) -> String {
-    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
-    let lines = compared(&old, &new);
-    let differs: Vec<usize> = lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| !matches!(line, Line::Same(_)))
-        .map(|(at, _)| at)
-        .collect();
-    let mut text = String::new();
-    let mut at = 0;
-    while at < differs.len() {
-        let mut last = at;
-        while differs.get(last + 1).is_some_and(|next| next - differs[last] <= 2 * CONTEXT + 1) {
-            last += 1;
-        }
-        let first = differs[at].saturating_sub(CONTEXT);
-        let end = (differs[last] + CONTEXT + 1).min(lines.len());
-        text += &hunk(&lines, first, end);
-        at = last + 1;
-    }
-    text
-}
-
-fn hunk(lines: &[Line<'_>], first: usize, end: usize) -> String {
-    let of = |lines: &[Line<'_>], new: bool| {
-        let counts = |line: &&Line<'_>| match line {
-            Line::Same(_) => true,
-            Line::Gone(_) => !new,
-            Line::New(_) => new,
-        };
-        lines.iter().filter(counts).count()
-    };
-    let (before, inside) = (&lines[..first], &lines[first..end]);
-    let span = |new: bool| {
-        let (start, length) = (of(before, new), of(inside, new));
-        // An empty span stands behind the line before it.
-        format!("{},{length}", if length == 0 { start } else { start + 1 })
-    };
-    let mut text = format!("@@ -{} +{} @@\n", span(false), span(true));
-    for line in inside {
-        let (mark, line) = match line {
-            Line::Same(line) => (' ', line),
-            Line::Gone(line) => ('-', line),
-            Line::New(line) => ('+', line),
-        };
-        text += &format!("{mark}{line}\n");
-    }
-    text
-}
-
-/// The lines of both texts, by their longest common subsequence; of texts that are too long all lines between their common
-/// beginning and end.
-fn compared<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
-    let same = |a: &&str, b: &&str| a == b;
-    let head = old.iter().zip(new).take_while(|(a, b)| same(a, b)).count();
-    let rest = old.len().min(new.len()) - head;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| same(a, b)).count();
-    let (a, b) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    let mut lines: Vec<Line<'a>> = old[..head].iter().map(|line| Line::Same(line)).collect();
-    if a.len().saturating_mul(b.len()) > COMPARED {
-        lines.extend(a.iter().map(|line| Line::Gone(line)).chain(b.iter().map(|line| Line::New(line))));
-    } else {
-        lines.extend(middle(a, b));
-    }
-    lines.extend(old[old.len() - tail..].iter().map(|line| Line::Same(line)));
-    lines
-}
-
-fn middle<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<Line<'a>> {
-    let width = b.len() + 1;
-    // Length of the longest common subsequence of what is left from each pair of places.
-    let mut common = vec![0_u32; (a.len() + 1) * width];
-    for i in (0..a.len()).rev() {
-        for j in (0..b.len()).rev() {
-            common[i * width + j] = if a[i] == b[j] {
-                common[(i + 1) * width + j + 1] + 1
-            } else {
-                common[(i + 1) * width + j].max(common[i * width + j + 1])
-            };
-        }
-    }
-    let (mut i, mut j, mut lines) = (0, 0, Vec::new());
-    while i < a.len() || j < b.len() {
-        if i < a.len() && j < b.len() && a[i] == b[j] {
-            lines.push(Line::Same(a[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if j == b.len() || (i < a.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
-            lines.push(Line::Gone(a[i]));
-            i += 1;
-        } else {
-            lines.push(Line::New(b[j]));
-            j += 1;
-        }
-    }
-    lines
+    TextDiff::configure()
+        .timeout(COMPARING)
+        .diff_lines(old, new)
+        .unified_diff()
+        .context_radius(CONTEXT)
+        .to_string()
 }
 
 #[cfg(test)]
