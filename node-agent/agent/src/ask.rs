@@ -22,7 +22,7 @@ use crate::{
     node::{Node, published},
     ping, pods,
     status::account,
-    trace::trace,
+    trace::{judge, trace},
 };
 
 /// Longest time that an asker may want.
@@ -106,6 +106,7 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
         Some(What::Lookup(request)) => lookup(engine, &request, deadline).map(Answer::Lookup),
         Some(What::Flows(request)) => flows(node, &request, deadline).map(Answer::Flows),
         Some(What::Trace(request)) => trace(node, &request, deadline).map(Answer::Trace),
+        Some(What::Judge(request)) => judge(node, &request, deadline).map(Answer::Judge),
         Some(What::Ledger(_)) => ledger(node).map(Answer::Ledger),
         Some(What::Cuts(request)) => cuts(node, request).map(Answer::Cuts),
         None => Err(Error::new(&VERSION_SKEW, "this agent doesn't know the question")),

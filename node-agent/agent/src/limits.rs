@@ -93,6 +93,14 @@ pub(crate) const PING_TARGETS: usize = 1024;
 pub(crate) const CUT_ROWS: usize = 1000;
 /// Different pairs of addresses and ports that are counted each; of more, there is only their total.
 pub(crate) const CUT_ROWS_COUNTED: usize = 65_536;
+/// Backends of one path whose policies are told; of more, the others are told without.
+pub(crate) const TRACE_JUDGED: usize = 256;
+/// Longest wait of a trace for a loop that has something to do, or for the mesh device to be looked at.
+pub(crate) const TRACE_SETTLES: Duration = Duration::from_secs(1);
+/// Rows of one answer about connections that a change ends.
+pub(crate) const CUT_ROWS: usize = 1000;
+/// Different pairs of addresses and ports that are counted each; of more, there is only their total.
+pub(crate) const CUT_ROWS_COUNTED: usize = 65_536;
 /// Leases are looked at this often.
 pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(1);
 /// The certificate's age is looked at this often.

@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use weft_model::{Direction, Family, LabelSelector, NamespaceName, NodeName, PodName};
+use weft_model::{Family, LabelSelector, NamespaceName, NodeName, PodName};
 
 use crate::{
     decision::{Closest, Decision, Verdict},
@@ -101,11 +101,38 @@ impl Outcome {
 impl World {
     /// Runs one case.
     pub fn run(&self, case: &Case) -> Outcome {
-        let (from, to) = match (self.addresses_of(&case.from), self.addresses_of(&case.to)) {
-            (Ok(from), Ok(to)) => (from, to),
-            (Err(why), _) | (_, Err(why)) => return Outcome::Unasked(why),
+        let flows = match self.flows(case) {
+            Ok(flows) => flows,
+            Err(why) => return Outcome::Unasked(why),
         };
         let mut last = None;
+        for flow in flows {
+            let (decision, closest) = self.explain(&flow);
+            if decision.verdict != case.expect {
+                return Outcome::Fails { flow, decision, closest };
+            }
+            last = Some((flow, decision));
+        }
+        match last {
+            Some((flow, decision)) => Outcome::Holds { flow, decision },
+            None => Outcome::Unasked(format!("{} and {} have no family in common", case.from, case.to)),
+        }
+    }
+
+    /// What is decided of a flow; where it is denied, with the rule that came nearest to allowing it.
+    pub fn explain(&self, flow: &Flow) -> (Decision, Option<Closest>) {
+        let decision = self.decide(flow);
+        let closest = decision.denied().and_then(|(direction, _)| self.closest(flow, direction));
+        (decision, closest)
+    }
+
+    /// The flows that a case is about, in order of its ends and their families; none where both ends have no family in common.
+    ///
+    /// # Errors
+    /// In words, that an end is nobody.
+    pub fn flows(&self, case: &Case) -> Result<Vec<Flow>, String> {
+        let (from, to) = (self.addresses_of(&case.from)?, self.addresses_of(&case.to)?);
+        let mut flows = Vec::new();
         for source in &from {
             for destination in to.iter().filter(|end| Family::of(**end) == Family::of(*source)) {
                 let pairs = self.pod_at(*source).zip(self.pod_at(*destination));
@@ -114,20 +141,10 @@ impl World {
                     // Of several pods each is asked about the others.
                     continue;
                 }
-                let flow = flow(case, *source, *destination);
-                let decision = self.decide(&flow);
-                if decision.verdict != case.expect {
-                    let denied = decision.denied().map(|(direction, _)| direction);
-                    let closest = denied.and_then(|direction: Direction| self.closest(&flow, direction));
-                    return Outcome::Fails { flow, decision, closest };
-                }
-                last = Some((flow, decision));
+                flows.push(flow(case, *source, *destination));
             }
         }
-        match last {
-            Some((flow, decision)) => Outcome::Holds { flow, decision },
-            None => Outcome::Unasked(format!("{} and {} have no family in common", case.from, case.to)),
-        }
+        Ok(flows)
     }
 
     fn addresses_of(&self, end: &CaseEnd) -> Result<Vec<IpAddr>, String> {

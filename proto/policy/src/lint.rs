@@ -94,7 +94,7 @@ pub enum Warning {
         by: usize,
     },
     /// A block has addresses of pods in it; whose they are changes.
-    #[error("addresses of {count} pods are in it, for example {pod}")]
+    #[error("addresses of {} are in it", pods(*count, pod))]
     BlockCoversPods {
         /// The policy.
         policy: PolicyName,
@@ -106,7 +106,7 @@ pub enum Warning {
         pod: PodName,
     },
     /// Pods can't ask for names.
-    #[error("{count} pods can't reach DNS, for example {pod}; {}", isolated(isolation))]
+    #[error("{} can't reach DNS; {}", pods(*count, pod), isolated(isolation))]
     ClosesDns {
         /// Who isolates them.
         isolation: Isolation,
@@ -115,6 +115,11 @@ pub enum Warning {
         /// One of them.
         pod: PodName,
     },
+}
+
+/// `pod shop/web`, or how many, with one of them.
+fn pods(count: usize, pod: &PodName) -> String {
+    if count == 1 { format!("pod {pod}") } else { format!("{count} pods, for example {pod},") }
 }
 
 fn isolated(isolation: &Isolation) -> String {
@@ -133,6 +138,15 @@ impl Warning {
             | Self::BlockCoversPods { policy, .. } => Some(policy),
             Self::ClosesDns { isolation: Isolation::Policies(policies), .. } => policies.first(),
             Self::ClosesDns { isolation: Isolation::Default(_), .. } => None,
+        }
+    }
+
+    /// What it is about, in words: `shop/web-in`, or `namespace shop` where only what is closed by default is at work.
+    pub fn subject(&self) -> String {
+        match (self.policy(), self) {
+            (Some(policy), _) => policy.to_string(),
+            (None, Self::ClosesDns { pod, .. }) => format!("namespace {}", pod.namespace),
+            (None, _) => String::new(),
         }
     }
 

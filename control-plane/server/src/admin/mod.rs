@@ -136,6 +136,7 @@ impl Admin for AdminService {
                 v1::ask::What::Inspect(_)
                 | v1::ask::What::Ledger(_)
                 | v1::ask::What::Setup(_)
+                | v1::ask::What::Judge(_)
                 | v1::ask::What::Cuts(_)
                 | v1::ask::What::Flows(_),
             ) => Need::Read,

@@ -19,6 +19,8 @@ use weft_proto::{convert::address_to_wire, v1};
 const WAIT: Duration = Duration::from_secs(2);
 /// What a probe sends by UDP.
 const GREETING: &[u8] = b"weft trace";
+/// Longest wait for an answer that nobody should give: a lost SYN is sent again once within it.
+const SILENCE: Duration = Duration::from_millis(1200);
 /// Backends that are asked themselves when a connection is refused.
 const ASKED: usize = 4;
 
@@ -35,6 +37,19 @@ pub(super) struct Candidate {
     /// The source that it should see.
     pub(super) source: IpAddr,
     pub(super) name: String,
+    /// Who drops the packet instead.
+    pub(super) closed: Closed,
+}
+
+/// Where policies, or port security, drop a packet without a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Nowhere.
+    No,
+    /// On this node, before its connection is tracked.
+    Here,
+    /// On the receiver's node: this one tracks a connection that nobody answers.
+    There,
 }
 
 /// How an attempt ended.
@@ -60,10 +75,11 @@ impl End {
     }
 
     fn of(error: &io::Error) -> Self {
-        let is = |kinds: [ErrorKind; 2]| kinds.contains(&error.kind());
-        if is([ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset]) {
+        let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+        // A process of a node whose packet is refused on its way out is told that it isn't permitted.
+        if is(&[ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset, ErrorKind::PermissionDenied]) {
             Self::Refused
-        } else if is([ErrorKind::TimedOut, ErrorKind::WouldBlock]) {
+        } else if is(&[ErrorKind::TimedOut, ErrorKind::WouldBlock]) {
             Self::Timeout
         } else {
             Self::Unreachable
@@ -81,19 +97,23 @@ struct Seen {
 
 /// Tries, compares and says what it means.
 pub(super) fn attempt(
-    netns: &str,
+    netns: Option<&str>,
     packet: Packet,
     told: &Told,
     deadline: Instant,
 ) -> Result<v1::TraceProbe, Error> {
-    let namespace = Namespace::open_foreign(netns).map_err(|e| e.envelope())?;
-    let seen = once(&namespace, packet, deadline)?;
+    let namespace = netns.map(Namespace::open_foreign).transpose().map_err(|e| e.envelope())?;
+    let namespace = namespace.as_ref();
+    let closed = !told.may.is_empty() && told.may.iter().all(|candidate| candidate.closed != Closed::No);
+    let wait = if closed { SILENCE } else { WAIT };
+    let seen = once(namespace, packet, wait, deadline)?;
     let mut verdict = judge(packet, told, &seen);
     if seen.end == End::Refused && told.fate == v1::TraceFate::Served {
         // A backend's own refusal leaves no trace in connection tracking: it is asked without the service.
-        for candidate in told.may.iter().take(ASKED) {
+        let open = told.may.iter().filter(|candidate| candidate.closed == Closed::No);
+        for candidate in open.take(ASKED) {
             let (to, port) = (candidate.socket.ip(), candidate.socket.port());
-            if once(&namespace, Packet { to, port, ..packet }, deadline)?.end == End::Refused {
+            if once(namespace, Packet { to, port, ..packet }, wait, deadline)?.end == End::Refused {
                 let Candidate { socket, name, .. } = candidate;
                 verdict = (true, format!("{name} itself refuses: nothing listens at {socket}"));
                 break;
@@ -113,11 +133,24 @@ pub(super) fn attempt(
     })
 }
 
+/// Told to be dropped, and no answer came.
+const SILENT: &str = "no answer, as told";
+/// Told to be dropped, and an answer came.
+const PASSED: &str = "told that it is dropped, but it got there";
+
 /// Whether what was seen is what was told, and in words.
 fn judge(packet: Packet, told: &Told, seen: &Seen) -> (bool, String) {
     let target = SocketAddr::new(packet.to, packet.port);
+    let is_closed = told.may.iter().any(|candidate| candidate.closed != Closed::No);
     match (told.fate, seen.end) {
+        (v1::TraceFate::Straight, End::Timeout | End::Sent) if is_closed => (true, SILENT.to_owned()),
+        (v1::TraceFate::Straight, End::Answered | End::Refused) if is_closed => (false, PASSED.to_owned()),
         (v1::TraceFate::Served, End::Answered | End::Sent | End::Timeout) => met(told, seen),
+        (v1::TraceFate::Served, End::Refused)
+            if is_closed && told.may.iter().all(|c| c.closed != Closed::No) =>
+        {
+            (false, PASSED.to_owned())
+        }
         (v1::TraceFate::Served, End::Refused) => {
             (false, "refused, although backends serve and none of them refuses".to_owned())
         }
@@ -144,6 +177,9 @@ fn judge(packet: Packet, told: &Told, seen: &Seen) -> (bool, String) {
 fn met(told: &Told, seen: &Seen) -> (bool, String) {
     let Some(reply) = seen.reply else {
         let ok = seen.end == End::Answered;
+        if !ok && told.may.iter().any(|candidate| candidate.closed == Closed::Here) {
+            return (true, SILENT.to_owned());
+        }
         return (
             ok,
             if ok { String::new() } else { "connection tracking shows no such connection".to_owned() },
@@ -153,7 +189,17 @@ fn met(told: &Told, seen: &Seen) -> (bool, String) {
     let Some(candidate) = told.may.iter().find(|candidate| candidate.socket == backend) else {
         return (false, format!("it went to {backend}, which isn't among the backends that were told"));
     };
-    let Candidate { source, name, .. } = candidate;
+    let Candidate { source, name, closed, .. } = candidate;
+    match (closed, seen.end) {
+        (Closed::No, _) => {}
+        (_, End::Answered | End::Refused) => return (false, format!("{name}: {PASSED}")),
+        (Closed::There, End::Sent | End::Timeout | End::Unreachable) => {
+            return (true, format!("it went to {name}, which said nothing, as told"));
+        }
+        (Closed::Here, End::Sent | End::Timeout | End::Unreachable) => {
+            return (false, format!("it left this node for {name}, although told that it is dropped here"));
+        }
+    }
     if reply.destination != *source {
         return (false, format!("{name} sees {} instead of {source}", reply.destination));
     }
@@ -164,17 +210,25 @@ fn met(told: &Told, seen: &Seen) -> (bool, String) {
     }
 }
 
-fn once(namespace: &Namespace, packet: Packet, deadline: Instant) -> Result<Seen, Error> {
-    let wait = deadline.saturating_duration_since(Instant::now()).min(WAIT);
+fn once(
+    namespace: Option<&Namespace>,
+    packet: Packet,
+    longest: Duration,
+    deadline: Instant,
+) -> Result<Seen, Error> {
+    let wait = deadline.saturating_duration_since(Instant::now()).min(longest);
     let began = Instant::now();
-    let sent = namespace.run(|| match (packet.port, packet.protocol) {
+    let send = || match (packet.port, packet.protocol) {
         (0, _) => echo(packet, wait),
         (_, Protocol::Tcp) => connect(packet, wait),
         (_, Protocol::Udp | Protocol::Sctp) => datagram(packet, wait),
-    });
-    let (end, port, _socket) = sent
-        .map_err(|e| e.envelope())?
-        .map_err(|error| Error::new(&INTERNAL, "the probe can't be sent out of the pod").because(error))?;
+    };
+    let sent = match namespace {
+        Some(namespace) => namespace.run(send).map_err(|e| e.envelope())?,
+        None => send(),
+    };
+    let (end, port, _socket) =
+        sent.map_err(|error| Error::new(&INTERNAL, "the probe can't be sent out of the pod").because(error))?;
     let took = began.elapsed();
     let reply = if packet.port == 0 { None } else { tracked(packet, port)? };
     Ok(Seen { end, took, reply })
@@ -251,9 +305,9 @@ mod tests {
         Packet { source: address("10.1.1.9"), to: address("10.112.0.1"), protocol: Protocol::Tcp, port: 80 }
     }
 
-    fn told(fate: v1::TraceFate) -> Told {
+    fn told(fate: v1::TraceFate, closed: Closed) -> Told {
         let (socket, source) = ("10.1.1.2:8080".parse().unwrap(), "10.1.1.9".parse().unwrap());
-        Told { fate, may: vec![Candidate { socket, source, name: "pod web-0 on n1".to_owned() }] }
+        Told { fate, may: vec![Candidate { socket, source, name: "pod web-0 on n1".to_owned(), closed }] }
     }
 
     /// What connection tracking shows: the backend, and the source that it sees.
@@ -292,9 +346,31 @@ mod tests {
             (Straight, End::Refused, None, true, "nothing listens at 10.112.0.1:80"),
             (Straight, End::Timeout, None, false, "no answer"),
         ] {
-            let (found, meaning) = judge(packet(), &told(fate), &seen(end, reply));
+            let (found, meaning) = judge(packet(), &told(fate, Closed::No), &seen(end, reply));
             assert_eq!(found, agrees, "{fate:?} {end:?}: {meaning}");
             assert!(meaning.contains(words), "{fate:?} {end:?}: {meaning}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_to_be_dropped_must_stay_unanswered() {
+        use v1::TraceFate::{Served, Straight};
+        let right = Some(("10.1.1.2:8080", "10.1.1.9"));
+        for (fate, closed, end, reply, agrees, words) in [
+            (Straight, Closed::Here, End::Timeout, None, true, "as told"),
+            (Straight, Closed::There, End::Sent, right, true, "as told"),
+            (Straight, Closed::There, End::Answered, right, false, "it got there"),
+            (Straight, Closed::Here, End::Refused, None, false, "it got there"),
+            (Served, Closed::Here, End::Timeout, None, true, "as told"),
+            (Served, Closed::Here, End::Timeout, right, false, "it left this node"),
+            (Served, Closed::There, End::Timeout, right, true, "which said nothing, as told"),
+            (Served, Closed::There, End::Timeout, None, false, "no such connection"),
+            (Served, Closed::There, End::Answered, right, false, "it got there"),
+            (Served, Closed::Here, End::Refused, None, false, "it got there"),
+        ] {
+            let (found, meaning) = judge(packet(), &told(fate, closed), &seen(end, reply));
+            assert_eq!(found, agrees, "{fate:?} {closed:?} {end:?}: {meaning}");
+            assert!(meaning.contains(words), "{fate:?} {closed:?} {end:?}: {meaning}");
         }
     }
 }

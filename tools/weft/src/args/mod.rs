@@ -179,7 +179,7 @@ pub(crate) enum Command {
     },
     /// Real echo packets from a pod to a pod or an address
     Ping(Ping),
-    /// The way of a pod's packet: service, backends, source, route; with --probe a real one
+    /// The way of a packet: port security, service, policies of both ends, route; with --probe a real one
     Trace(Trace),
     /// What a pod, or a node, gets for a name, and from where
     Dns(Dns),

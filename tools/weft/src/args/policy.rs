@@ -34,7 +34,7 @@ pub(crate) enum Policy {
     Why {
         /// Who begins: NAMESPACE/NAME of a pod, node/NAME, or an address
         from: String,
-        /// Whom it is for: the same and :PORT, with /udp or /sctp; without a port: an echo
+        /// Whom it is for: the same, or a service (svc/NAMESPACE/NAME, NAME.NAMESPACE), and :PORT, with /udp or /sctp; without: an echo
         #[arg(value_parser = destination)]
         to: Destination,
         /// Of what

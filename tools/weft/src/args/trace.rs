@@ -6,12 +6,12 @@ use weft_model::Protocol;
 /// `weft trace`.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {
-    /// Pod that sends, NAMESPACE/NAME
+    /// Who sends: a pod, NAMESPACE/NAME, or a node's own processes, node/NAME
     pub(crate) from: String,
     /// Service NAME.NAMESPACE:PORT, pod or address; with /udp or /sctp behind the port; [ADDRESS]:PORT for IPv6
     #[arg(value_parser = destination)]
     pub(crate) to: Destination,
-    /// Send a real packet out of the pod: exit 70 when it shows something else than was told
+    /// Send a real packet from there: exit 70 when it shows something else than was told
     #[arg(long)]
     pub(crate) probe: bool,
 }

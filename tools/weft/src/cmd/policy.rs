@@ -1,6 +1,8 @@
 //! Network policies for people: how many pods each selects, what it allows in words, and questions about all of them.
 
 mod ask;
+mod backends;
+mod ends;
 mod world;
 
 pub(crate) use ask::run;

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 use weft_errors::{Coded, Error, ExitCode, USAGE};
-use weft_model::{Family, LabelSelector, NamespaceName};
-use weft_policy::{Case, CaseEnd, Matrix, Outcome as Found, Transport, Verdict, World};
+use weft_model::{Family, NamespaceName};
+use weft_policy::{Case, Closest, Decision, Flow, Matrix, Outcome as Found, Transport, Verdict, World};
 use weft_yaml::PolicyCase;
 
 use super::{
     super::{Run, apply, delete::first_of},
+    ends::{self, Asked, asked},
+    held,
     world::{Known, known},
 };
 use crate::{
@@ -98,47 +100,126 @@ fn matrix(known: &Known, port: Option<Transport>, label: Option<&str>) -> Outcom
 
 fn why(known: &Known, from: &str, to: &Destination) -> Outcome<(Value, String, bool)> {
     let transport = to.port.map_or(Transport::echo(Family::V4), |port| Transport::Port(to.protocol, port));
-    let case = Case { from: end(from, known)?, to: end(&to.to, known)?, transport, expect: Verdict::Allow };
-    let (value, text, allowed) = told(&known.world, &case)?;
-    Ok((value, format!("{text}{}\n", known.source), allowed))
+    let asked = asked(from, &to.to, transport, Verdict::Allow, known)?;
+    let mut all: Vec<Verdicts> = Vec::new();
+    for one in &asked {
+        all.push(Verdicts::of(&known.world, one)?);
+    }
+    let allowed = all.iter().filter(|one| one.allows()).count();
+    let mut text = String::new();
+    let by_service = ends::service(&to.to, known)?;
+    if let Some(service) = &by_service {
+        let word = match allowed {
+            0 => "DENIED".to_owned(),
+            all if all == asked.len() => "allowed".to_owned(),
+            some => format!("PARTLY: {some} of {} backends", asked.len()),
+        };
+        text += &format!("{from} -> svc/{service} {transport}   {word}; judged by who is behind it:\n\n");
+    }
+    let blocks: Vec<String> = all.iter().map(Verdicts::text).collect();
+    text += &blocks.join("\n");
+    let flows = || all.iter().flat_map(|one| &one.kinds).flat_map(|(flows, ..)| flows);
+    let closed = held::closed(&known.world, flows());
+    let doubts = held::doubts(&known.world, &known.unheld, flows());
+    closed.iter().chain(&doubts).for_each(|line| text += &format!("{line}\n"));
+    let results: Vec<Value> = all.iter().flat_map(Verdicts::values).collect();
+    let first = results.iter().find(|one| one["verdict"] == json!("deny")).or(results.first());
+    let mut value = first.cloned().unwrap_or_default();
+    if let Value::Object(map) = &mut value {
+        map.insert("kind".to_owned(), json!("PolicyVerdict"));
+        map.insert("service".to_owned(), json!(by_service.map(|name| name.to_string())));
+        map.insert("source".to_owned(), json!(known.source));
+        map.insert("results".to_owned(), json!(results));
+        map.insert("closed".to_owned(), json!(closed));
+        map.insert("doubts".to_owned(), json!(doubts));
+    }
+    Ok((value, format!("{text}{}\n", known.source), allowed == asked.len() && closed.is_empty()))
 }
 
-/// What became of a case that shall be allowed.
-fn told(world: &World, case: &Case) -> Outcome<(Value, String, bool)> {
-    let (flow, decision, closest) = match world.run(case) {
-        Found::Holds { flow, decision } => (flow, decision, None),
-        Found::Fails { flow, decision, closest } => (flow, decision, closest),
-        Found::Unasked(why) => {
+/// What becomes of flows to one end, those together that meet the same at both ends.
+struct Verdicts {
+    from: String,
+    to: String,
+    kinds: Vec<(Vec<Flow>, Decision, Option<Closest>)>,
+}
+
+impl Verdicts {
+    fn of(world: &World, asked: &Asked) -> Outcome<Self> {
+        let nobody = |why: String| {
             let error = Error::new(&USAGE, why).try_this("list what there is", "weft get pods -A");
-            return Err(error.into());
+            Failure::from(error)
+        };
+        let from = asked.cases.first().map(|case| case.from.to_string()).unwrap_or_default();
+        let mut kinds: Vec<(Vec<Flow>, Decision, Option<Closest>)> = Vec::new();
+        for case in &asked.cases {
+            for flow in world.flows(case).map_err(nobody)? {
+                let (decision, closest) = world.explain(&flow);
+                match kinds.iter_mut().find(|(_, known, near)| *known == decision && *near == closest) {
+                    Some((flows, ..)) => flows.push(flow),
+                    None => kinds.push((vec![flow], decision, closest)),
+                }
+            }
         }
-    };
-    let word = |allows| if allows { "allowed" } else { "DENIED" };
-    let mut text = format!(
-        "{} -> {} {}   {} ({flow})\n",
-        case.from,
-        case.to,
-        case.transport,
-        word(decision.verdict.allows())
-    );
-    for (head, reason) in [("egress", &decision.egress), ("ingress", &decision.ingress)] {
-        text += &format!("{head:8}{:8}  {reason}\n", word(reason.allows()));
+        if kinds.is_empty() {
+            return Err(nobody(format!("{from} and {} have no family in common", asked.to)));
+        }
+        Ok(Self { from, to: asked.to.clone(), kinds })
     }
-    if let Some(closest) = &closest {
-        text += &format!("{closest}\n");
+
+    fn allows(&self) -> bool {
+        self.kinds.iter().all(|(_, decision, _)| decision.verdict.allows())
     }
-    let value = json!({
-        "kind": "PolicyVerdict",
-        "from": case.from.to_string(),
-        "to": case.to.to_string(),
-        "port": case.transport.to_string(),
-        "flow": flow.to_string(),
-        "verdict": decision.verdict.to_string(),
-        "egress": {"allows": decision.egress.allows(), "reason": decision.egress.to_string()},
-        "ingress": {"allows": decision.ingress.allows(), "reason": decision.ingress.to_string()},
-        "closest": closest.map(|closest| closest.to_string()),
-    });
-    Ok((value, text, decision.verdict.allows()))
+
+    fn text(&self) -> String {
+        let word = |allows| if allows { "allowed" } else { "DENIED" };
+        let mut text = String::new();
+        for (flows, decision, closest) in &self.kinds {
+            let example = flows.first().map(ToString::to_string).unwrap_or_default();
+            let example = match flows.len() {
+                1 | 2 => example,
+                more => format!("{more} flows, for example {example}"),
+            };
+            let (from, to) = (&self.from, &self.to);
+            let verdict = word(decision.verdict.allows());
+            text += &format!("{from} -> {to}   {verdict}  {} ({example})\n", families(flows).join(" and "));
+            for (head, reason) in [("egress", &decision.egress), ("ingress", &decision.ingress)] {
+                text += &format!("{head:8}{:8}  {reason}\n", word(reason.allows()));
+            }
+            if let Some(closest) = closest {
+                text += &format!("{closest}\n");
+            }
+        }
+        text
+    }
+
+    fn values(&self) -> Vec<Value> {
+        let value = |(flows, decision, closest): &(Vec<Flow>, Decision, Option<Closest>)| {
+            let flow = flows.first();
+            json!({
+                "from": self.from,
+                "to": self.to,
+                "port": flow.map(|flow| flow.transport.to_string()),
+                "families": families(flows),
+                "flows": flows.len(),
+                "flow": flow.map(ToString::to_string),
+                "verdict": decision.verdict.to_string(),
+                "egress": {"allows": decision.egress.allows(), "reason": decision.egress.to_string()},
+                "ingress": {"allows": decision.ingress.allows(), "reason": decision.ingress.to_string()},
+                "closest": closest.as_ref().map(ToString::to_string),
+            })
+        };
+        self.kinds.iter().map(value).collect()
+    }
+}
+
+/// Families of flows, in words.
+fn families(flows: &[Flow]) -> Vec<&'static str> {
+    let has = |family| flows.iter().any(|flow| Family::of(flow.source) == family);
+    [(Family::V4, "IPv4"), (Family::V6, "IPv6")]
+        .into_iter()
+        .filter(|(family, _)| has(*family))
+        .map(|(_, word)| word)
+        .collect()
 }
 
 fn lint(known: &Known) -> (Value, String) {
@@ -148,10 +229,14 @@ fn lint(known: &Known) -> (Value, String) {
     for warning in &warnings {
         let policy = warning.policy().map(ToString::to_string).unwrap_or_default();
         let (code, field) = (warning.code().to_string(), warning.field());
-        let place = [policy.as_str(), field].into_iter().filter(|word| !word.is_empty());
+        let subject = warning.subject();
+        let place = [subject.as_str(), field].into_iter().filter(|word| !word.is_empty());
         let place = place.collect::<Vec<_>>().join(" ");
         text += &format!("{code}  {place}: {warning}\n");
-        rows.push(json!({"code": code, "policy": policy, "field": field, "message": warning.to_string()}));
+        let message = warning.to_string();
+        rows.push(
+            json!({"code": code, "policy": policy, "about": subject, "field": field, "message": message}),
+        );
     }
     let policies = count(known.world.policies().count(), "policy").replace("policys", "policies");
     text += &format!("{policies}, {}; {}\n", count(warnings.len(), "warning"), known.source);
@@ -173,151 +258,39 @@ fn test(known: &Known, cases: &[PolicyCase]) -> Outcome<(Value, String)> {
         };
         let transport = written.port.parse::<Transport>();
         let transport = transport.map_err(|why| at(Failure::from(Error::new(&USAGE, why))))?;
-        let case = Case {
-            from: end(&written.from, known).map_err(at)?,
-            to: end(&written.to, known).map_err(at)?,
-            transport,
-            expect: Verdict::of(written.allowed),
-        };
+        let expect = Verdict::of(written.allowed);
+        let asked = asked(&written.from, &written.to, transport, expect, known).map_err(at)?;
         let place = &written.place;
-        let why = match known.world.run(&case) {
-            Found::Holds { .. } => None,
-            Found::Fails { flow, decision, closest } => {
-                let closest = closest.map_or(String::new(), |closest| format!("; {closest}"));
-                let reasons = format!("egress: {}; ingress: {}{closest}", decision.egress, decision.ingress);
-                Some(format!("{} ({flow}): {reasons}", decision.verdict))
-            }
-            Found::Unasked(why) => Some(why),
-        };
+        let case = format!("{} -> {} {transport}: {expect}", written.from, written.to);
+        // Of a service each backend is asked; the first that fails tells.
+        let why = asked.iter().find_map(|one| {
+            let failing = one.cases.iter().find_map(|case| fails(&known.world, case))?;
+            Some(if asked.len() > 1 { format!("{}: {failing}", one.to) } else { failing })
+        });
         if let Some(why) = &why {
             failed += 1;
-            text += &format!("FAILED  {case}\n        {place}: is {why}\n");
+            text += &format!("FAILED  {case}\n        {place}: {why}\n");
         }
-        rows.push(
-            json!({"case": case.to_string(), "place": place.to_string(), "holds": why.is_none(), "why": why}),
-        );
+        rows.push(json!({"case": case, "place": place.to_string(), "holds": why.is_none(), "why": why}));
     }
     text += &format!("{}, {failed} failed; {}\n", count(cases.len(), "case"), known.source);
     let value = json!({"kind": "PolicyTest", "cases": rows, "failed": failed, "source": known.source});
     Ok((value, text))
 }
 
-/// Who is meant: `pod/NAMESPACE/NAME`, `NAMESPACE/NAME`, `NAME`, `namespace/NAMESPACE[/KEY=VALUE,…]`, `node/NAME`, an
-/// address.
-fn end(text: &str, known: &Known) -> Outcome<CaseEnd> {
-    let bad = |why: &dyn std::fmt::Display| {
-        Failure::from(
-            Error::new(&USAGE, format!("{text:?} is nobody: {why}"))
-                .try_this("write pod/NAMESPACE/NAME, namespace/NAMESPACE, node/NAME or an address", ""),
-        )
-    };
-    if let Ok(address) = text.parse() {
-        return Ok(CaseEnd::Address(address));
-    }
-    if let Some(name) = text.strip_prefix("node/") {
-        return name.parse().map(CaseEnd::Node).map_err(|e| bad(&e));
-    }
-    if let Some(rest) = text.strip_prefix("namespace/") {
-        let (namespace, pairs) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut labels = LabelSelector::default();
-        for pair in pairs.split(',').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').ok_or_else(|| bad(&"labels are KEY=VALUE"))?;
-            labels.labels.insert(key.to_owned(), value.to_owned());
+/// Why a case doesn't hold; `None` if it does.
+fn fails(world: &World, case: &Case) -> Option<String> {
+    match world.run(case) {
+        Found::Holds { .. } => None,
+        Found::Fails { flow, decision, closest } => {
+            let closest = closest.map_or(String::new(), |closest| format!("; {closest}"));
+            let reasons = format!("egress: {}; ingress: {}{closest}", decision.egress, decision.ingress);
+            Some(format!("is {} ({flow}): {reasons}", decision.verdict))
         }
-        let namespace = namespace.parse().map_err(|e| bad(&e))?;
-        return Ok(CaseEnd::Pods { namespace, labels });
+        Found::Unasked(why) => Some(format!("can't be asked: {why}")),
     }
-    let name = text.strip_prefix("pod/").unwrap_or(text);
-    let whole = if name.contains('/') { name.to_owned() } else { format!("{}/{name}", known.namespace) };
-    whole.parse().map(CaseEnd::Pod).map_err(|e| bad(&e))
 }
 
 #[cfg(test)]
-mod tests {
-    use weft_model::Protocol;
-    use weft_yaml::Options;
-
-    use super::{super::world::of_drafts, *};
-
-    const FILE: &str = "\
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: db, namespace: shop}
-spec:
-  podSelector: {matchLabels: {app: db}}
-  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 5432}]}]
----
-{apiVersion: v1, kind: Pod, metadata: {name: web-0, namespace: shop, labels: {app: web}}, spec: {}}
----
-{apiVersion: v1, kind: Pod, metadata: {name: db-0, namespace: shop, labels: {app: db}}, spec: {}}
----
-{apiVersion: v1, kind: Pod, metadata: {name: job, namespace: dev}, spec: {}}
-";
-
-    fn known() -> Known {
-        let parsed = weft_yaml::parse(FILE, "f", &Options::default()).unwrap_or_else(|e| panic!("{e:?}"));
-        let drafts = parsed.objects.into_iter().map(|object| object.draft).collect();
-        Known { world: of_drafts(drafts), source: "of files".to_owned(), namespace: "shop".to_owned() }
-    }
-
-    fn to(text: &str, port: u16) -> Destination {
-        Destination { to: text.to_owned(), port: Some(port), protocol: Protocol::Tcp }
-    }
-
-    #[test]
-    fn the_rule_that_decides_is_told() {
-        let known = known();
-        let (_, text, allowed) = why(&known, "web-0", &to("db-0", 5432)).ok().unwrap();
-        assert!(allowed && text.contains("ingress allowed   networkpolicy shop/db rule 1"), "{text}");
-        let (value, text, allowed) = why(&known, "dev/job", &to("pod/shop/db-0", 5432)).ok().unwrap();
-        assert!(!allowed && text.contains("isolated by shop/db; no rule matches"), "{text}");
-        assert_eq!(value["verdict"], json!("deny"));
-        let closest = value["closest"].as_str().unwrap_or_default();
-        assert!(closest.starts_with("closest: networkpolicy shop/db rule 1: "), "{closest}");
-        assert!(why(&known, "web-9", &to("db-0", 5432)).is_err(), "nobody of that name");
-        assert!(why(&known, "namespace/shop/x", &to("db-0", 5432)).is_err(), "no label");
-    }
-
-    #[test]
-    fn a_matrix_is_by_namespace_or_label() {
-        let known = known();
-        let (value, text) = matrix(&known, None, None).ok().unwrap();
-        assert_eq!(value["names"], json!(["(outside)", "dev", "shop"]));
-        assert_eq!(value["rows"][1], json!(["A", "", "p"]), "{text}");
-        let port = Some(Transport::Port(Protocol::Tcp, 5432));
-        let (value, text) = matrix(&known, port, Some("app")).ok().unwrap();
-        let names: Vec<&str> = value["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let place = |name: &str| names.iter().position(|known| *known == name).unwrap();
-        assert_eq!(value["rows"][place("web")][place("db")], json!("A"), "{text}");
-        assert_eq!(value["rows"][place("(other namespaces)")][place("db")], json!("-"), "{text}");
-        assert!(text.starts_with("FROM \\ TO"), "{text}");
-    }
-
-    #[test]
-    fn cases_that_fail_are_told_with_their_place() {
-        let known = known();
-        let cases = weft_yaml::cases(
-            "- {from: pod/shop/web-0, to: pod/shop/db-0, port: 5432/tcp, expect: allow}\n\
-             - {from: namespace/dev, to: namespace/shop/app=db, port: 5432/tcp, expect: deny}\n\
-             - {from: 192.0.2.1, to: pod/shop/db-0, port: 80, expect: allow}\n",
-            "cases.yaml",
-        );
-        let (value, text) = test(&known, &cases.unwrap()).ok().unwrap();
-        assert_eq!(value["failed"], json!(1), "{text}");
-        assert!(text.contains("cases.yaml:3:3: is deny"), "{text}");
-        let bad = weft_yaml::cases("- {from: a, to: b, port: tcp, expect: deny}", "cases.yaml").unwrap();
-        let Err(Failure::Error(error)) = test(&known, &bad) else { panic!("tcp is no port") };
-        assert!(error.field.contains("cases.yaml:1:3"), "{error}");
-    }
-
-    #[test]
-    fn policies_that_select_nobody_are_told() {
-        let text = FILE.replace("app: db}}\n", "app: dbb}}\n");
-        let parsed = weft_yaml::parse(&text, "f", &Options::default()).unwrap();
-        let drafts = parsed.objects.into_iter().map(|object| object.draft).collect();
-        let (value, text) = lint(&Known { world: of_drafts(drafts), ..known() });
-        assert_eq!(value["warnings"][0]["code"], json!("W6101"), "{text}");
-        assert!(text.contains("shop/db spec.podSelector: no pod of namespace shop is selected"), "{text}");
-        assert_eq!(lint(&known()).0["warnings"], json!([]));
-    }
-}
+#[path = "ask_tests.rs"]
+mod tests;

@@ -7,17 +7,22 @@ use std::{
 };
 
 use weft_model::{
-    Draft, Item, Kind, Labels, NAMESPACE_NAME_LABEL, NamespaceName, Object, PodPhase, PolicySettings,
+    DnsSettings, Draft, Item, Kind, Labels, NAMESPACE_NAME_LABEL, NamespaceName, Object, PodPhase,
+    PolicySettings, Service,
+    ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6},
     resolver_addresses,
 };
 use weft_policy::{Resolver, World, WorldPod};
 use weft_proto::v1;
 use weft_yaml::Options;
 
-use super::super::{
-    Run, apply,
-    delete::first_of,
-    get::{items, typed},
+use super::{
+    super::{
+        Run, apply,
+        delete::first_of,
+        get::{items, typed},
+    },
+    backends::Services,
 };
 use crate::fail::Outcome;
 
@@ -25,10 +30,14 @@ use crate::fail::Outcome;
 pub(super) struct Known {
     /// What policies mean in it.
     pub(super) world: World,
+    /// Who is behind services.
+    pub(super) services: Services,
     /// `revision 7`, or where it is from.
     pub(super) source: String,
     /// Namespace of names without one.
     pub(super) namespace: String,
+    /// What nodes say that they can't hold of policies.
+    pub(super) unheld: BTreeMap<String, String>,
 }
 
 /// The cluster, or what the files say.
@@ -39,13 +48,13 @@ pub(super) async fn known(paths: &[PathBuf], run: &Run) -> Outcome<Known> {
 async fn of_cluster(run: &Run) -> Outcome<Known> {
     let session = run.session()?;
     let (fabric, revision) = items(&session, v1::ItemKind::Fabric, "", "").await?;
-    let mut world = World::default();
+    let (mut world, mut services) = (World::default(), Services::default());
     let mut all = fabric;
-    for kind in [v1::ItemKind::Peer, v1::ItemKind::Namespace, v1::ItemKind::Policy] {
+    for kind in [v1::ItemKind::Peer, v1::ItemKind::Namespace, v1::ItemKind::Policy, v1::ItemKind::Service] {
         all.extend(items(&session, kind, "", "").await?.0);
     }
     for item in all {
-        put(&mut world, item);
+        put(&mut world, &mut services, item);
     }
     let (pods, _) = typed(&session, Kind::Pod, "", "").await?;
     for object in pods {
@@ -57,10 +66,11 @@ async fn of_cluster(run: &Run) -> Outcome<Known> {
         }
     }
     let namespace = session.namespace().to_owned();
-    Ok(Known { world, source: format!("revision {revision}"), namespace })
+    let unheld = held::nodes(&session).await?;
+    Ok(Known { world, services, source: format!("revision {revision}"), namespace, unheld })
 }
 
-fn put(world: &mut World, item: Item) {
+fn put(world: &mut World, services: &mut Services, item: Item) {
     match item {
         Item::Fabric(fabric) => {
             world.put_settings(fabric.policy);
@@ -74,8 +84,8 @@ fn put(world: &mut World, item: Item) {
         }
         Item::Namespace(namespace) => world.put_namespace(namespace.name, namespace.labels),
         Item::Policy(policy) => world.put_policy(policy.name, Arc::new(policy.spec)),
+        Item::Service(service) => services.put_item(&service),
         Item::Route(_)
-        | Item::Service(_)
         | Item::Probe(_)
         | Item::Owner(_)
         | Item::Pod(_)
@@ -92,16 +102,42 @@ fn of_files(paths: &[PathBuf], run: &Run) -> Outcome<Known> {
         let parsed = weft_yaml::parse(&file.text, &file.file, &options).map_err(first_of)?;
         drafts.extend(parsed.objects.into_iter().map(|object| object.draft));
     }
-    Ok(Known { world: of_drafts(drafts), source: "of files, without a cluster".to_owned(), namespace })
+    Ok(Known::of_drafts(drafts, namespace))
 }
 
-/// A world of what people wrote: pods get addresses in the order in which they stand there.
-pub(super) fn of_drafts(drafts: Vec<Draft>) -> World {
+impl Known {
+    /// What people wrote, without a cluster.
+    pub(super) fn of_drafts(drafts: Vec<Draft>, namespace: String) -> Self {
+        let written: Vec<Service> = drafts.iter().filter_map(service).cloned().collect();
+        let world = of_drafts(drafts);
+        let mut services = Services::default();
+        written.iter().for_each(|service| services.put_written(service, &world));
+        Self {
+            world,
+            services,
+            source: "of files, without a cluster".to_owned(),
+            namespace,
+            unheld: BTreeMap::new(),
+        }
+    }
+}
+
+fn service(draft: &Draft) -> Option<&Service> {
+    if let Draft::Whole(Object::Service(service)) = draft { Some(service) } else { None }
+}
+
+/// A world of what people wrote: pods get addresses in the order in which they stand there. Nodes answer for names unless a Fabric says
+/// otherwise, as in a cluster.
+fn of_drafts(drafts: Vec<Draft>) -> World {
     let mut world = World::default();
+    let mut dns = DnsSettings::default();
     let mut names: Vec<NamespaceName> = Vec::new();
     for draft in drafts {
         match draft {
-            Draft::Fabric(fabric) => world.put_settings(fabric.policy.onto(PolicySettings::default())),
+            Draft::Fabric(fabric) => {
+                world.put_settings(fabric.policy.onto(PolicySettings::default()));
+                dns = fabric.dns.onto(dns);
+            }
             Draft::Whole(Object::Namespace(namespace)) => {
                 world.put_namespace(namespace.name.clone(), named(namespace.labels, &namespace.name));
             }
@@ -124,6 +160,8 @@ pub(super) fn of_drafts(drafts: Vec<Draft>) -> World {
             Draft::Node(_) | Draft::Whole(_) => {}
         }
     }
+    let local = || vec![IpAddr::V4(DNS_LOCAL_V4), IpAddr::V6(DNS_LOCAL_V6)];
+    world.put_resolver(dns.enabled.then(|| Resolver::at(local())));
     for name in names {
         if world.namespaces().all(|(known, _)| *known != name) {
             let labels = named(Labels::new(), &name);
