@@ -8,6 +8,7 @@ pub mod mesh;
 pub mod names;
 pub mod outside;
 pub mod paths;
+pub mod policy;
 pub mod recipes;
 pub mod services;
 pub mod wire;

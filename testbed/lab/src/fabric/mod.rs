@@ -209,16 +209,20 @@ impl Fabric {
         within: Duration,
         more: &[&str],
     ) -> Result<Value> {
-        let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
-        let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
         let (rate, ms) = (rate.to_string(), within.as_millis().to_string());
-        let argv = probe_argv(&[&["write", "--rate", &rate, "--within", &ms], more].concat())?;
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let text = serde_json::to_string(changes)?;
-        let seen =
-            document(&self.client.run_with(Place::Switch, &argv, &env, Some(text), within + COMMAND)?)?;
+        let arguments = [&["write", "--rate", &rate, "--within", &ms], more].concat();
+        let seen = self.told_probe(&arguments, serde_json::to_string(changes)?, within + COMMAND)?;
         ensure!(seen["ok"] == true, "writing failed: {seen}");
         Ok(seen)
+    }
+
+    /// Runs a probe at the switch that may write to the control plane, and is told what on standard input.
+    pub(crate) fn told_probe(&self, arguments: &[&str], text: String, within: Duration) -> Result<Value> {
+        let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
+        let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
+        let argv = probe_argv(arguments)?;
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        document(&self.client.run_with(Place::Switch, &argv, &env, Some(text), within)?)
     }
 
     /// Waits until every reachable node has the present state in its kernel.

@@ -11,6 +11,7 @@ mod dns;
 mod drops;
 mod flood;
 mod gaps;
+pub(crate) mod grid;
 mod health;
 pub(crate) mod liar;
 mod moments;
@@ -172,6 +173,8 @@ pub enum Probe {
     Moments,
     /// Applies texts through clients that stay connected.
     Write(write::Plan),
+    /// A grid of pods that all ask each other, while objects change; its plan stands on standard input.
+    Grid(grid::Options),
     /// Lists a large nf_tables table for a while: how often anybody committed meanwhile, and how long it took.
     Ruleset {
         /// What it holds.
@@ -244,6 +247,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
+        Probe::Grid(options) => grid::run(options),
         Probe::Ruleset { elements, seconds } => ruleset::run(*elements, Duration::from_secs(*seconds)),
         Probe::Drops => drops::run(),
         Probe::Redirects => redirects(),

@@ -34,6 +34,8 @@ pub(crate) enum Change {
     Apply(String),
     /// A service of namespace `default` goes.
     Delete(String),
+    /// Objects go: of each its kind as the protocol names it, its namespace and its name.
+    Remove(Vec<(String, String, String)>),
 }
 
 /// One change, stored.
@@ -49,15 +51,22 @@ impl Write {
     }
 }
 
-/// Who writes, how fast. On standard input stands a list of changes per writer (JSON).
+/// Whom to write to, and as whom.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Plan {
+pub(super) struct Target {
     /// The contexts file of `weft`.
     #[arg(long, env = "WEFT_CONFIG")]
     contexts: PathBuf,
     /// The context's name.
     #[arg(long, env = "WEFT_CONTEXT")]
     context: String,
+}
+
+/// Who writes, how fast. On standard input stands a list of changes per writer (JSON).
+#[derive(Clone, Debug, clap::Args)]
+pub struct Plan {
+    #[command(flatten)]
+    target: Target,
     /// Texts per second, of all writers together.
     #[arg(long)]
     rate: f64,
@@ -91,7 +100,7 @@ pub(super) fn run(plan: &Plan) -> Result<Value> {
     std::io::stdin().read_to_string(&mut text)?;
     let changes: Vec<Vec<Change>> =
         serde_json::from_str(&text).context("standard input is no list of changes per writer")?;
-    let channel = channel(&plan.contexts, &plan.context)?;
+    let channel = channel(&plan.target)?;
     let (failed, began) = (AtomicBool::new(false), Instant::now());
     let step = Duration::from_secs_f64(changes.len() as f64 / plan.rate);
     let until = began + Duration::from_millis(plan.within);
@@ -150,8 +159,8 @@ fn write(
     })
 }
 
-/// Until it is stored.
-async fn store(channel: &Channel, mutation: v1::MutationId, change: Change) -> Result {
+/// Until it is stored; the revision.
+async fn store(channel: &Channel, mutation: v1::MutationId, change: Change) -> Result<u64> {
     match change {
         Change::Apply(text) => {
             let request = v1::ApplyRequest {
@@ -165,24 +174,91 @@ async fn store(channel: &Channel, mutation: v1::MutationId, change: Change) -> R
                 let (mut admin, request) = (channel.admin(), request.clone());
                 async move { admin.apply(with_deadline(request, DEADLINE)).await }
             };
-            channel.retry(DEADLINE, call).await?;
+            Ok(channel.retry(DEADLINE, call).await?.revision)
         }
         Change::Delete(name) => {
-            let request = v1::DeleteRequest {
-                mutation: Some(mutation),
-                kind: v1::Kind::Service.into(),
-                namespace: NAMESPACE.to_owned(),
-                name,
-                ..v1::DeleteRequest::default()
-            };
-            let call = || {
-                let (mut admin, request) = (channel.admin(), request.clone());
-                async move { admin.delete(with_deadline(request, DEADLINE)).await }
-            };
-            channel.retry(DEADLINE, call).await?;
+            let service = (v1::Kind::Service.as_str_name().to_owned(), NAMESPACE.to_owned(), name);
+            remove(channel, mutation, &[service]).await
         }
+        Change::Remove(objects) => remove(channel, mutation, &objects).await,
     }
-    Ok(())
+}
+
+async fn remove(
+    channel: &Channel,
+    mutation: v1::MutationId,
+    objects: &[(String, String, String)],
+) -> Result<u64> {
+    let object = |(kind, namespace, name): &(String, String, String)| -> Result<v1::ObjectRef> {
+        let kind = v1::Kind::from_str_name(kind).with_context(|| format!("no kind {kind}"))?;
+        Ok(v1::ObjectRef { kind: kind.into(), namespace: namespace.clone(), name: name.clone() })
+    };
+    let (first, more) = objects.split_first().context("nothing to delete")?;
+    let first = object(first)?;
+    let request = v1::DeleteRequest {
+        mutation: Some(mutation),
+        kind: first.kind,
+        namespace: first.namespace,
+        name: first.name,
+        more: more.iter().map(object).collect::<Result<_>>()?,
+        ..v1::DeleteRequest::default()
+    };
+    let call = || {
+        let (mut admin, request) = (channel.admin(), request.clone());
+        async move { admin.delete(with_deadline(request, DEADLINE)).await }
+    };
+    Ok(channel.retry(DEADLINE, call).await?.revision)
+}
+
+/// A client that stays connected, for one change after the other.
+pub(super) struct Writer {
+    runtime: tokio::runtime::Runtime,
+    channel: Channel,
+    client: [u8; 16],
+    sequence: u64,
+}
+
+impl Writer {
+    /// Connects.
+    pub(super) fn open(target: &Target) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let options = channel(target)?.options()?;
+        let channel = runtime.block_on(async {
+            let channel = Channel::new(options)?;
+            channel.retry(DEADLINE, || status(&channel)).await?;
+            Ok::<_, anyhow::Error>(channel)
+        })?;
+        Ok(Self { runtime, channel, client: client_id(), sequence: 0 })
+    }
+
+    /// Stores a change; its revision.
+    pub(super) fn store(&mut self, change: Change) -> Result<u64> {
+        self.sequence += 1;
+        let mutation = v1::MutationId { client: self.client.to_vec().into(), sequence: self.sequence };
+        self.runtime.block_on(store(&self.channel, mutation, change))
+    }
+
+    /// Waits until every node has a revision in its kernel.
+    pub(super) fn wait(&self, revision: u64) -> Result {
+        let timeout_ms = u32::try_from(DEADLINE.as_millis()).unwrap_or(u32::MAX);
+        let request = v1::WaitRequest { revision, timeout_ms };
+        let call = || {
+            let mut admin = self.channel.admin();
+            async move { admin.wait(with_deadline(request, DEADLINE * 2)).await }
+        };
+        let said = self.runtime.block_on(self.channel.retry(DEADLINE, call))?;
+        ensure!(said.done && said.unreachable.is_empty(), "not every node has it: {said:?}");
+        Ok(())
+    }
+
+    /// Stores changes and waits until every node has them.
+    pub(super) fn change_and_wait(&mut self, changes: &[Change]) -> Result {
+        let mut last = None;
+        for change in changes {
+            last = Some(self.store(change.clone())?);
+        }
+        last.map_or(Ok(()), |revision| self.wait(revision))
+    }
 }
 
 async fn status(channel: &Channel) -> core::result::Result<Response<v1::StatusResponse>, Status> {
@@ -208,7 +284,8 @@ impl Options {
     }
 }
 
-fn channel(file: &Path, name: &str) -> Result<Options> {
+fn channel(target: &Target) -> Result<Options> {
+    let (file, name) = (&target.contexts, &target.context);
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut contexts: Contexts = toml::from_str(&text).with_context(|| file.display().to_string())?;
     let entry = contexts.context.remove(name).with_context(|| format!("no context {name}"))?;
