@@ -138,10 +138,17 @@ fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
     found
         .into_iter()
         .chain(node.service_findings.all())
+        .chain(policies(node))
         .chain(node.ports.all())
         .chain(node.names.findings())
         .map(to_wire)
         .collect()
+}
+
+/// What this node can't hold of its policies: the pods concerned are closed, whatever the policies say.
+fn policies(node: &Node) -> Option<weft_plan::Finding> {
+    let state = node.states.all().remove(&Subsystem::Policy)?;
+    Some(weft_plan::Finding::wrong("policies", state.error?))
 }
 
 fn to_wire(weft_plan::Finding { name, detail, ok, error }: weft_plan::Finding) -> v1::Finding {

@@ -302,16 +302,16 @@ fn what_overlaps_too_much_is_counted_before_it_is_built() {
     };
     let (name, spec) = policy("shop/p app=a0: in none");
     let with = |rules: Vec<PolicyRule>| Arc::new(PolicySpec { ingress: rules, ..(*spec).clone() });
-    assert_eq!(crate::check_size(&name, &with(vec![blocks(0)])), Ok(()));
-    let refused = crate::check_size(&name, &with(vec![blocks(0), blocks(1000)])).unwrap_err();
+    let size = |rules| crate::Oversized::alone(&name, &with(rules));
+    assert_eq!(size(vec![blocks(0)]), None);
     assert_eq!(
-        refused.to_string(),
-        "shop/p: 130320 overlaps of blocks or port ranges together, more than 65536: the pods they select are closed"
+        size(vec![blocks(0), blocks(1000)]).unwrap().to_string(),
+        "shop/p: 130320 overlaps of blocks or port ranges, more than the 65536 that a node holds"
     );
     let mut twice = nested(1);
     twice.extend(nested(1000));
-    assert_eq!(crate::check_size(&name, &with(nested(1))), Ok(()));
-    assert!(crate::check_size(&name, &with(twice)).is_err());
+    assert_eq!(size(nested(1)), None);
+    assert!(size(twice).is_some());
     // Each is small enough, together they aren't: the node goes on, and nothing passes by them.
     let mut node = Node::new();
     node.pod(Place::Anywhere, "dev/one", "app=x", 5000);

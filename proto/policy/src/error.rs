@@ -45,7 +45,7 @@ impl fmt::Display for Part {
     }
 }
 
-fn names(policies: &[PolicyName]) -> String {
+pub(crate) fn names(policies: &[PolicyName]) -> String {
     policies.iter().map(PolicyName::to_string).collect::<Vec<_>>().join(", ")
 }
 

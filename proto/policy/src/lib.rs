@@ -25,6 +25,7 @@ mod matrix;
 mod peers;
 mod ports;
 mod profile;
+mod size;
 mod split;
 mod table;
 mod world;
@@ -55,6 +56,7 @@ pub use identity::{
 pub use lint::{Dead, Warning};
 pub use matrix::{Folded, Matrix, Share};
 pub use ports::{PROTOCOLS, PortSet, PortsId};
-pub use profile::{ProfileId, check_size};
+pub use profile::ProfileId;
+pub use size::Oversized;
 pub use table::{BlockClass, Changes, Key, PortClass, Tables};
 pub use world::{Party, RESOLVER_LABEL, RESOLVER_NAMESPACE, Resolver, World, WorldPod};

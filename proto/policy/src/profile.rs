@@ -8,14 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_model::{
-    Direction, Family, NamedPort, NamespaceName, PolicyName, PolicyPort, PolicyRule, PolicySpec, PortMatch,
-    Protocol,
-};
+use weft_model::{Direction, Family, NamedPort, NamespaceName, PolicyPort, PolicyRule, PortMatch, Protocol};
 
 use crate::{
     compile::{ranges, wide},
-    error::{Error, Part},
+    error::Part,
     hash::Content,
     identity::protocol_number,
     limits::{PROFILE_OVERLAPS, PROFILE_PARTS},
@@ -174,18 +171,6 @@ impl Profile {
         let overlaps = addresses.into_iter().chain(ports).sum();
         (overlaps > PROFILE_OVERLAPS).then_some((Part::Overlaps, overlaps))
     }
-}
-
-/// Whether a policy is small enough by itself. What pods may have together is bounded on their node.
-pub fn check_size(name: &PolicyName, spec: &PolicySpec) -> Result<(), Error> {
-    for direction in [Direction::Ingress, Direction::Egress] {
-        let rules = spec.rules(direction).unwrap_or_default().iter();
-        let profile = Profile::of(direction, rules.map(|rule| (&name.namespace, rule)), &[]);
-        if let Some((part, count)) = profile.too_large() {
-            return Err(Error::ProfileTooLarge { policies: vec![name.clone()], part, count });
-        }
-    }
-    Ok(())
 }
 
 /// What a rule's ports allow.

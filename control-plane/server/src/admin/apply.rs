@@ -65,6 +65,9 @@ async fn once(
         .await?;
     let (action, before, now) = admitted.map_err(|error| placed(error, &places))?;
     let (foreseen, sight) = foresee(context, &action, wire.dry_run).await?;
+    if let (Some(sight), Action::Write { objects }) = (&sight, &action) {
+        policy::fit(sight, objects).await.map_err(|error| placed(error, &places))?;
+    }
     let (answer, revision) = match foreseen.filter(|_| wire.dry_run) {
         Some(outcome) => (outcome.answer.map_err(|e| placed(e.envelope(), &places))?, now),
         None => {

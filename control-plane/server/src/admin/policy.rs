@@ -6,12 +6,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use weft_core::{Change, Outcome, State};
-use weft_errors::{Coded, DEFAULT_POLICY_KEPT, Error};
+use weft_errors::{Coded, DEFAULT_POLICY_KEPT, Error, INTERNAL};
 use weft_model::{
     Action, Command, DEFAULT_POLICY_LABEL, Draft, Item, ItemKey, Key, Kind, Labels, NamespaceName, Object,
     PodName, PodPhase, PolicyName, PolicySettings, PolicySpec, RecordKey, Written, resolver_addresses,
 };
-use weft_policy::{Resolver, World, WorldPod};
+use weft_policy::{Oversized, Resolver, World, WorldPod};
 
 use crate::{context::Context, limits::POLICY_WARNING_PODS};
 
@@ -47,6 +47,59 @@ pub(super) async fn preview(context: &Context, command: Command) -> Result<(Outc
         }
     };
     Ok((outcome, sight))
+}
+
+/// Refuses what makes policies larger than nodes can hold: one alone, those that some pod then has together, or all together.
+/// What was too large before and doesn't grow is left.
+pub(super) async fn fit(sight: &Sight, objects: &[Object]) -> Result<(), Error> {
+    let mut spaces = BTreeSet::new();
+    let mut alone = Vec::new();
+    for object in objects {
+        match object {
+            Object::NetworkPolicy(policy) => {
+                spaces.insert(policy.name.namespace.clone());
+                alone.extend(Oversized::alone(&policy.name, &policy.spec));
+            }
+            Object::PodSpec(spec) => drop(spaces.insert(spec.name.namespace.clone())),
+            _ => {}
+        }
+    }
+    if let Some(first) = alone.first() {
+        return Err(first.envelope());
+    }
+    let Sight::Worlds(worlds) = sight else { return Ok(()) };
+    if spaces.is_empty() {
+        return Ok(());
+    }
+    let (before, after) = (worlds.0.clone(), worlds.1.clone());
+    let grown = tokio::task::spawn_blocking(move || grown(&before, &after, &spaces)).await;
+    match grown {
+        Ok(Some(first)) => Err(first.envelope()),
+        Ok(None) => Ok(()),
+        Err(error) => Err(Error::new(&INTERNAL, "measuring policies broke off").because(error)),
+    }
+}
+
+/// The first thing that is too large after a change and wasn't so large before.
+fn grown(before: &World, after: &World, spaces: &BTreeSet<NamespaceName>) -> Option<Oversized> {
+    let sizes = |world: &World| {
+        let of_spaces = spaces.iter().flat_map(|space| world.oversized_in(space));
+        of_spaces.chain(world.overlapping()).collect::<Vec<_>>()
+    };
+    let found = sizes(after);
+    if found.is_empty() {
+        return None;
+    }
+    let known = sizes(before);
+    let was = |one: &Oversized| {
+        known.iter().any(|old| {
+            old.policies == one.policies
+                && old.part == one.part
+                && old.pods >= one.pods
+                && old.count >= one.count
+        })
+    };
+    found.into_iter().find(|one| !was(one))
 }
 
 /// Warnings about the policies among written objects, with their codes.

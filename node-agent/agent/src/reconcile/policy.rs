@@ -27,6 +27,9 @@ const LOOK_SHARE: u32 = 200;
 /// The same after notices of others' commits, which may come every second.
 const NOTICE_SHARE: u32 = 20;
 
+/// Problems that are told beside the first one.
+const TOLD: usize = 8;
+
 /// The loop.
 pub(crate) struct PolicyLoop {
     node: Arc<Node>,
@@ -84,15 +87,10 @@ impl PolicyLoop {
                 self.backoff.reset();
                 self.retry_at = None;
                 self.node.judged.set(self.policies.unknown_pods());
-                match self.policies.problems().first() {
+                match told(&self.policies.problems()) {
                     // What is too large is closed, which is in the kernel: nobody waits for more.
-                    Some(problem) => {
-                        self.node.states.partly(
-                            Subsystem::Policy,
-                            revision,
-                            problem.envelope(),
-                            clock::wall(),
-                        );
+                    Some(error) => {
+                        self.node.states.partly(Subsystem::Policy, revision, error, clock::wall());
                     }
                     None => self.node.states.well(Subsystem::Policy, revision, clock::wall()),
                 }
@@ -171,4 +169,15 @@ impl PolicyLoop {
         self.rested_at = Instant::now() + limits::OBSERVE_REST.max(took * NOTICE_SHARE);
         Ok(())
     }
+}
+
+/// The first problem, with some of the others as its causes.
+fn told<E: Coded>(problems: &[E]) -> Option<Error> {
+    let (first, others) = problems.split_first()?;
+    let told = others.iter().take(TOLD);
+    let error = told.fold(first.envelope(), |error, other| error.because(format!("also: {other}")));
+    Some(match others.len().saturating_sub(TOLD) {
+        0 => error,
+        more => error.because(format!("and {more} more")),
+    })
 }

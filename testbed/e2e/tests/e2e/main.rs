@@ -24,6 +24,7 @@ mod names_observe;
 mod names_walk;
 mod nodes;
 mod policy;
+mod policy_changes;
 mod policy_grid;
 mod recipes;
 mod services;

@@ -3,9 +3,12 @@
 mod ask;
 mod backends;
 mod ends;
+mod findings;
+mod held;
 mod world;
 
 pub(crate) use ask::run;
+pub(crate) use findings::findings;
 
 use serde_json::{Value, json};
 use weft_model::{
