@@ -260,7 +260,7 @@ impl Fabric {
     pub fn background(&self, place: Place, arguments: &[&str], env: &[(&str, &str)]) -> Result<Background> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let job = self.client.spawn(JobSpec { place, argv: probe_argv(arguments)?, env, stdin: None })?;
-        if matches!(arguments.first(), Some(&"serve" | &"watch" | &"moments" | &"dns-changes")) {
+        if matches!(arguments.first(), Some(&"serve" | &"sink" | &"watch" | &"moments" | &"dns-changes")) {
             let ready = until(PROBE, Duration::from_millis(2), || match job.output() {
                 Ok(output) if output.stdout.contains("\"ready\"") => Some(Ok(())),
                 Ok(output) if output.status != 0 => {

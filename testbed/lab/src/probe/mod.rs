@@ -17,10 +17,12 @@ pub(crate) mod liar;
 mod moments;
 pub(crate) mod names;
 mod ping;
+mod policies;
 mod resolvers;
 mod ruleset;
 mod secure;
 mod serve;
+mod sink;
 mod stream;
 mod tables;
 mod talk;
@@ -32,6 +34,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context;
 use clap::Subcommand;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -131,6 +134,10 @@ pub enum Probe {
         #[arg(long)]
         backend: std::net::SocketAddr,
     },
+    /// Loads the tables of many policies into a kernel of this process's own, follows changes, and sends packets through them.
+    Policies(policies::Plan),
+    /// What a change of policies costs the control plane among ten thousand pods, and a matrix of two thousand.
+    PolicyCompile,
     /// One question about names; over TCP a number of the same, one behind the other.
     Dns {
         /// What and whom.
@@ -166,6 +173,11 @@ pub enum Probe {
         /// With what.
         #[arg(value_enum)]
         what: resolvers::echo::Echo,
+    },
+    /// Takes datagrams, says nothing, and hangs up on connections, until SIGTERM.
+    Sink {
+        /// Where.
+        at: std::net::SocketAddr,
     },
     /// Everything that the kernel says is made or removed here (links, addresses, routes, rules, neighbours, nf_tables), until SIGTERM.
     Watch,
@@ -234,6 +246,8 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Gaps { target, rate } => gaps::run(target, *rate, &stop),
         Probe::Connects { target, count } => connects::run(target, *count),
         Probe::Tables { system, services, backend } => tables::run(*system, *services, *backend),
+        Probe::Policies(plan) => policies::run(plan),
+        Probe::PolicyCompile => policies::run_compile(),
         Probe::Clients(plan) => clients::run(plan, &stop),
         Probe::Dns { question, tcp: None } => dns::ask(question),
         Probe::Dns { question, tcp: Some(count) } => dns::ask_by_stream(question, *count),
@@ -244,6 +258,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::DnsFlood(plan) => flood::run(plan, &stop),
         Probe::Resolvers(plan) => resolvers::run(plan),
         Probe::Echo { at, what } => resolvers::echo::run(*at, *what),
+        Probe::Sink { at } => sink::run(*at, &stop),
         Probe::Watch => watch::run(&stop),
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
@@ -279,6 +294,30 @@ fn usage() -> Result<Value> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
     let us = |time: TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
     Ok(json!({"user_us": us(usage.user_time()), "system_us": us(usage.system_time())}))
+}
+
+/// Both parts of it together, microseconds.
+fn used_us() -> Result<f64> {
+    let usage = usage()?;
+    let of = |key: &str| usage[key].as_f64().unwrap_or_default();
+    Ok(of("user_us") + of("system_us"))
+}
+
+/// Microseconds of processor time of the threads that carry packets when there are too many at once (`ksoftirqd`).
+pub(crate) fn network_threads_us() -> Result<f64> {
+    const US_PER_TICK: f64 = 10_000.0;
+    let mut ticks = 0.0;
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        // Others end while we look.
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        let Some((name, rest)) = stat.split_once(')') else { continue };
+        if name.contains("(ksoftirqd/") {
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let of = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
+            ticks += of(11).context("no utime")? + of(12).context("no stime")?;
+        }
+    }
+    Ok(ticks * US_PER_TICK)
 }
 
 /// One line on standard output.

@@ -1,6 +1,6 @@
 //! A hostile pod next to another one on the same node: that one is answered as if it were alone.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -153,37 +153,94 @@ fn others(fabric: &Fabric, cast: &Cast, server: IpAddr, number: usize) -> Result
     Ok(())
 }
 
-/// Answers of a pod, alone and under each attack in turn: the slowest of a hundred, microseconds; and what was lost.
-pub(crate) struct Round {
-    /// None: alone.
-    pub(crate) attack: Option<Attack>,
+/// What stands beside the pod that asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Nothing.
+    Nobody,
+    /// An attack at the server of names.
+    Names(Attack),
+    /// The same at a server of nothing on the same node: what is left is the attack's own part, and the kernel's.
+    Sink(Attack),
+}
+
+/// Answers of a pod: the slowest of a hundred, microseconds; and what was lost.
+pub(crate) struct Part {
+    pub(crate) beside: Beside,
     pub(crate) p99: f64,
     pub(crate) lost: f64,
 }
 
-/// So many rounds, each with a quiet part in front of each attack.
-pub(crate) fn rounds(fabric: &Fabric, cast: &Cast, count: usize, span: Duration) -> Result<Vec<Round>> {
+/// A server of nothing at the node's own address: by the way that questions for names take, also beside connection tracking.
+struct Sink {
+    address: IpAddr,
+    server: Background,
+}
+
+impl Sink {
+    fn start(fabric: &Fabric, node: &str, server: IpAddr) -> Result<Self> {
+        let addresses = fabric.machine(node)?.addresses();
+        let address = addresses.into_iter().find(|own| own.is_ipv4() == server.is_ipv4());
+        let address = address.context("the node has no address of that family")?;
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        let rules = format!(
+            "add table inet sink; add chain inet sink in {{ type filter hook prerouting priority -300; }}; \
+             add chain inet sink out {{ type filter hook output priority -300; }}; \
+             add rule inet sink in {family} daddr {address} meta l4proto {{ tcp, udp }} th dport 53 notrack; \
+             add rule inet sink out {family} saddr {address} meta l4proto {{ tcp, udp }} th sport 53 notrack"
+        );
+        fabric.on(on(node), &["nft", &rules])?.success("nft")?;
+        let at = SocketAddr::new(address, 53).to_string();
+        Ok(Self { address, server: fabric.background(on(node), &["sink", &at], &[])? })
+    }
+
+    fn stop(self, fabric: &Fabric, node: &str) -> Result {
+        self.server.stop()?;
+        fabric.on(on(node), &["nft", "delete table inet sink"])?.success("nft").map(drop)
+    }
+}
+
+/// So many rounds. In each, for every attack: alone, beside it, and beside its control; the last two change places from round to round.
+pub(crate) fn rounds(fabric: &Fabric, cast: &Cast, count: usize, span: Duration) -> Result<Vec<Part>> {
     fabric.apply(WEB_SERVICE)?;
     let (outside, server) = (fabric.outside(), servers(fabric)?[0]);
     let upstream = fabric.background(on(&outside), &["serve", "names:53"], &[])?;
     forward_to(fabric, &fabric.machine(&outside)?.addresses())?;
-    let measured = |attack: Option<Attack>| -> Result<Round> {
-        let hostile = attack.map(|attack| attack.begin(fabric, cast, server)).transpose()?;
+    let node = cast.a.node();
+    let sink = Sink::start(fabric, node, server)?;
+    let measured = |beside: Beside| -> Result<Part> {
+        let hostile = match beside {
+            Beside::Nobody => None,
+            Beside::Names(attack) => Some((attack, server)),
+            Beside::Sink(attack) => Some((attack, sink.address)),
+        };
+        let begin = |(attack, to): (Attack, IpAddr)| {
+            Ok::<_, anyhow::Error>((attack, to, attack.begin(fabric, cast, to)?))
+        };
+        let hostile = hostile.map(begin).transpose()?;
         let seen = load(fabric, cast, server, span);
-        if let (Some(attack), Some(hostile)) = (attack, hostile) {
-            attack.end(fabric, cast, server, hostile)?;
+        if let Some((attack, to, job)) = hostile {
+            attack.end(fabric, cast, to, job)?;
         }
         pass(QUIET);
         let seen = seen?;
         let number = |key: &str| seen[key].as_f64().with_context(|| format!("no {key} in {seen}"));
-        Ok(Round { attack, p99: number("p99_us")?, lost: number("lost")? })
+        Ok(Part { beside, p99: number("p99_us")?, lost: number("lost")? })
     };
     let mut all = Vec::new();
-    for _ in 0..count {
+    for round in 0..count {
         for attack in Attack::ALL {
-            all.extend([measured(None)?, measured(Some(attack))?]);
+            let mut parts = [Beside::Names(attack), Beside::Sink(attack)];
+            if round % 2 == 1 {
+                parts.reverse();
+            }
+            all.push(measured(Beside::Nobody)?);
+            for beside in parts {
+                all.push(measured(beside)?);
+            }
         }
     }
+    sink.stop(fabric, node)?;
     upstream.stop()?;
     forward_to(fabric, &[])?;
     fabric.erase(WEB_SERVICE)?;

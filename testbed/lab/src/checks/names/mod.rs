@@ -13,8 +13,8 @@ use anyhow::Context;
 use serde_json::Value;
 
 pub use churn::{Load as ChurnLoad, Names, late_is_noticed};
-pub(crate) use hostile::rounds;
 pub use hostile::{Attack, attacked};
+pub(crate) use hostile::{Beside, rounds};
 pub use lies::lied_to;
 pub use show::{fetched, process_dies};
 pub use walk::walked;

@@ -44,16 +44,16 @@ pub(super) fn measure(fabric: &Fabric) -> Result<Vec<Row>> {
 }
 
 /// What the kernels of all nodes tell of elements.
-struct Kernels(Vec<(String, Background)>);
+pub(super) struct Kernels(Vec<(String, Background)>);
 
 impl Kernels {
-    fn watch(fabric: &Fabric) -> Result<Self> {
+    pub(super) fn watch(fabric: &Fabric) -> Result<Self> {
         let watch = |node: String| Ok((node.clone(), fabric.background(on(&node), &["moments"], &[])?));
         fabric.nodes()?.into_iter().map(watch).collect::<Result<_>>().map(Self)
     }
 
     /// When each node's kernel was last changed between two moments, in milliseconds after the first. Every node must have been.
-    fn last_between(&self, from: u64, to: u64) -> Result<Vec<f64>> {
+    pub(super) fn last_between(&self, from: u64, to: u64) -> Result<Vec<f64>> {
         let mut all = Vec::new();
         for (node, job) in &self.0 {
             let lines = job.lines()?;
@@ -65,7 +65,7 @@ impl Kernels {
         Ok(all)
     }
 
-    fn stop(self) -> Result {
+    pub(super) fn stop(self) -> Result {
         self.0.into_iter().try_for_each(|(_, job)| job.stop().map(drop))
     }
 }

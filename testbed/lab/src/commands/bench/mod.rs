@@ -4,6 +4,7 @@ mod dns;
 mod fabric;
 mod live;
 mod names;
+mod policy;
 mod services;
 
 use std::borrow::Cow;
@@ -32,7 +33,7 @@ const ATTACHMENTS: &str = "40";
 /// `cargo lab bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which: fabric, tunnel, services, dns, names or cni
+    /// Which: fabric, tunnel, services, dns, names, policy or cni
     name: Option<String>,
     /// What is measured, against whom
     #[arg(long)]
@@ -46,7 +47,7 @@ type Measure = fn(&Fabric, Duration) -> Result<Vec<Row>>;
 type Entry = (&'static str, &'static str, u16, u16, Measure);
 
 /// Name, what is measured, nodes, replicas, the measurement.
-const ALL: [(&str, &str, u16, u16, Measure); 6] = [
+const ALL: [(&str, &str, u16, u16, Measure); 7] = [
     (
         "fabric",
         "start, a change's way into every kernel, memory and idle time, against the same command without a change",
@@ -84,6 +85,14 @@ const ALL: [(&str, &str, u16, u16, Measure); 6] = [
         3,
         names::measure,
     ),
+    (
+        "policy",
+        "loading, changing and passing the tables of many policies, against a chain for each of them; what a change costs the control \
+         plane, and how soon a pod's change is in every kernel",
+        3,
+        3,
+        policy::measure,
+    ),
     ("cni", "ADD and DEL through the real plugin, against starting a program that does nothing", 2, 1, cni),
 ];
 
@@ -101,7 +110,12 @@ impl Bench {
             return ALL.iter().try_for_each(|(name, what, ..)| print(format_args!("{name:<8} {what}")));
         }
         let wanted = self.name.as_deref().unwrap_or_default();
-        let known = ALL.iter().chain(&services::PARTS).find(|(name, ..)| *name == wanted);
+        let known = ALL
+            .iter()
+            .chain(&services::PARTS)
+            .chain(&names::PARTS)
+            .chain(&policy::PARTS)
+            .find(|(name, ..)| *name == wanted);
         let Some((name, _, nodes, replicas, measure)) = known else {
             bail!(Refusal::Usage(format!("no bench {wanted:?}; cargo lab bench --list names them")));
         };
@@ -171,7 +185,7 @@ fn document(name: &str, rows: &[Row]) -> Value {
     json!({"name": name, "machine": machine(), "rows": lines.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>()})
 }
 
-/// Ours to each other system's, round by round.
+/// Ours to each other system's, round by round; rounds in which both have nothing (no question lost) say nothing.
 fn ratios(rows: &[Row]) -> Vec<Row> {
     let own = rows.iter().filter(|row| row.system == "weft");
     let pairs = own.flat_map(|own| {
@@ -179,10 +193,16 @@ fn ratios(rows: &[Row]) -> Vec<Row> {
         others.map(move |other| (own, other))
     });
     let ratio = |(own, other): (&Row, &Row)| Row {
-        rounds: own.rounds.iter().zip(&other.rounds).map(|(a, b)| a / b).collect(),
+        rounds: own
+            .rounds
+            .iter()
+            .zip(&other.rounds)
+            .map(|(a, b)| a / b)
+            .filter(|ratio| ratio.is_finite())
+            .collect(),
         ..Row::new(other.system.clone(), own.metric.clone(), "x")
     };
-    pairs.map(ratio).collect()
+    pairs.map(ratio).filter(|row| !row.rounds.is_empty()).collect()
 }
 
 fn machine() -> Value {

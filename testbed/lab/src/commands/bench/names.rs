@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::Row;
-use crate::checks::names::{DOMAIN, kind_of, rounds, servers};
+use super::{Entry, Row};
+use crate::checks::names::{Attack, Beside, DOMAIN, kind_of, rounds, servers};
 use crate::checks::{Cast, eventually};
 use crate::fabric::Background;
 use crate::probe::Change;
@@ -19,9 +19,22 @@ const RATE: f64 = 10.0;
 /// A change that takes longer than this isn't waited for.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Rounds with a hostile pod.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 /// Each part of a round.
 const SPAN: Duration = Duration::from_secs(2);
+
+/// Alone, beside the attack, beside its control.
+const PARTS_OF_AN_ATTACK: usize = 3;
+
+/// Its parts, which can be asked for alone.
+pub(super) const PARTS: [Entry; 2] = [
+    ("names/changes", "how soon a change is in every node's answers", 3, 3, |fabric, _| {
+        changes(fabric, &Cast::attach(fabric)?)
+    }),
+    ("names/hostile", "a pod's answers beside a hostile pod", 3, 1, |fabric, _| {
+        beside(fabric, &Cast::attach(fabric)?)
+    }),
+];
 
 /// Measures.
 pub(super) fn measure(fabric: &Fabric, _: Duration) -> Result<Vec<Row>> {
@@ -87,27 +100,38 @@ fn slice(number: u16) -> String {
     )
 }
 
-/// A pod's answers alone and beside a hostile pod, in turn, and what the one is to the other in the same round.
+/// A pod's answers alone, beside a hostile pod, and beside the same flood at a server of nothing: what the second is to the first, and
+/// to the third, in the same round. The last is the server's part, the rest is what the flood costs the machine whoever it goes to.
 fn beside(fabric: &Fabric, cast: &Cast) -> Result<Vec<Row>> {
     // The first one finds everything cold.
     rounds(fabric, cast, 1, SPAN / 4)?;
     let all = rounds(fabric, cast, ROUNDS, SPAN)?;
     let mut rows = vec![Row::new("weft", "p99_alone", "us"), Row::new("weft", "lost", "questions")];
-    let mut alone = f64::NAN;
-    for round in all {
-        rows[1].rounds.push(round.lost);
-        let Some(attack) = round.attack else {
-            alone = round.p99;
-            rows[0].rounds.push(alone);
-            continue;
+    for parts in all.chunks(PARTS_OF_AN_ATTACK) {
+        let p99 = |wanted: fn(Beside) -> Option<Attack>| {
+            parts.iter().find_map(|part| Some((wanted(part.beside)?, part.p99))).context("a part is missing")
         };
+        let (attack, names) = p99(|beside| match beside {
+            Beside::Names(attack) => Some(attack),
+            Beside::Nobody | Beside::Sink(_) => None,
+        })?;
+        let (_, sink) = p99(|beside| match beside {
+            Beside::Sink(attack) => Some(attack),
+            Beside::Nobody | Beside::Names(_) => None,
+        })?;
+        let alone = parts[0].p99;
+        rows[0].rounds.push(alone);
+        rows[1].rounds.extend(parts.iter().map(|part| part.lost));
         let name = attack.name().replace([' ', '-'], "_");
         let mut add = |metric: String, unit, value| match rows.iter_mut().find(|row| row.metric == metric) {
             Some(row) => row.rounds.push(value),
             None => rows.push(Row { rounds: vec![value], ..Row::new("weft", metric, unit) }),
         };
-        add(format!("p99_beside_{name}"), "us", round.p99);
-        add(format!("to_alone_{name}"), "x", round.p99 / alone);
+        add(format!("p99_beside_{name}"), "us", names);
+        add(format!("p99_control_{name}"), "us", sink);
+        add(format!("to_alone_{name}"), "x", names / alone);
+        add(format!("control_to_alone_{name}"), "x", sink / alone);
+        add(format!("to_control_{name}"), "x", names / sink);
     }
     Ok(rows)
 }

@@ -10,6 +10,7 @@ use super::{Entry, Row, live};
 use crate::checks::{BULK, TCP};
 use crate::commands::progress;
 use crate::fabric::{Pod, on};
+use crate::probe::network_threads_us;
 use crate::{Fabric, Result};
 
 /// Sizes at which ours is measured.
@@ -186,11 +187,11 @@ impl Sides<'_> {
     /// Microseconds of processor time of both sides; packets of pods of one node are carried by whoever sends them, or by the kernel's
     /// own thread when there are too many.
     fn spent(&self, arguments: &[&str]) -> Result<Spent> {
-        let (server, threads) = (self.server_usage()?, network_threads()?);
+        let (server, threads) = (self.server_usage()?, network_threads_us()?);
         let seen = self.fabric.long_probe(self.client.place(), arguments, ROUND)?;
         ensure!(seen["ok"] == true, "{arguments:?} failed: {seen}");
         let client = usage(&seen["usage"])?;
-        let (server_after, threads_after) = (self.server_usage()?, network_threads()?);
+        let (server_after, threads_after) = (self.server_usage()?, network_threads_us()?);
         let kernel = client.kernel + server_after.kernel - server.kernel + threads_after - threads;
         let all = client.all + server_after.all - server.all + threads_after - threads;
         Ok(Spent { all, kernel })
@@ -206,21 +207,4 @@ fn usage(value: &Value) -> Result<Spent> {
     let of = |key: &str| value[key].as_f64().with_context(|| format!("no {key} in {value}"));
     let (user, kernel) = (of("user_us")?, of("system_us")?);
     Ok(Spent { all: user + kernel, kernel })
-}
-
-/// Microseconds of processor time of the threads that carry packets when there are too many at once (`ksoftirqd`).
-fn network_threads() -> Result<f64> {
-    const US_PER_TICK: f64 = 10_000.0;
-    let mut ticks = 0.0;
-    for process in std::fs::read_dir("/proc")?.flatten() {
-        // Others end while we look.
-        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
-        let Some((name, rest)) = stat.split_once(')') else { continue };
-        if name.contains("(ksoftirqd/") {
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            let of = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok());
-            ticks += of(11).context("no utime")? + of(12).context("no stime")?;
-        }
-    }
-    Ok(ticks * US_PER_TICK)
 }

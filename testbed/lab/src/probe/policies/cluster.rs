@@ -1,0 +1,243 @@
+//! The cluster that policies are measured with: pods of ten namespaces, in each of them applications that stand in a ring. Every policy is
+//! about one application: the next one may ask it, and it may ask the one before.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use weft_model::{
+    AttachmentId, ClusterId, Dual, FabricItem, FabricRanges, Families, Identity, IdentityId, IdentityItem,
+    Item, LabelSelector, Labels, NamespaceItem, NamespaceName, NodeName, Overlay, PeerItem, PodItem, PodName,
+    PodUid, PolicyItem, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol, Revision,
+};
+use weft_plan::{Facts, LocalPod, pod_link_name, pod_mac};
+use weft_policy::whole_identity;
+use weft_view::View;
+
+use crate::Result;
+
+/// Pods of the cluster; numbers from here on are free for more.
+pub(super) const PODS: u32 = 10_000;
+/// Of them on this node.
+pub(super) const LOCAL: u32 = 1_000;
+const NAMESPACES: u32 = 10;
+/// The pod that is asked, and the one that asks: neighbours in the ring of the first namespace.
+pub(super) const SERVER: u32 = 0;
+pub(super) const CLIENT: u32 = NAMESPACES;
+/// Where the server is asked for a connection, and for bytes.
+pub(super) const PORTS: [u16; 2] = [9000, 9002];
+
+/// Which pods are this node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// As many of each namespace: every policy matters here.
+    Even,
+    /// All of the first namespace.
+    OneNamespace,
+}
+
+/// The cluster.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cluster {
+    /// How many policies.
+    pub(super) policies: u32,
+    /// Which pods are this node's.
+    pub(super) spread: Spread,
+}
+
+/// One application: the number of its namespace and its place in the ring.
+pub(super) type App = (u32, u32);
+
+impl Cluster {
+    /// Applications of each namespace.
+    fn apps(&self) -> u32 {
+        (self.policies / NAMESPACES).max(1)
+    }
+
+    pub(super) fn app_of(&self, pod: u32) -> App {
+        (pod % NAMESPACES, pod / NAMESPACES % self.apps())
+    }
+
+    /// The application that a policy is about.
+    pub(super) const fn app_of_policy(policy: u32) -> App {
+        (policy % NAMESPACES, policy / NAMESPACES)
+    }
+
+    /// Who may ask an application.
+    pub(super) fn next(&self, (namespace, place): App) -> App {
+        (namespace, (place + 1) % self.apps())
+    }
+
+    /// Whom it may ask.
+    pub(super) fn previous(&self, (namespace, place): App) -> App {
+        let apps = self.apps();
+        (namespace, (place + apps - 1) % apps)
+    }
+
+    /// Whether some policy is about an application.
+    pub(super) fn is_isolated(&self, (namespace, place): App) -> bool {
+        place * NAMESPACES + namespace < self.policies
+    }
+
+    pub(super) fn is_local(&self, pod: u32) -> bool {
+        match self.spread {
+            Spread::Even => pod < LOCAL,
+            Spread::OneNamespace => pod < PODS && pod % NAMESPACES == 0,
+        }
+    }
+
+    /// All pods of the cluster that are this node's.
+    pub(super) fn local(&self) -> impl Iterator<Item = u32> {
+        (0..PODS).filter(|pod| self.is_local(*pod))
+    }
+
+    /// What the control plane tells this node of everything.
+    pub(super) fn view(&self, node: &NodeName) -> Result<View> {
+        let mut items = vec![Item::Fabric(fabric()?), Item::Peer(peer(node.clone())?)];
+        for number in 0..NAMESPACES {
+            let name = namespace(number)?;
+            items.push(Item::Namespace(NamespaceItem { name, labels: Labels::new() }));
+            for place in 0..self.apps() {
+                let (id, identity) = identity((number, place))?;
+                items.push(Item::Identity(IdentityItem { id, identity }));
+            }
+        }
+        for pod in 0..PODS {
+            items.push(Item::Pod(self.pod(pod)?));
+        }
+        for policy in 0..self.policies {
+            items.push(self.policy(policy)?);
+        }
+        Ok(View::restored(Revision(1), items))
+    }
+
+    /// What this node is.
+    pub(super) fn facts(&self, node: NodeName) -> Result<Facts> {
+        let mut facts = Facts::new(node);
+        let local: Result<Vec<LocalPod>> = self.local().map(local_pod).collect();
+        facts.pods = local?.into_iter().map(|pod| (pod.uid, pod)).collect();
+        Ok(facts)
+    }
+
+    pub(super) fn pod(&self, pod: u32) -> Result<PodItem> {
+        Ok(PodItem {
+            name: pod_name(pod)?,
+            addresses: vec![address(pod)],
+            hostname: String::new(),
+            subdomain: String::new(),
+            identity: identity(self.app_of(pod))?.0,
+        })
+    }
+
+    fn policy(&self, number: u32) -> Result<Item> {
+        let app = Self::app_of_policy(number);
+        let spec = self.spec(app);
+        Ok(Item::Policy(PolicyItem { name: format!("{}/p{number}", namespace(app.0)?).parse()?, spec }))
+    }
+
+    /// What a policy says.
+    pub(super) fn spec(&self, app: App) -> PolicySpec {
+        let rule = |app: App| PolicyRule {
+            peers: vec![PolicyPeer::Pods { namespaces: None, pods: Some(selector(app)) }],
+            ports: PORTS.map(|port| tcp(port)).to_vec(),
+        };
+        PolicySpec {
+            pods: selector(app),
+            isolates_ingress: true,
+            isolates_egress: true,
+            ingress: vec![rule(self.next(app))],
+            egress: vec![rule(self.previous(app))],
+        }
+    }
+}
+
+/// A policy about all pods of the first namespace: each other they may ask at this port.
+pub(super) fn wide(port: u16) -> Result<Item> {
+    let peers = vec![PolicyPeer::Pods { namespaces: None, pods: None }];
+    let spec = PolicySpec {
+        isolates_ingress: true,
+        ingress: vec![PolicyRule { peers, ports: vec![tcp(port)] }],
+        ..PolicySpec::default()
+    };
+    Ok(Item::Policy(PolicyItem { name: format!("{}/wide", namespace(0)?).parse()?, spec }))
+}
+
+pub(super) const fn tcp(port: u16) -> PolicyPort {
+    PolicyPort { protocol: Protocol::Tcp, port: PortMatch::Numbers(port, port) }
+}
+
+pub(super) fn labels((_, place): App) -> Labels {
+    Labels::from([("app".to_owned(), format!("a{place}"))])
+}
+
+fn selector(app: App) -> LabelSelector {
+    LabelSelector { labels: labels(app), expressions: Vec::new() }
+}
+
+fn identity(app: App) -> Result<(IdentityId, Identity)> {
+    Ok(whole_identity(&namespace(app.0)?, &labels(app), &[]))
+}
+
+/// Namespace by its number.
+pub(super) fn namespace(number: u32) -> Result<NamespaceName> {
+    Ok(NamespaceName::new(format!("bench{number}"))?)
+}
+
+/// Namespace and name of a pod.
+pub(super) fn pod_name(pod: u32) -> Result<PodName> {
+    Ok(format!("{}/p{pod}", namespace(pod % NAMESPACES)?).parse()?)
+}
+
+/// Address of a pod.
+pub(super) fn address(pod: u32) -> IpAddr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 1, 0)) + pod).into()
+}
+
+/// A pod as its node knows it.
+pub(super) fn local_pod(pod: u32) -> Result<LocalPod> {
+    let uid = PodUid((u128::from(pod) + 1).to_be_bytes());
+    Ok(LocalPod {
+        uid,
+        name: pod_name(pod)?,
+        attachment: AttachmentId { container: format!("c{pod}"), interface: "eth0".to_owned() },
+        link: pod_link_name(uid, 0),
+        mac: pod_mac(uid),
+        addresses: vec![address(pod)],
+        mtu: 1440,
+    })
+}
+
+fn fabric() -> Result<FabricItem> {
+    let range = |text: &str| text.parse().map(|range| vec![range]);
+    Ok(FabricItem {
+        cluster: ClusterId([1; 16]),
+        families: Families::V4,
+        ranges: FabricRanges {
+            pods: range("10.128.0.0/14")?,
+            services: range("10.112.0.0/15")?,
+            nodes: range("10.111.0.0/20")?,
+            load_balancers: Vec::new(),
+        },
+        overlay: Overlay::Wireguard,
+        domain: "cluster.local".to_owned(),
+        dns: weft_model::DnsSettings::default(),
+        masquerade_exceptions: Vec::new(),
+        node_port_addresses: Vec::new(),
+        node_port_range: (30000, 32767),
+        policy: weft_model::PolicySettings::default(),
+        replicas: Vec::new(),
+    })
+}
+
+fn peer(node: NodeName) -> Result<PeerItem> {
+    use anyhow::Context;
+    Ok(PeerItem {
+        node,
+        wireguard_key: None,
+        endpoint: None,
+        mesh: Dual::new(Some("10.111.0.1".parse()?), None).context("a mesh address")?,
+        underlay: Vec::new(),
+        uplink_mac: None,
+        allowed: Vec::new(),
+        zone: String::new(),
+        silent: false,
+    })
+}
