@@ -148,7 +148,9 @@ fn findings(node: &Node, view: &View, facts: &Facts) -> Vec<v1::Finding> {
 /// What this node can't hold of its policies: the pods concerned are closed, whatever the policies say.
 fn policies(node: &Node) -> Option<weft_plan::Finding> {
     let state = node.states.all().remove(&Subsystem::Policy)?;
-    Some(weft_plan::Finding::wrong("policies", state.error?))
+    let error = state.error?;
+    let detail = error.message.clone();
+    Some(weft_plan::Finding { name: "policies".to_owned(), detail, ok: false, error: Some(error) })
 }
 
 fn to_wire(weft_plan::Finding { name, detail, ok, error }: weft_plan::Finding) -> v1::Finding {

@@ -1,6 +1,7 @@
 //! What questions about policies are asked of: a cluster as its control plane knows it now, or files alone.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
@@ -23,6 +24,7 @@ use super::{
         get::{items, typed},
     },
     backends::Services,
+    held,
 };
 use crate::fail::Outcome;
 
