@@ -4,13 +4,14 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "weft/v1/types.proto",
     "weft/v1/service.proto",
     "weft/v1/policy.proto",
     "weft/v1/object.proto",
     "weft/v1/items.proto",
     "weft/v1/resolver.proto",
+    "weft/v1/drops.proto",
     "weft/v1/change.proto",
     "weft/v1/sync.proto",
     "weft/v1/join.proto",

@@ -23,6 +23,7 @@ use crate::{
     ping, pods,
     status::account,
     trace::{judge, trace},
+    watchers::Watched,
 };
 
 /// Longest time that an asker may want.
@@ -115,9 +116,9 @@ fn answer(engine: &Engine, ask: v1::Ask) -> Result<Answer, Error> {
 
 /// What happened since a watcher asked last.
 pub(crate) fn flows(node: &Node, request: &v1::Flows, deadline: Instant) -> Result<v1::FlowsResult, Error> {
-    if !request.names {
-        let error = Error::new(&weft_errors::USAGE, "nothing else than questions about names can be watched");
-        return Err(error.field("names"));
+    if !request.names && !request.drops {
+        let error = "questions about names can be watched, and packets that are dropped";
+        return Err(Error::new(&weft_errors::USAGE, error).field("names"));
     }
     let pod = match request.pod.as_str() {
         "" => None,
@@ -125,8 +126,14 @@ pub(crate) fn flows(node: &Node, request: &v1::Flows, deadline: Instant) -> Resu
     };
     let left = deadline.saturating_duration_since(Instant::now());
     let wait = Duration::from_millis(request.wait_ms.into()).min(left / 2);
-    node.watchers.fetch(request.watcher, pod, wait, || {
-        node.inboxes.dns.poke(Wish::default());
+    let what = Watched { pod, names: request.names, drops: request.drops };
+    node.watchers.fetch(request.watcher, what, wait, || {
+        if request.names {
+            node.inboxes.dns.poke(Wish::default());
+        }
+        if request.drops {
+            node.drops.begin(node);
+        }
     })
 }
 

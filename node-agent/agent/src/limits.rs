@@ -89,10 +89,6 @@ pub(crate) const PUBLISH_WAITING: usize = 4096;
 pub(crate) const ASKS: usize = 16;
 /// Addresses pinged by one request.
 pub(crate) const PING_TARGETS: usize = 1024;
-/// Rows of one answer about connections that a change ends.
-pub(crate) const CUT_ROWS: usize = 1000;
-/// Different pairs of addresses and ports that are counted each; of more, there is only their total.
-pub(crate) const CUT_ROWS_COUNTED: usize = 65_536;
 /// Backends of one path whose policies are told; of more, the others are told without.
 pub(crate) const TRACE_JUDGED: usize = 256;
 /// Longest wait of a trace for a loop that has something to do, or for the mesh device to be looked at.
@@ -169,5 +165,13 @@ pub(crate) const WATCHED_AT_ONCE: usize = 1000;
 pub(crate) const WATCH_WAIT: Duration = Duration::from_secs(10);
 /// One that hasn't asked for so long watches no more.
 pub(crate) const WATCHER_GONE: Duration = Duration::from_secs(15);
+/// Dropped packets are waited for so long at a time.
+pub(crate) const DROPS_WAIT: Duration = Duration::from_millis(250);
+/// Drops are counted this often.
+pub(crate) const DROPS_EVERY: Duration = Duration::from_secs(10);
+/// The same while somebody watches, so that they hear soon how many weren't told.
+pub(crate) const DROPS_WATCHED: Duration = Duration::from_secs(1);
+/// Flows whose verdict is remembered with its reasons; more are explained anew.
+pub(crate) const DROPS_EXPLAINED: usize = 1024;
 /// A node without a DNS process is said to be degraded after this.
 pub(crate) const DNS_GRACE: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ mod control;
 mod cuts;
 mod desk;
 mod drain;
+mod drops;
 #[cfg(test)]
 mod fixture;
 mod flows;
@@ -58,6 +59,7 @@ mod states;
 mod status;
 mod trace;
 mod view_file;
+mod watchers;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};
 

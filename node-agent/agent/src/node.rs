@@ -18,15 +18,17 @@ use crate::{
     addresses::{Addresses, Durability},
     clock,
     desk::Desk,
+    drops::Drops,
     judged::Judged,
     locks::Locks,
     loops::{Inboxes, Wakes},
-    names::{Post, Watchers},
+    names::Post,
     ports::PortFindings,
     publish::Publications,
     readiness,
     service_findings::ServiceFindings,
     states::States,
+    watchers::Watchers,
 };
 
 /// The node.
@@ -52,8 +54,10 @@ pub(crate) struct Node {
     pub(crate) ports: PortFindings,
     /// How names are served.
     pub(crate) names: Post,
-    /// Who watches questions about names.
+    /// Who watches what happens here.
     pub(crate) watchers: Watchers,
+    /// What is dropped here.
+    pub(crate) drops: Drops,
     /// Questions to the DNS process.
     pub(crate) desk: Desk,
     /// Pods to be published.
@@ -112,6 +116,7 @@ impl Node {
             ports: PortFindings::default(),
             names: Post::default(),
             watchers: Watchers::default(),
+            drops: Drops::default(),
             desk: Desk::default(),
             publications: Publications::default(),
             facts_out: watch::Sender::new(NodeFacts::default()),

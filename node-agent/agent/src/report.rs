@@ -67,6 +67,7 @@ async fn send(node: &Node, channel: &Channel, told: Option<Told>) -> Option<Told
         account.peers.clear();
         account.findings.clear();
         account.names = None;
+        account.drops = None;
     }
     let request = v1::ReportRequest { status: Some(account) };
     let mut client = channel.sync();

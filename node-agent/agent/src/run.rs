@@ -21,7 +21,7 @@ use crate::{
     attach::{self, Engine},
     clock,
     config::Config,
-    conflist, control, drain, flows, follow, host, identity,
+    conflist, control, drain, drops, flows, follow, host, identity,
     inbox::{Wish, Work},
     ip_netns, join, lease, limits,
     local::LocalService,
@@ -169,6 +169,8 @@ fn start_loops(
     tasks.spawn_thread("nft-monitor", move || host::watch_nft(&watched, monitor, &stop))?;
     let (hosted, choice) = (shared(), config.underlay.clone());
     tasks.spawn_thread("host", move || host::follow_host(&hosted, &choice))?;
+    let (dropping, stop) = (shared(), tasks.token());
+    tasks.spawn_thread("drops", move || drops::run(&dropping, &stop))?;
     let probed = shared();
     tasks.spawn_thread("path-mtu", move || path_mtu::run(&probed))?;
     let fed = names::Feed::new(Arc::clone(engine));

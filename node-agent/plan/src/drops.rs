@@ -4,10 +4,14 @@
 //! element of the pod, exactly; everything else by its rule alone. Not here: rules (`guard`, `policy`), reading the kernel (weft-kernel),
 //! and why policies deny a packet (`explain`).
 
+mod head;
+
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use weft_model::{Direction, Family, PodUid, ownership::NFT_TABLE};
 use weft_nft::{DataType, Observed, Set, SetRef, TableFamily, TableRef, Value};
+
+pub use head::PacketHead;
 
 use crate::policy::rules;
 
@@ -68,6 +72,31 @@ impl DropReason {
             Self::NotRoutable => "not-routable",
             Self::InClear => "in-clear",
             Self::SourceRange => "source-range",
+        }
+    }
+
+    /// The reason for what policies deny in a direction.
+    pub const fn denied(direction: Direction) -> Self {
+        match direction {
+            Direction::Egress => Self::PolicyEgress,
+            Direction::Ingress => Self::PolicyIngress,
+        }
+    }
+
+    /// The direction in which policies denied; `None`: it wasn't a policy.
+    pub const fn of_policy(self) -> Option<Direction> {
+        match self {
+            Self::PolicyEgress => Some(Direction::Egress),
+            Self::PolicyIngress => Some(Direction::Ingress),
+            Self::UnknownPod
+            | Self::Unjudged
+            | Self::Spoofed
+            | Self::ControlPlane
+            | Self::Metadata
+            | Self::Resolver
+            | Self::NotRoutable
+            | Self::InClear
+            | Self::SourceRange => None,
         }
     }
 
@@ -141,8 +170,7 @@ impl FromStr for DropLabel {
         let reason = DropReason::ALL.into_iter().find(|reason| reason.as_str() == word).ok_or(())?;
         let rest: Vec<&str> = words.collect();
         let direction = match reason {
-            DropReason::PolicyEgress => Some(Direction::Egress),
-            DropReason::PolicyIngress => Some(Direction::Ingress),
+            reason if reason.of_policy().is_some() => reason.of_policy(),
             _ if rest.contains(&"egress") => Some(Direction::Egress),
             _ if rest.contains(&"ingress") => Some(Direction::Ingress),
             _ => None,

@@ -25,13 +25,14 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Takes a report. A brief one, without findings, keeps peers, findings and names of the report before.
+    /// Takes a report. A brief one, without findings, keeps peers, findings, names and drops of the report before.
     pub(crate) fn take(&self, node: NodeName, mut status: v1::NodeStatus, now: Instant, wall_ms: u64) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = last.get_mut(&node).filter(|_| status.findings.is_empty()) {
             status.peers = std::mem::take(&mut before.status.peers);
             status.findings = std::mem::take(&mut before.status.findings);
             status.names = before.status.names.take();
+            status.drops = before.status.drops.take();
         }
         last.insert(node, Last { at: now, wall_ms, status });
     }

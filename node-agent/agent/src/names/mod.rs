@@ -8,9 +8,7 @@ mod feed;
 mod pods;
 mod post;
 mod sockets;
-mod watchers;
 
 pub(crate) use accept::serve;
 pub(crate) use feed::Feed;
 pub(crate) use post::Post;
-pub(crate) use watchers::Watchers;

@@ -177,8 +177,8 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
     (
         "flows",
         [
-            "weft flows -w --dns",
-            "weft flows -w --dns --pod shop/web-0",
+            "weft flows -w --verdict dropped",
+            "weft flows -w --verdict dropped --pod shop/db-0",
             "weft flows --for 10s --dns --node n1 -o json",
         ],
     ),

@@ -14,7 +14,7 @@ mod value;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{ContextCommand, Init, Token};
-pub(crate) use names::{Dns, Env, Flows, PodNames};
+pub(crate) use names::{Dns, Env, FlowVerdict, Flows, PodNames};
 pub(crate) use node::{Check, Ipam, Node, Ping, Pod};
 pub(crate) use object::{Apply, Delete, Describe, Diff, Explain, Get, Wait};
 pub(crate) use policy::Policy;
@@ -185,7 +185,7 @@ pub(crate) enum Command {
     Dns(Dns),
     /// What a pod was given when it was made: services as environment variables, resolv.conf
     Env(Env),
-    /// What happens on nodes while you watch: questions about names (--dns)
+    /// What happens on nodes while you watch: packets that are dropped (--verdict dropped), questions about names (--dns)
     Flows(Flows),
     /// Contexts of this user
     #[command(visible_alias = "contexts")]

@@ -77,12 +77,22 @@ pub(crate) struct Flows {
     /// Questions about names, and what became of them
     #[arg(long)]
     pub(crate) dns: bool,
+    /// Packets with this verdict: those that were dropped, with who isolates the pod and what would allow them
+    #[arg(long, value_enum, conflicts_with = "dns")]
+    pub(crate) verdict: Option<FlowVerdict>,
     /// Of one pod, NAMESPACE/NAME
     #[arg(long, value_name = "POD", conflicts_with = "node")]
     pub(crate) pod: Option<String>,
     /// Of one node; default: all nodes in reach
     #[arg(long)]
     pub(crate) node: Option<String>,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FlowVerdict {
+    /// It ended here.
+    Dropped,
 }
 
 fn record_type(text: &str) -> Result<String, String> {

@@ -2,6 +2,7 @@
 
 mod join;
 mod local;
+mod drops;
 mod names;
 mod renew;
 mod wire;
@@ -23,6 +24,7 @@ use weft_rpc::{
 
 pub(crate) use join::join_person;
 pub(crate) use local::LocalAgent;
+pub(crate) use drops::{Denied, drops_text};
 pub(crate) use names::{Answers, names_text};
 pub(crate) use wire::{
     address, bytes_of, finding_value, hex, node_status_value, object, revision_reached, socket, time,

@@ -106,6 +106,7 @@ fn status_value(status: &v1::NodeStatus) -> Value {
         "blocks": status.blocks.iter().map(block).collect::<Vec<_>>(),
         "findings": status.findings.iter().map(finding_value).collect::<Vec<_>>(),
         "names": status.names.as_ref().map(super::names::names_value),
+        "drops": status.drops.as_ref().map(super::drops::drops_value),
     })
 }
 

@@ -1,5 +1,5 @@
-//! `weft flows --dns`: questions about names as they are answered, on one node or all. Nodes keep nothing: they tell what happens
-//! while somebody watches, and are asked again and again for what came meanwhile.
+//! `weft flows`: questions about names as they are answered, or packets as they are dropped, on one node or all. Nodes keep nothing: they
+//! tell what happens while somebody watches, and are asked again and again for what came meanwhile.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use super::{
     pod::{ask_node, local_namespace, named, unexpected},
 };
 use crate::{
-    args::Flows,
+    args::{FlowVerdict, Flows},
     client::{LocalAgent, Session, address, random, socket, time},
     fail::{Failure, Outcome},
-    table::{Column, Table, at, column},
+    table::{Column, Table, at, column, count},
 };
 
 /// How long a node may wait for something to happen before it answers.
@@ -47,9 +47,16 @@ enum Said {
 
 /// Runs the command: until its time is up, or it is interrupted.
 pub(crate) async fn run(args: &Flows, run: &Run) -> Outcome {
-    if !args.dns {
-        return Err(wrong("--dns", "what is to be watched? Questions about names: --dns"));
-    }
+    let columns = match (args.dns, args.verdict) {
+        (true, _) => query_columns(),
+        (false, Some(FlowVerdict::Dropped)) => drop_columns(),
+        (false, None) => {
+            return Err(wrong(
+                "--verdict",
+                "what is to be watched? Packets that are dropped, or names: --dns",
+            ));
+        }
+    };
     let until = match (args.watch, args.time) {
         (true, _) => None,
         (false, Some(time)) => Some(Instant::now() + time),
@@ -60,7 +67,7 @@ pub(crate) async fn run(args: &Flows, run: &Run) -> Outcome {
     let (places, pod) = places(args, run).await?;
     let id = random()?.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     let wait_ms = u32::try_from(WAIT.as_millis()).unwrap_or(u32::MAX);
-    let flows = v1::Flows { watcher: id, pod, wait_ms, names: true };
+    let flows = v1::Flows { watcher: id, pod, wait_ms, names: args.dns, drops: args.verdict.is_some() };
     let alone = places.len() == 1;
     let (words, mut heard) = mpsc::channel(WAITING);
     let mut asking = JoinSet::new();
@@ -68,7 +75,6 @@ pub(crate) async fn run(args: &Flows, run: &Run) -> Outcome {
         asking.spawn(follow(node, place, flows.clone(), run.global.timeout, words.clone()));
     }
     drop(words);
-    let columns = columns();
     let mut table = Table::new(&columns, run.printer.style());
     let mut begun = false;
     loop {
@@ -96,12 +102,31 @@ pub(crate) async fn run(args: &Flows, run: &Run) -> Outcome {
 }
 
 fn wrong(field: &str, message: &str) -> Failure {
-    Error::new(&USAGE, message).field(field).try_this("such as", "weft flows -w --dns").into()
+    Error::new(&USAGE, message).field(field).try_this("such as", "weft flows -w --verdict dropped").into()
 }
 
 fn print(node: &str, result: &v1::FlowsResult, run: &Run, table: &mut Table<'_>) {
     for query in &result.names {
         run.printer.change(&value(node, query), false, table);
+    }
+    for packet in &result.drops {
+        run.printer.change(&drop_value(node, packet), false, table);
+    }
+    for left_out in &result.left_out {
+        if run.printer.json() {
+            let value = json!({
+                "kind": "LeftOut",
+                "node": node,
+                "reason": left_out.reason,
+                "pod": left_out.pod,
+                "packets": left_out.packets,
+            });
+            run.printer.change(&value, false, table);
+        }
+        let of = if left_out.pod.is_empty() { String::new() } else { format!(" of {}", left_out.pod) };
+        let (packets, reason) =
+            (count(usize::try_from(left_out.packets).unwrap_or(usize::MAX), "packet"), &left_out.reason);
+        run.printer.note(&format!("node {node}: {packets} more{of} dropped ({reason}), too many to tell"));
     }
     if result.dropped > 0 {
         if run.printer.json() {
@@ -220,7 +245,65 @@ fn value(node: &str, query: &v1::NamesQuery) -> Value {
     })
 }
 
-fn columns() -> Vec<Column> {
+fn drop_value(node: &str, packet: &v1::DroppedPacket) -> Value {
+    let port = |port: u32| (port > 0).then_some(port);
+    json!({
+        "kind": "Drop",
+        "time": time(packet.time_us / 1000),
+        "timeUs": packet.time_us,
+        "node": node,
+        "reason": packet.reason,
+        "pod": packet.pod,
+        "direction": packet.direction,
+        "reply": packet.reply,
+        "peer": packet.peer,
+        "source": address(&packet.source).map(|source| source.to_string()),
+        "sourcePort": port(packet.source_port),
+        "destination": address(&packet.destination).map(|destination| destination.to_string()),
+        "destinationPort": port(packet.destination_port),
+        "protocol": packet.protocol,
+        "flags": packet.flags,
+        "policies": packet.policies,
+        "why": packet.why,
+        "hint": packet.hint,
+    })
+}
+
+fn drop_columns() -> Vec<Column> {
+    vec![
+        column("TIME", clock),
+        column("NODE", |v| at(v, "/node")),
+        column("REASON", |v| at(v, "/reason")),
+        column("FROM", |v| side(v, true)),
+        column("TO", |v| side(v, false)),
+        column("PROTOCOL", |v| format!("{} {}", at(v, "/protocol"), at(v, "/flags")).trim_end().to_owned()),
+        column("WHY", |v| match (at(v, "/why"), at(v, "/hint")) {
+            (why, hint) if hint.is_empty() => why,
+            (why, hint) => format!("{why}; {hint}"),
+        }),
+    ]
+}
+
+/// `shop/web-0 10.128.7.4:41022`: who sent the packet, or for whom it was.
+fn side(value: &Value, is_sender: bool) -> String {
+    let (address, port) =
+        if is_sender { ("/source", "/sourcePort") } else { ("/destination", "/destinationPort") };
+    let (address, port) = (at(value, address), at(value, port));
+    // Whose rules were asked sends what leaves it, and what answers those who came in. Nobody else's were but the sender's.
+    let is_pods = (at(value, "/direction") == "ingress") == (value["reply"] == json!(true));
+    let name = match (is_pods == is_sender, at(value, "/pod"), at(value, "/peer")) {
+        (true, pod, _) => pod,
+        (false, _, peer) => peer.strip_prefix("pod/").unwrap_or(&peer).to_owned(),
+    };
+    let place = match (address.contains(':'), port.is_empty()) {
+        (_, true) => address,
+        (true, false) => format!("[{address}]:{port}"),
+        (false, false) => format!("{address}:{port}"),
+    };
+    format!("{name} {place}").trim().to_owned()
+}
+
+fn query_columns() -> Vec<Column> {
     vec![
         column("TIME", clock),
         column("NODE", |v| at(v, "/node")),
@@ -287,11 +370,67 @@ mod tests {
         let nothing =
             v1::NamesQuery { answers: 0, source: "zone".to_owned(), upstream: None, ..query.clone() };
         let rows = [value("n1", &query), value("n1", &limited), value("n1", &nothing)];
-        let text = render(&columns(), &rows, Style { wide: false, no_headers: true });
+        let text = render(&query_columns(), &rows, Style { wide: false, no_headers: true });
         let expected = "22:13:20.123  n1  shop/web-0  A  www.example.com.  NOERROR  upstream 192.0.2.53:53  4.56 ms\n\
                         22:13:20.123  n1  10.128.0.7  A  www.example.com.  -        rate                    4.56 ms\n\
                         22:13:20.123  n1  shop/web-0  A  www.example.com.  NODATA   zone                    4.56 ms\n";
         assert_eq!(text, expected);
         assert_eq!((rows[0]["transport"].as_str(), rows[0]["tookUs"].as_u64()), (Some("udp"), Some(4567)));
+    }
+
+    #[test]
+    fn a_dropped_packet_tells_both_sides_and_what_would_allow_it() {
+        let bytes = |text: &str| bytes_of(text.parse().unwrap());
+        let denied = v1::DroppedPacket {
+            time_us: 1_700_000_000_123_456,
+            reason: "policy-ingress".to_owned(),
+            pod: "shop/db-0".to_owned(),
+            direction: "ingress".to_owned(),
+            source: bytes("10.128.7.4"),
+            destination: bytes("10.128.9.3"),
+            protocol: "tcp".to_owned(),
+            source_port: 41022,
+            destination_port: 5432,
+            flags: "SYN".to_owned(),
+            peer: "pod/shop/web-0".to_owned(),
+            policies: vec!["shop/db".to_owned()],
+            why: "isolated by shop/db; no rule matches".to_owned(),
+            hint: "closest: networkpolicy shop/db rule 1: the peer lacks role=admin".to_owned(),
+            ..v1::DroppedPacket::default()
+        };
+        let answer = v1::DroppedPacket {
+            reply: true,
+            source: bytes("fd00::3"),
+            destination: bytes("2001:db8::7"),
+            source_port: 80,
+            destination_port: 9,
+            flags: "ACK".to_owned(),
+            peer: String::new(),
+            hint: String::new(),
+            ..denied.clone()
+        };
+        let spoofed = v1::DroppedPacket {
+            reason: "spoofed".to_owned(),
+            pod: "shop/web-1".to_owned(),
+            source: bytes("10.128.7.9"),
+            destination: bytes("10.128.9.3"),
+            protocol: "icmp".to_owned(),
+            flags: "echo-request".to_owned(),
+            peer: "service/shop/db".to_owned(),
+            ..v1::DroppedPacket { time_us: denied.time_us, ..v1::DroppedPacket::default() }
+        };
+        let rows = [&denied, &answer, &spoofed].map(|packet| drop_value("n1", packet));
+        let style = Style { wide: false, no_headers: true };
+        let text = rows.map(|row| render(&drop_columns(), &[row], style));
+        assert_eq!(
+            text,
+            [
+                "22:13:20.123  n1  policy-ingress  shop/web-0 10.128.7.4:41022  shop/db-0 10.128.9.3:5432  tcp SYN  \
+                 isolated by shop/db; no rule matches; closest: networkpolicy shop/db rule 1: the peer lacks role=admin\n",
+                "22:13:20.123  n1  policy-ingress  shop/db-0 [fd00::3]:80  [2001:db8::7]:9  tcp ACK  \
+                 isolated by shop/db; no rule matches\n",
+                "22:13:20.123  n1  spoofed  shop/web-1 10.128.7.9  service/shop/db 10.128.9.3  icmp echo-request  -\n",
+            ]
+        );
     }
 }

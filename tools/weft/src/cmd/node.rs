@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     args::Node,
-    client::{Session, names_text, node_status_value},
+    client::{Session, drops_text, names_text, node_status_value},
     fail::Outcome,
     table::{Style, age, at, column, joined, render, size, span},
 };
@@ -132,9 +132,9 @@ pub(crate) fn blocks(status: &Value) -> String {
     format!("Blocks      {}\n", if blocks.is_empty() { "-".to_owned() } else { blocks.join("   ") })
 }
 
-/// What a node says of its peers, which in mode routed are no tunnels, of its subsystems, and of its DNS.
+/// What a node says of its peers, which in mode routed are no tunnels, of its subsystems, of its DNS, and of what it dropped.
 pub(crate) fn account(status: &Value, routed: bool) -> String {
-    peers(status, routed) + &subsystems(status) + &names_text(&status["names"])
+    peers(status, routed) + &subsystems(status) + &names_text(&status["names"]) + &drops_text(&status["drops"])
 }
 
 /// `10.128.7.0/24 (41 used, 6 in quarantine)`.

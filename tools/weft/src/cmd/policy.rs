@@ -10,6 +10,8 @@ mod world;
 pub(crate) use ask::run;
 pub(crate) use findings::findings;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use weft_model::{
     Kind, LabelOperator, LabelRequirement, LabelSelector, NetworkPolicy, Object, Pod, PodPhase, PolicyPeer,
@@ -34,14 +36,14 @@ pub(crate) async fn list(session: &Session, namespace: &str, selector: &str) -> 
     Ok(weft_yaml::list_value(values, revision))
 }
 
-/// One policy as a value, and what it says in words.
-pub(crate) async fn one(session: &Session, word: &str) -> Outcome<(Value, String)> {
+/// One policy as a value, what it says in words, and the pods that it selects.
+pub(crate) async fn one(session: &Session, word: &str) -> Outcome<(Value, String, BTreeSet<String>)> {
     let (namespace, _) = split_name(Kind::NetworkPolicy, word, session.namespace());
     let (object, _) = one_object(session, Kind::NetworkPolicy, word).await?;
     let pods = pods(session, namespace).await?;
-    let text =
-        if let Object::NetworkPolicy(policy) = &object { screen(policy, &pods) } else { String::new() };
-    Ok((value(&object, &pods), text))
+    let Object::NetworkPolicy(policy) = &object else { return Ok((Value::Null, String::new(), BTreeSet::new())) };
+    let names = selected(policy, &pods).map(|pod| pod.name.to_string()).collect();
+    Ok((value(&object, &pods), screen(policy, &pods), names))
 }
 
 async fn pods(session: &Session, namespace: &str) -> Outcome<Vec<Pod>> {
