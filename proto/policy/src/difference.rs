@@ -2,14 +2,14 @@
 //!
 //! Two worlds with the same pods are compared group by group; pods that one of them lacks are left out.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
-use weft_model::Family;
+use weft_model::{Family, PolicyName};
 
 use crate::{
     decision::Decision,
     flow::Flow,
-    groups::{Group, groups},
+    groups::{Group, groups, groups_by},
     matrix::Matrix,
     ports::PortSet,
     world::World,
@@ -42,12 +42,12 @@ pub struct Difference {
 impl Difference {
     /// Compares two worlds.
     pub fn between(before: &World, after: &World) -> Self {
-        Self::among(before, after, groups(&[before, after]))
+        Self::among(before, after, groups_of(before, after))
     }
 
     /// The same, unless there are more groups than that: how many there are. The work grows with their square.
     pub fn bounded(before: &World, after: &World, limit: usize) -> Result<Self, usize> {
-        let groups = groups(&[before, after]);
+        let groups = groups_of(before, after);
         if groups.len() > limit { Err(groups.len()) } else { Ok(Self::among(before, after, groups)) }
     }
 
@@ -82,6 +82,36 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         self.shifts.is_empty()
     }
+}
+
+/// Groups that tell apart what a change could tell apart: of blocks those alone that pods with other policies, labels or
+/// defaults than before have. Whoever is judged as before is judged so at each address.
+fn groups_of(before: &World, after: &World) -> Vec<Group> {
+    if before.settings != after.settings {
+        return groups(&[before, after]);
+    }
+    let changed: BTreeSet<&PolicyName> = before
+        .policies
+        .keys()
+        .chain(after.policies.keys())
+        .filter(|name| before.policies.get(*name) != after.policies.get(*name))
+        .collect();
+    let mut counts: BTreeSet<&PolicyName> = BTreeSet::new();
+    for (name, pod) in before.pods() {
+        let Some(now) = after.pod(name) else { continue };
+        let own = || {
+            let both = before.policies.iter().chain(&after.policies);
+            let of_space = both.filter(|(policy, _)| policy.namespace == name.namespace);
+            of_space.filter(|(_, spec)| spec.pods.selects(&pod.labels) || spec.pods.selects(&now.labels))
+        };
+        let differs = pod != now
+            || before.default_of(&name.namespace) != after.default_of(&name.namespace)
+            || (!changed.is_empty() && own().any(|(policy, _)| changed.contains(policy)));
+        if differs {
+            counts.extend(own().map(|(policy, _)| policy));
+        }
+    }
+    groups_by(&[before, after], &|name| counts.contains(name))
 }
 
 impl fmt::Display for Difference {
@@ -159,6 +189,27 @@ mod tests {
             "closes shop/db -> outside 0.0.0.0-255.255.255.255: all
              closes shop/db -> outside ::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff: all",
         );
+    }
+
+    #[test]
+    fn blocks_of_policies_that_no_changed_pod_has_tell_nothing_apart() {
+        let mut before = world(
+            "ns shop team=a
+             pod shop/web app=web n1 10.0.0.1
+             pod shop/db app=db n1 10.0.0.4",
+        );
+        let put = |world: &mut World, text: &str| {
+            let (name, spec) = policy(text);
+            world.put_policy(name, spec);
+        };
+        put(&mut before, "shop/db app=db: in from block 192.0.2.0/24 or block 198.51.100.0/24");
+        let mut after = before.clone();
+        put(&mut after, "shop/web app=web: in none");
+        // Each pod, and one outside per family.
+        assert_eq!(Difference::between(&before, &after).groups.len(), 4);
+        assert_eq!(Difference::bounded(&before, &after, 3), Err(4));
+        put(&mut after, "shop/more app=db: in none");
+        assert_eq!(Difference::between(&before, &after).groups.len(), 6);
     }
 
     #[test]

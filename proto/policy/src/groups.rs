@@ -11,7 +11,8 @@ use std::{
 };
 
 use weft_model::{
-    Direction, Family, Identity, IdentityId, Labels, NamedPort, NamespaceName, PodName, PolicyPeer,
+    Direction, Family, Identity, IdentityId, Labels, NamedPort, NamespaceName, PodName, PolicyName,
+    PolicyPeer,
 };
 
 use crate::{
@@ -109,8 +110,13 @@ type Kind = (Vec<IdentityId>, [Option<Vec<u32>>; 2]);
 /// All groups of worlds that have the same pods; pods that one of them lacks are left out. Groups of pods come first, in order
 /// of the first pod's name.
 pub(crate) fn groups(worlds: &[&World]) -> Vec<Group> {
+    groups_by(worlds, &|_| true)
+}
+
+/// The same, where the blocks of some policies alone tell addresses apart.
+pub(crate) fn groups_by(worlds: &[&World], counts: &dyn Fn(&PolicyName) -> bool) -> Vec<Group> {
     let Some(first) = worlds.first() else { return Vec::new() };
-    let blocks: Vec<Block> = blocks(worlds).into_iter().collect();
+    let blocks: Vec<Block> = blocks(worlds, counts).into_iter().collect();
     let pieces = [Family::V4, Family::V6].map(|family| {
         let of_family = blocks.iter().filter(|block| block.range.family() == family);
         split(&ranges(of_family))
@@ -215,10 +221,11 @@ fn stranger(world: &World, family: Family, first: u128, last: u128) -> Option<Ip
     }
 }
 
-/// All blocks that policies name in rules that count.
-fn blocks(worlds: &[&World]) -> BTreeSet<Block> {
+/// All blocks that policies which count name in rules that count.
+fn blocks(worlds: &[&World], counts: &dyn Fn(&PolicyName) -> bool) -> BTreeSet<Block> {
     let mut blocks = BTreeSet::new();
-    for (_, spec) in worlds.iter().flat_map(|world| world.policies()) {
+    let policies = worlds.iter().flat_map(|world| world.policies()).filter(|(name, _)| counts(name));
+    for (_, spec) in policies {
         for direction in [Direction::Ingress, Direction::Egress] {
             let rules = spec.rules(direction).unwrap_or_default();
             blocks.extend(rules.iter().flat_map(|rule| &rule.peers).filter_map(|peer| match peer {

@@ -111,7 +111,7 @@ fn rules_in_the_shadow_of_others_are_told() {
 fn blocks_with_pods_in_them_are_told() {
     check(
         &["shop/p app=db: in from block 10.0.0.0/8 -10.0.0.1/32"],
-        &["W6104 spec.ingress[0].from[0] addresses of 2 pods are in it, for example dev/one"],
+        &["W6104 spec.ingress[0].from[0] addresses of 2 pods, for example dev/one, are in it"],
     );
 }
 
@@ -119,11 +119,11 @@ fn blocks_with_pods_in_them_are_told() {
 fn pods_that_cant_ask_for_names_are_told() {
     check(
         &["shop/p *: eg to pods *"],
-        &["W6105  2 pods can't reach DNS, for example shop/db; isolated by shop/p; no rule matches"],
+        &["W6105  2 pods, for example shop/db, can't reach DNS; isolated by shop/p; no rule matches"],
     );
     check(
         &["shop/p *: eg to pods *", "shop/dns app=web: eg ports udp/53"],
-        &["W6105  1 pods can't reach DNS, for example shop/db; isolated by shop/p; no rule matches"],
+        &["W6105  pod shop/db can't reach DNS; isolated by shop/p; no rule matches"],
     );
     check(&["shop/p *: eg to pods *", "shop/dns *: eg to ns * pods k8s-app=kube-dns ports udp/53"], &[]);
 }
