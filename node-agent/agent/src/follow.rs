@@ -1,6 +1,8 @@
-//! Follows a replica: `Sync.Watch` folded into the View, with resume, recovery and the View on disk.
+//! Follows a replica: `Sync.Watch` folded into the View, with resume, recovery and the View on disk: what changes is written
+//! down before the loops hear of it (view_log.rs), the whole from time to time (view_file.rs).
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +27,7 @@ use crate::{
     paths::Paths,
     states::Subsystem,
     view_file,
+    view_log::{Records, ViewLog},
 };
 
 /// Frames that are folded before the loops are told.
@@ -39,6 +42,7 @@ pub(crate) struct Follower {
     pub(crate) asks: mpsc::Sender<v1::Ask>,
     pub(crate) paths: Paths,
     pub(crate) membership: Membership,
+    pub(crate) log: Arc<ViewLog>,
     /// Since when a replica is followed.
     pub(crate) connected: Option<Instant>,
 }
@@ -143,9 +147,9 @@ impl Follower {
         let stream = self.channel.call(limits::CALL_DEADLINE, client.watch(request)).await?;
         let mut stream = stream.map(|frame| frame.map_err(|status| error_of(&status)));
         loop {
-            let Some(touched) = burst(&mut stream, &mut view, |ask| self.ask(ask)).await? else {
-                return Ok(());
-            };
+            let mut records = Records::default();
+            let burst = burst(&mut stream, &mut view, &mut records, |ask| self.ask(ask));
+            let Some(touched) = burst.await? else { return Ok(()) };
             if let Some(fabric) = view.fabric() {
                 check_primary_of(self.primary, fabric.families.primary())?;
                 if fabric.cluster != self.cluster {
@@ -157,9 +161,11 @@ impl Follower {
             }
             self.learn_replicas(&view).await;
             let in_sync = view.is_in_sync();
-            if view != *self.node.view() {
-                self.node.adopt(view.clone(), &touched);
-            }
+            self.log.record(&records, || {
+                if view != *self.node.view() {
+                    self.node.adopt(view.clone(), &touched);
+                }
+            });
             if in_sync && self.node.set_connected(true) {
                 self.connected = Some(Instant::now());
                 let replica = self.channel.connected().map(|c| c.endpoint).unwrap_or_default();
@@ -205,6 +211,7 @@ impl Follower {
 async fn burst<S>(
     stream: &mut S,
     view: &mut View,
+    records: &mut Records,
     mut ask: impl FnMut(v1::Ask),
 ) -> Result<Option<Touched>, Error>
 where
@@ -220,7 +227,9 @@ where
             },
         };
         let Some(wire) = next else { return Ok(None) };
-        match wire?.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())? {
+        let wire = wire?;
+        records.take(&wire);
+        match wire.try_into().map_err(|e: weft_proto::convert::ShapeError| e.envelope())? {
             Frame::Ask(question) => ask(question),
             Frame::Snapshot { revision, first, last, items } => {
                 touched.merge(fold(view, Update::SnapshotPart { revision, first, last, items })?);
@@ -239,7 +248,7 @@ fn fold(view: &mut View, update: Update) -> Result<Touched, Error> {
 }
 
 /// Writes the View to disk at most once a second, a large one less often, and on stop.
-pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationToken) {
+pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, log: Arc<ViewLog>, stop: CancellationToken) {
     let (mut saved, mut pause) = (node.view(), limits::VIEW_SAVE_EVERY);
     // Memory that was only needed on the way goes back once changes pause.
     let mut tidy = false;
@@ -248,12 +257,11 @@ pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationT
             () = stop.cancelled() => true,
             () = tokio::time::sleep(pause) => false,
         };
-        let view = node.view();
-        if !same(&saved, &view) {
-            let (path, kept) = (paths.view(), Arc::clone(&view));
+        if !same(&saved, &node.view()) {
+            let (path, node, log) = (paths.view(), Arc::clone(&node), Arc::clone(&log));
             let began = Instant::now();
-            match tokio::task::spawn_blocking(move || view_file::save(&path, &kept)).await {
-                Ok(Ok(())) => saved = view,
+            match tokio::task::spawn_blocking(move || save(&path, &node, &log)).await {
+                Ok(Ok(view)) => saved = view,
                 Ok(Err(error)) => tracing::warn!(%error, "the view can't be written to disk"),
                 Err(error) => tracing::warn!(%error, "writing the view broke off"),
             }
@@ -270,6 +278,13 @@ pub(crate) async fn keep_view(node: Arc<Node>, paths: Paths, stop: CancellationT
             return;
         }
     }
+}
+
+fn save(path: &Path, node: &Node, log: &ViewLog) -> Result<Arc<View>, Error> {
+    let view = log.turn(|| node.view());
+    view_file::save(path, &view)?;
+    log.forget_before();
+    Ok(view)
 }
 
 /// Whether two Views would be the same file.
@@ -295,7 +310,8 @@ mod tests {
         let mut stream = futures_util::stream::iter((1..=FRAMES).map(frame)).chain(tokio_stream::pending());
         let (mut view, mut touched) = (View::default(), Vec::new());
         while view.revision() != Revision(FRAMES) {
-            let burst = burst(&mut stream, &mut view, |_| {}).await.unwrap().unwrap();
+            let burst =
+                burst(&mut stream, &mut view, &mut Records::default(), |_| {}).await.unwrap().unwrap();
             touched.push(burst.keys.len());
         }
         assert_eq!(touched, [256, 256, 88]);

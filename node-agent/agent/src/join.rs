@@ -20,7 +20,7 @@ use weft_rpc::{
 };
 use weft_view::View;
 
-use crate::{config::Config, control::Mutations, identity, paths::Paths, view_file};
+use crate::{config::Config, control::Mutations, identity, paths::Paths, view_file, view_log};
 
 /// The whole join.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -108,6 +108,7 @@ async fn join_once(paths: &Paths, config: &Config, request: JoinRequest) -> Resu
             format!("the certificate is for node {certified}, not {}", welcome.node.name),
         ));
     }
+    view_log::remove(paths)?;
     view_file::save(&paths.view(), &welcome.view())?;
     let membership = identity::Membership::new(&welcome.endpoints, &given);
     identity::save(paths, &identity, &membership)?;

@@ -59,6 +59,7 @@ mod states;
 mod status;
 mod trace;
 mod view_file;
+mod view_log;
 mod watchers;
 
 use std::{collections::BTreeMap, io::Write, path::PathBuf, process::ExitCode};

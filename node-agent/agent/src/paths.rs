@@ -50,6 +50,11 @@ impl Paths {
         self.state.join("view")
     }
 
+    /// What came after the last View: two files that take turns.
+    pub(crate) fn view_logs(&self) -> [PathBuf; 2] {
+        ["view.log.0", "view.log.1"].map(|name| self.state.join(name))
+    }
+
     /// The allocation journal.
     pub(crate) fn journal(&self) -> PathBuf {
         self.state.join("ipam.journal")

@@ -37,17 +37,18 @@ use crate::{
     setup::Setups,
     states::Subsystem,
     view_file,
+    view_log::{self, ViewLog},
 };
 
 /// Runs until a signal or a failure that makes going on useless.
 pub(crate) async fn run(paths: Paths, config: Config) -> Result<(), Error> {
     let started = start(&paths, &config)?;
     let tasks = Tasks::new();
-    let Started { node, file, identity, membership, mesh, _lock } = started;
+    let Started { node, file, identity, membership, mesh, view_log, _lock } = started;
     let engine = Arc::new(Engine::new(Arc::clone(&node), Notes::new(PODS_DIR), Setups::new(SETUP_DIR)));
     start_journal(&tasks, &node, file)?;
     start_loops(&tasks, &node, &engine, &config, mesh)?;
-    let channel = start_clients(&tasks, &engine, &paths, &config, &identity, membership)?;
+    let channel = start_clients(&tasks, &engine, &paths, &config, &identity, (membership, view_log))?;
     start_servers(&tasks, &engine, &paths, channel)?;
     stop_threads(&tasks, &node, &paths);
     let stopped = tasks.run().await;
@@ -64,16 +65,14 @@ struct Started {
     identity: SharedIdentity,
     membership: identity::Membership,
     mesh: Mesh,
+    view_log: ViewLog,
     _lock: Lock,
 }
 
 fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
     let loaded = identity::load(paths)?;
     let lock = Lock::take(paths)?;
-    let view = view_file::load(&paths.view()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "starting without a view");
-        View::default()
-    });
+    let (view, view_log) = load_view(paths);
     if let Some(fabric) = view.fabric() {
         join::check_primary_of(config.primary, fabric.families.primary())?;
     }
@@ -110,8 +109,24 @@ fn start(paths: &Paths, config: &Config) -> Result<Started, Error> {
         identity: SharedIdentity::new(loaded.identity),
         membership: loaded.membership,
         mesh,
+        view_log,
         _lock: lock,
     })
+}
+
+/// The View as the last agent knew it, also one that was killed; its log begins anew.
+fn load_view(paths: &Paths) -> (View, ViewLog) {
+    let mut view = view_file::load(&paths.view()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "starting without a view");
+        View::default()
+    });
+    if view_log::replay(paths, &mut view)
+        && let Err(error) = view_file::save(&paths.view(), &view)
+    {
+        tracing::warn!(%error, "the view can't be written to disk");
+    }
+    let log = ViewLog::begin(paths, view.revision());
+    (view, log)
 }
 
 fn first_facts(name: &weft_model::NodeName, addresses: &Addresses) -> Facts {
@@ -187,9 +202,9 @@ fn start_clients(
     paths: &Paths,
     config: &Config,
     identity: &SharedIdentity,
-    membership: identity::Membership,
+    (membership, view_log): (identity::Membership, ViewLog),
 ) -> Result<Channel, Error> {
-    let node = engine.node();
+    let (node, view_log) = (engine.node(), Arc::new(view_log));
     let channel: Channel =
         control::open(control::spread(membership.endpoints.clone(), &node.name), identity)?;
     let (asks, questions) = mpsc::channel(limits::ASKS);
@@ -201,11 +216,12 @@ fn start_clients(
         asks,
         paths: paths.clone(),
         membership,
+        log: Arc::clone(&view_log),
         connected: None,
     };
     tasks.spawn("watchdog", weft_process::watchdog_loop(tasks.token(), || true));
     tasks.spawn_vital("follow", follower.run(tasks.token()));
-    tasks.spawn("view", follow::keep_view(Arc::clone(node), paths.clone(), tasks.token()));
+    tasks.spawn("view", follow::keep_view(Arc::clone(node), paths.clone(), view_log, tasks.token()));
     tasks.spawn("ask", ask::answer_all(Arc::clone(engine), channel.clone(), questions, tasks.token()));
     tasks.spawn("pulse", pulse::give(Arc::clone(node), channel.clone(), tasks.token()));
     tasks.spawn("report", report::report(Arc::clone(node), channel.clone(), tasks.token()));

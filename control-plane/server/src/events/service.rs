@@ -72,7 +72,8 @@ impl Health {
             (Some(why), was) if Some(why) != was => {
                 told.push((Reason::AddressPending, format!("no load-balancer address: {why}")));
             }
-            (None, Some(_)) => {
+            // One that isn't a load balancer any more waits for nothing, and has nothing.
+            (None, Some(_)) if !self.given.is_empty() => {
                 let given = self.given.join(" and ");
                 told.push((Reason::AddressGiven, format!("it has {given} as a load balancer")));
             }
@@ -151,6 +152,7 @@ mod tests {
         check(Some(waiting("x")), &waiting("y"), &[(AddressPending, "no load-balancer address: y")]);
         let given = Health { given: vec!["10.0.0.1".to_owned()], ..Health::default() };
         check(Some(waiting("x")), &given, &[(AddressGiven, "it has 10.0.0.1 as a load balancer")]);
+        check(Some(waiting("x")), &health(0, 0, 0), &[]);
     }
 
     #[test]

@@ -70,11 +70,13 @@ pub(crate) async fn serve(node: Arc<Node>, stop: CancellationToken) {
     let places = Places::new(limits::HEALTH_CONNECTIONS);
     let mut open = Open::default();
     let mut look_at = Instant::now();
+    let mut looked = look_at;
     loop {
         let (view, facts) = (node.view(), node.facts());
         open.follow(&wanted(&view, &facts), &node, &places, &stop);
         if Instant::now() >= look_at {
-            look_at = Instant::now() + limits::OBSERVE_EVERY;
+            looked = Instant::now();
+            look_at = looked + limits::OBSERVE_EVERY;
             let mut findings = open.findings();
             findings.extend(collide::look(Arc::clone(&view), Arc::clone(&facts)).await);
             node.ports.set(findings);
@@ -88,7 +90,8 @@ pub(crate) async fn serve(node: Arc<Node>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = node.wakes.ports.notified() => {}
+            // Node ports that came may be taken, those that went free their listeners of blame.
+            () = node.wakes.ports.notified() => look_at = look_at.min(looked + limits::SURVEY_REST),
             () = tokio::time::sleep_until(again.min(look_at)) => {}
         }
     }
