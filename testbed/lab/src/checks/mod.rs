@@ -10,6 +10,7 @@ pub mod outside;
 pub mod paths;
 pub mod policy;
 pub mod recipes;
+pub mod rollout;
 pub mod services;
 pub mod wire;
 

@@ -1,5 +1,7 @@
 //! The recipes of docs/policy.md as they stand there: each is applied, tried with packets, and taken back.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, ensure};
 use weft_model::Direction;
 
@@ -36,6 +38,9 @@ struct Recipe {
     denied: &'static [(Who, Who, &'static str, Direction)],
 }
 
+/// The recipe of one application's tiers.
+pub(super) const TIERS: &[&str] = &["db", "web"];
+
 const RECIPES: [Recipe; 4] = [
     Recipe {
         policies: &["closed"],
@@ -53,7 +58,7 @@ const RECIPES: [Recipe; 4] = [
         denied: &[(Web, Db, DATABASE, Direction::Egress), (Log, Web, TCP, Direction::Egress)],
     },
     Recipe {
-        policies: &["db", "web"],
+        policies: TIERS,
         passes: &[(Web, Db, DATABASE), (Log, Web, TCP), (Db, Web, TCP)],
         denied: &[
             (Log, Db, DATABASE, Direction::Ingress),
@@ -93,6 +98,25 @@ impl<'a> Scene<'a> {
     /// Takes them away.
     pub fn strike(self) -> Result {
         self.pods.iter().try_for_each(|pod| self.fabric.detach(pod))
+    }
+
+    pub(super) const fn fabric(&self) -> &'a Fabric {
+        self.fabric
+    }
+
+    /// A pod that no recipe of tiers lets to the database.
+    pub(super) fn log(&self) -> &Pod {
+        self.of(Log)
+    }
+
+    /// The database's first address.
+    pub(super) fn database(&self) -> IpAddr {
+        self.of(Db).addresses()[0]
+    }
+
+    /// Its node.
+    pub(super) fn database_node(&self) -> &str {
+        self.of(Db).node()
     }
 
     fn of(&self, who: Who) -> &Pod {
@@ -158,8 +182,8 @@ fn blocks() -> impl Iterator<Item = &'static str> {
     chapter.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next())
 }
 
-/// The block that holds these policies.
-fn block(policies: &[&str]) -> Result<&'static str> {
+/// The block of the page that holds these policies.
+pub(super) fn block(policies: &[&str]) -> Result<&'static str> {
     let holds = |text: &&str| policies.iter().all(|name| text.contains(&format!("{{name: {name}, ")));
     blocks().find(holds).with_context(|| format!("docs/policy.md has no recipe {policies:?}"))
 }

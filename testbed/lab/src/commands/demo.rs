@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::{print, progress};
+use crate::checks::recipes::{self, Scene};
 use crate::checks::services::{self, Shop, Stage};
-use crate::checks::{Cast, control, faults, names, outside, paths, wire};
+use crate::checks::{Cast, control, faults, names, outside, paths, rollout, wire};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
 use crate::topology::Topology;
@@ -39,6 +40,8 @@ enum Chapter {
     Services,
     /// Services and pods by name.
     Names,
+    /// Who may talk to whom.
+    Policy,
     /// Processes die.
     Faults,
     /// The control plane dies.
@@ -47,6 +50,7 @@ enum Chapter {
 
 type Check = fn(&Fabric, &Cast) -> Result<String>;
 type OnStage = fn(&Stage<'_>) -> Result<String>;
+type InScene = fn(&Scene<'_>) -> Result<String>;
 type InShop = fn(&Shop<'_>) -> Result<String>;
 
 /// Of each attack: the suite takes longer.
@@ -101,6 +105,14 @@ const SHOP: [(&str, InShop); 5] = [
     ("shop: headless, alias, UDP node port", services::others),
 ];
 
+/// Chapter Policy, on a scene of two namespaces.
+const POLICY: [(&str, InScene); 4] = [
+    ("what a policy closes is told before", rollout::told_before),
+    ("a verdict is explained, a probe agrees", rollout::explained),
+    ("drops are told by name", rollout::drops_told),
+    ("recipes: closed, tiers, names, rolled back", recipes::tried),
+];
+
 fn encrypted(fabric: &Fabric, cast: &Cast) -> Result<String> {
     wire::captured(fabric, cast, "demo", || {
         wire::traffic(fabric, cast)?;
@@ -141,6 +153,9 @@ impl Demo {
             if chapter == Chapter::Services {
                 services_chapter(&fabric, &cast, &mut table)?;
             }
+            if chapter == Chapter::Policy {
+                policy_chapter(&fabric, &cast, &mut table)?;
+            }
             for (_, requirement, what, check) in STORY.iter().filter(|(of, ..)| *of == chapter) {
                 let started = Instant::now();
                 table.add(requirement, what, started, check(&fabric, &cast))?;
@@ -172,6 +187,16 @@ fn services_chapter(fabric: &Fabric, cast: &Cast, table: &mut Table) -> Result {
         table.add("M8", what, started, check(&shop))?;
     }
     shop.close()
+}
+
+/// Pods are set up, policies proved on them, and they are taken away again.
+fn policy_chapter(fabric: &Fabric, cast: &Cast, table: &mut Table) -> Result {
+    let scene = Scene::set(fabric, cast)?;
+    for (what, check) in POLICY {
+        let started = Instant::now();
+        table.add("M11", what, started, check(&scene))?;
+    }
+    scene.strike()
 }
 
 #[derive(Default)]

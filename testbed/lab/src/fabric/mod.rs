@@ -140,11 +140,20 @@ impl Fabric {
 
     /// Runs `weft` against this fabric from the switch: its output, whatever the status.
     pub fn weft(&self, arguments: &[&str]) -> Result<Output> {
+        self.command(arguments, None)
+    }
+
+    /// The same with a text on its standard input.
+    pub fn weft_told(&self, arguments: &[&str], text: &str) -> Result<Output> {
+        self.command(arguments, Some(text.to_owned()))
+    }
+
+    fn command(&self, arguments: &[&str], input: Option<String>) -> Result<Output> {
         let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
         let program = self.product.weft.to_string_lossy().into_owned();
         let argv: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
         let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
-        self.client.run_with(Place::Switch, &argv, &env, None, COMMAND + Duration::from_secs(5))
+        self.client.run_with(Place::Switch, &argv, &env, input, COMMAND + Duration::from_secs(5))
     }
 
     /// Runs `weft … -o json`, which must succeed, and reads its document.
@@ -171,13 +180,7 @@ impl Fabric {
     }
 
     fn write(&self, arguments: &[&str], text: &str) -> Result {
-        let (contexts, context) = (self.client.layout().contexts(), self.client.layout().context());
-        let program = self.product.weft.to_string_lossy().into_owned();
-        let argv: Vec<&str> = std::iter::once(program.as_str()).chain(arguments.iter().copied()).collect();
-        let env = [("WEFT_CONFIG", &*contexts.to_string_lossy()), ("WEFT_CONTEXT", context.as_str())];
-        let limit = COMMAND + Duration::from_secs(5);
-        let output = self.client.run_with(Place::Switch, &argv, &env, Some(text.to_owned()), limit)?;
-        output.success(&argv[1..].join(" ")).map(drop)
+        self.weft_told(arguments, text)?.success(&arguments.join(" ")).map(drop)
     }
 
     /// Applies texts at so many per second, each list of them through a client of its own that stays connected; gives up after
@@ -363,6 +366,11 @@ impl Background {
     /// Stops it and returns its document.
     pub fn stop(self) -> Result<Value> {
         document(&self.job.stop()?)
+    }
+    /// Asks a probe to end that says nothing at its end.
+    pub(crate) fn stop_silently(self) {
+        // It ends with the lab at the latest.
+        let _ = self.job.stop();
     }
     /// What it has printed so far, line by line.
     pub fn lines(&self) -> Result<Vec<Value>> {
