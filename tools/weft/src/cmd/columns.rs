@@ -53,7 +53,9 @@ pub(crate) fn columns(shown: Shown, all: bool) -> Vec<Column> {
             column("NODES", |v| joined(v, "/spec/ranges/nodes")),
             wide("NODE PORTS", |v| at(v, "/spec/nodePortRange")),
         ],
-        Shown::Object(Kind::Namespace) => vec![name(), wide("LABELS", labels), since()],
+        Shown::Object(Kind::Namespace) => {
+            vec![name(), column("DEFAULT", default_policy), wide("LABELS", labels), since()]
+        }
         Shown::Object(Kind::Service) => vec![
             namespace(all),
             name(),
@@ -147,6 +149,14 @@ const NONE: &str = "<none>";
 
 fn or_none(text: String) -> String {
     if text.is_empty() { NONE.to_owned() } else { text }
+}
+
+/// What holds where no policy isolates: `allow`, `deny-ingress (the fabric)`.
+fn default_policy(value: &Value) -> String {
+    match (at(value, "/status/defaultPolicy/policy"), at(value, "/status/defaultPolicy/by")) {
+        (policy, by) if by.is_empty() => policy,
+        (policy, by) => format!("{policy} ({by})"),
+    }
 }
 
 fn cluster_ip(service: &Value) -> String {

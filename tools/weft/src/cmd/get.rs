@@ -8,7 +8,7 @@ use weft_proto::v1;
 use super::{
     Run,
     columns::columns,
-    did_you_mean, endpoints, events,
+    defaults, did_you_mean, endpoints, events,
     kinds::{Shown, has_namespace, kind_of, split_name},
     local, policy,
 };
@@ -38,6 +38,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
     if let Some(name) = &args.name {
         let value = match shown {
             Shown::Object(Kind::NetworkPolicy) => policy::one(&session, name).await?.0,
+            Shown::Object(Kind::Namespace) => defaults::one(&session, name).await?,
             Shown::Object(kind) => one(&session, kind, name).await?.0,
             Shown::Events => return Err(events::nameless(name)),
             Shown::Endpoints | Shown::Peers | Shown::Routes => derived_one(&session, shown, name).await?,
@@ -45,11 +46,15 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
         run.printer.object(&value, &columns);
         return expect(args.expect, 1, shown, run);
     }
+    let mut closed = None;
     let whole = match shown {
         Shown::Object(kind) => {
             let namespace = namespace(kind, args.all_namespaces, &session);
             if kind == Kind::NetworkPolicy {
+                closed = defaults::closed(&session, namespace).await?;
                 policy::list(&session, namespace, &args.selector).await?
+            } else if kind == Kind::Namespace {
+                defaults::list(&session, &args.selector).await?
             } else {
                 objects(&session, kind, namespace, &args.selector).await?
             }
@@ -68,6 +73,7 @@ pub(crate) async fn run(args: &Get, run: &Run) -> Outcome {
         run.printer.note(&nothing(shown, args.all_namespaces, &args.selector, &session));
     }
     run.printer.list(&whole, &columns);
+    closed.iter().for_each(|sentence| run.printer.note(sentence));
     expect(args.expect, number, shown, run)
 }
 

@@ -7,6 +7,7 @@ mod columns;
 mod completion;
 mod context;
 mod create;
+mod defaults;
 mod delete;
 mod describe;
 mod diff;

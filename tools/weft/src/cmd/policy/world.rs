@@ -9,7 +9,7 @@ use std::{
 
 use weft_model::{
     DnsSettings, Draft, Item, Kind, Labels, NAMESPACE_NAME_LABEL, NamespaceName, Object, PodPhase,
-    PolicySettings, Service,
+    PolicySettings, SYSTEM_NAMESPACES, Service,
     ownership::{DNS_LOCAL_V4, DNS_LOCAL_V6},
     resolver_addresses,
 };
@@ -133,7 +133,9 @@ fn service(draft: &Draft) -> Option<&Service> {
 fn of_drafts(drafts: Vec<Draft>) -> World {
     let mut world = World::default();
     let mut dns = DnsSettings::default();
-    let mut names: Vec<NamespaceName> = Vec::new();
+    // Namespaces that a cluster always has.
+    let always = SYSTEM_NAMESPACES.into_iter().chain(["default"]);
+    let mut names: Vec<NamespaceName> = always.filter_map(|name| name.parse().ok()).collect();
     for draft in drafts {
         match draft {
             Draft::Fabric(fabric) => {

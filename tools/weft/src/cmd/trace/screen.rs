@@ -233,6 +233,8 @@ fn verdict(whole: &Value, path: &Value, step: usize) -> String {
     }
     let took = probe["tookUs"].as_u64().unwrap_or(0);
     let by = match (at(probe, "/backend"), at(probe, "/backendSees")) {
+        // Of what is dropped as told, nobody sees anything.
+        _ if probe["agrees"] == json!(true) && at(path, "/verdict") == "Denied" => String::new(),
         (backend, sees) if !backend.is_empty() && !sees.is_empty() => {
             let word = if at(probe, "/outcome") == "answered" { "by" } else { "at" };
             format!(" {word} {}, which sees {sees}", socket(&backend, &at(probe, "/backendPort")))
@@ -246,7 +248,9 @@ fn verdict(whole: &Value, path: &Value, step: usize) -> String {
         .flatten()
         .find(|backend| at(backend, "/address") == at(probe, "/backend"))
         .map(|backend| at(backend, "/node"))
-        .filter(|node| at(probe, "/outcome") == "timeout" && !node.is_empty());
+        .filter(|node| {
+            at(probe, "/outcome") == "timeout" && probe["agrees"] != json!(true) && !node.is_empty()
+        });
     let hint = silent.map(|node| format!("\n  try     weft node show {node}")).unwrap_or_default();
     let meaning = match at(probe, "/meaning") {
         meaning if meaning.is_empty() => String::new(),
