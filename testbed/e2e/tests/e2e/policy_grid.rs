@@ -49,3 +49,17 @@ fn packets_meet_what_the_evaluator_says_in_random_worlds_and_planted_bugs_are_no
         })
     })
 }
+
+#[test]
+fn nobody_gets_through_who_never_may_and_nobody_is_refused_who_may_while_everything_changes() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        on_grid(fabric, cast, |grid| policy::races(grid, &policy::Pace::SHORT))
+    })
+}
+
+#[test]
+fn nobody_gets_through_while_tables_are_broken_nor_by_an_address_that_was_anothers() -> Result {
+    in_family("small", Family::Dual, |fabric, cast| {
+        on_grid(fabric, cast, |grid| Ok(format!("{}; {}", policy::reused(grid)?, policy::tampered(grid)?)))
+    })
+}

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use super::{print, progress};
 use crate::checks::Cast;
 use crate::checks::names::{ChurnLoad, Names};
+use crate::checks::policy::{self, Grid, Pace};
 use crate::checks::services::{Churn, Load, crowded};
 use crate::fabric::product::{self, Profile};
 use crate::layout::Layout;
@@ -13,6 +14,11 @@ use crate::{Fabric, Result, launch, prerequisites};
 
 /// Connections whose shares are compared.
 const CONNECTIONS: u64 = 20_000;
+
+/// Random worlds of policies, and their seed.
+const WORLDS: u64 = 500;
+/// The first one's.
+const SEED: u64 = 2026;
 
 /// `cargo lab soak`.
 #[derive(Debug, Args)]
@@ -36,6 +42,8 @@ enum Part {
     Churn,
     /// No name tells what was withdrawn while everything changes
     Names,
+    /// Packets meet what the evaluator says in random worlds, and nobody gets through while everything changes
+    Policy,
     /// A node full of pods that are asked for their readiness
     Crowd,
 }
@@ -56,6 +64,12 @@ impl Soak {
             let names = Names::set(&fabric, &cast)?;
             print(names.under_change(&ChurnLoad::LONG)?)?;
             names.strike()?;
+        }
+        if wants(Part::Policy) {
+            let mut grid = Grid::set(&fabric, &cast)?;
+            print(policy::differential(&mut grid, SEED, WORLDS)?)?;
+            print(policy::races(&mut grid, &Pace::LONG)?)?;
+            grid.strike()?;
         }
         if [Part::Shares, Part::Connections, Part::Churn].into_iter().any(wants) {
             let churn = Churn::set(&fabric, &cast, Load::LONG.services)?;

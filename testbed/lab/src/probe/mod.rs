@@ -187,6 +187,8 @@ pub enum Probe {
     Write(write::Plan),
     /// A grid of pods that all ask each other, while objects change; its plan stands on standard input.
     Grid(grid::Options),
+    /// Policies, labels and pods change while raw sockets try what is never allowed; what exactly stands on standard input.
+    Race(grid::Options),
     /// Lists a large nf_tables table for a while: how often anybody committed meanwhile, and how long it took.
     Ruleset {
         /// What it holds.
@@ -263,6 +265,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Moments => moments::run(&stop),
         Probe::Write(plan) => write::run(plan),
         Probe::Grid(options) => grid::run(options),
+        Probe::Race(options) => grid::race::run(options),
         Probe::Ruleset { elements, seconds } => ruleset::run(*elements, Duration::from_secs(*seconds)),
         Probe::Drops => drops::run(),
         Probe::Redirects => redirects(),

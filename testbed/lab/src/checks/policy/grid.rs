@@ -141,7 +141,12 @@ impl<'a> Grid<'a> {
         Ok(PathBuf::from(format!("/proc/{pid}")))
     }
 
-    fn ends(&self) -> Result<Vec<End>> {
+    /// Folders in which namespaces of pods appear, as the supervisor sees them.
+    pub(super) fn folders(&self) -> Result<Vec<PathBuf>> {
+        self.nodes.iter().map(|node| Ok(self.process(node)?.join("root/run/netns"))).collect()
+    }
+
+    pub(super) fn ends(&self) -> Result<Vec<End>> {
         let mut ends = Vec::new();
         for (name, pod) in Self::names().into_iter().zip(&self.pods) {
             let netns = self.process(pod.node())?.join("root/run/netns").join(&pod.record.netns);

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::Ask;
 use super::counters::Counters;
-use super::{Ask, Plan};
 use crate::checks::policy::PORTS;
 
 /// What datagrams may wait for in a socket, in bytes.
@@ -37,14 +38,14 @@ struct End {
 
 impl Ends {
     /// Makes all sockets; beside them the counters of the nodes.
-    pub(super) fn open(plan: &Plan) -> Result<(Self, Counters)> {
+    pub(super) fn open(who: &[super::End], nodes: &[PathBuf]) -> Result<(Self, Counters)> {
         let open =
             |path: &std::path::Path| File::open(path).with_context(|| format!("open {}", path.display()));
         let home = open(std::path::Path::new("/proc/thread-self/ns/net"))?;
-        let nodes = plan.nodes.iter().map(|node| open(node)).collect::<Result<Vec<_>>>()?;
+        let nodes = nodes.iter().map(|node| open(node)).collect::<Result<Vec<_>>>()?;
         let counters = Counters::open(&nodes)?;
         let mut ends = Self { all: Vec::new(), datagrams: Vec::new(), listeners: Vec::new(), home, round: 0 };
-        for end in &plan.ends {
+        for end in who {
             let netns = open(&end.netns)?;
             enter(&netns)?;
             for address in &end.addresses {

@@ -6,6 +6,8 @@
 
 mod counters;
 mod ends;
+pub(crate) mod race;
+mod raw;
 mod round;
 
 use std::io::Read;
@@ -136,7 +138,7 @@ pub(super) fn run(options: &Options) -> Result<Value> {
     let plan: Plan = serde_json::from_str(&text).context("standard input is no plan")?;
     let began = Instant::now();
     let mut writer = Writer::open(&options.target)?;
-    let (mut ends, mut counters) = Ends::open(&plan)?;
+    let (mut ends, mut counters) = Ends::open(&plan.ends, &plan.nodes)?;
     let (mut rounds, mut bad) = (Vec::new(), 0);
     for step in &plan.steps {
         let seen = look(&mut writer, &mut ends, &mut counters, &plan, step);
