@@ -34,12 +34,16 @@ pub enum Field {
     Ip4Source,
     /// IPv4 destination.
     Ip4Destination,
+    /// IPv4 flags and fragment offset (RFC 791 section 3.1): 0, or 0x4000 for "don't fragment", in a packet that is whole.
+    Ip4Fragment,
     /// IPv6 source.
     Ip6Source,
     /// IPv6 destination.
     Ip6Destination,
     /// IPv6 payload length.
     Ip6Length,
+    /// IPv6: what comes behind the first header; a fragment's is 44 (RFC 8200 section 4.5).
+    Ip6Next,
     /// ICMP type.
     IcmpType,
     /// ICMPv6 type.
@@ -102,6 +106,7 @@ impl Field {
             Self::ArpSenderAddress | Self::Ip4Source | Self::Ip4Destination => 4,
             Self::EtherType
             | Self::ArpProtocol
+            | Self::Ip4Fragment
             | Self::Ip6Length
             | Self::NdOption
             | Self::TcpDestination
@@ -109,7 +114,7 @@ impl Field {
             | Self::UdpLength
             | Self::TransportSource
             | Self::TransportDestination => 2,
-            Self::L4Proto | Self::NfProto | Self::IcmpType | Self::Icmp6Type => 1,
+            Self::L4Proto | Self::NfProto | Self::Ip6Next | Self::IcmpType | Self::Icmp6Type => 1,
         }
     }
 
@@ -126,8 +131,8 @@ impl Field {
             | Self::TransportDestination => Depends::Nothing,
             Self::EtherSource | Self::EtherDestination => Depends::Ethernet,
             Self::ArpProtocol | Self::ArpSenderMac | Self::ArpSenderAddress => Depends::Arp,
-            Self::Ip4Source | Self::Ip4Destination => Depends::Ip4,
-            Self::Ip6Source | Self::Ip6Destination | Self::Ip6Length => Depends::Ip6,
+            Self::Ip4Source | Self::Ip4Destination | Self::Ip4Fragment => Depends::Ip4,
+            Self::Ip6Source | Self::Ip6Destination | Self::Ip6Length | Self::Ip6Next => Depends::Ip6,
             Self::IcmpType => Depends::Transport(ICMP),
             Self::Icmp6Type | Self::NdTarget | Self::NdOption | Self::NdOptionMac => {
                 Depends::Transport6(ICMP6)
@@ -152,7 +157,9 @@ impl Field {
             Self::ArpSenderAddress => (NETWORK, 14),
             Self::Ip4Source => (NETWORK, 12),
             Self::Ip4Destination => (NETWORK, 16),
+            Self::Ip4Fragment => (NETWORK, 6),
             Self::Ip6Length => (NETWORK, 4),
+            Self::Ip6Next => (NETWORK, 6),
             Self::Ip6Source => (NETWORK, 8),
             Self::Ip6Destination => (NETWORK, 24),
             Self::IcmpType | Self::Icmp6Type | Self::TransportSource => (TRANSPORT, 0),
@@ -181,6 +188,8 @@ impl Field {
             Self::ArpSenderAddress => "arp saddr ip",
             Self::Ip4Source => "ip saddr",
             Self::Ip4Destination => "ip daddr",
+            Self::Ip4Fragment => "ip frag-off",
+            Self::Ip6Next => "ip6 nexthdr",
             Self::Ip6Source => "ip6 saddr",
             Self::Ip6Destination => "ip6 daddr",
             Self::Ip6Length => "ip6 length",
@@ -207,6 +216,7 @@ impl Field {
             (Self::L4Proto, Value::U8(TCP)) => "tcp",
             (Self::L4Proto, Value::U8(UDP)) => "udp",
             (Self::L4Proto, Value::U8(ICMP6)) => "ipv6-icmp",
+            (Self::Ip6Next, Value::U8(44)) => "ipv6-frag",
             (Self::NfProto, Value::U8(2)) => "ipv4",
             (Self::NfProto, Value::U8(10)) => "ipv6",
             (Self::IcmpType, Value::U8(8)) | (Self::Icmp6Type, Value::U8(128)) => "echo-request",
@@ -251,7 +261,9 @@ impl Field {
             | Self::TransportDestination => DataType::InetService,
             Self::EtherType
             | Self::NfProto
+            | Self::Ip4Fragment
             | Self::Ip6Length
+            | Self::Ip6Next
             | Self::UdpLength
             | Self::IcmpType
             | Self::Icmp6Type

@@ -123,6 +123,7 @@ impl DropReason {
             | "names and nothing else"
             | "answers stay on the node"
             | "longer than any question"
+            | "a part of what is longer than any question"
             | "more connections than one pod may make" => Self::Resolver,
             "pods are routed, never bridged"
             | "not routable"

@@ -47,6 +47,8 @@ const QUESTION: u16 = 1232 + 8;
 
 /// `NF_IP_PRI_RAW`: before connection tracking.
 const BEFORE_TRACKING: i32 = -300;
+/// Before fragments are put together (`NF_IP_PRI_CONNTRACK_DEFRAG` is -400).
+const BEFORE_REASSEMBLY: i32 = -450;
 /// `NF_IP_PRI_MANGLE`: after connection tracking, before translation.
 const MANGLE: i32 = -150;
 /// Just after `NF_IP_PRI_NAT_DST`: addresses are the translated ones.
@@ -102,7 +104,7 @@ const SIDES: [Side; 2] = [
 /// The table of a mode, without elements.
 pub(super) fn table(overlay: Overlay) -> Table {
     let mut chains = vec![
-        base("names_arriving", ChainKind::Filter, Hook::Prerouting, BEFORE_TRACKING, arriving()),
+        base("names_arriving", ChainKind::Filter, Hook::Prerouting, BEFORE_REASSEMBLY, arriving()),
         base("names_sent", ChainKind::Filter, Hook::Output, BEFORE_TRACKING, untracked()),
         base("marks", ChainKind::Filter, Hook::Prerouting, MANGLE, marks(overlay)),
         base("replies", ChainKind::Filter, Hook::Prerouting, AFTER_TRANSLATION, replies()),
@@ -283,14 +285,24 @@ fn arriving() -> Vec<Rule> {
 fn questions() -> Vec<Rule> {
     const SYN: u8 = 2;
     const ACK: u8 = 16;
+    const DONT_FRAGMENT: u16 = 0x4000;
+    const FRAGMENT: u8 = 44;
     let too_long = Statement::Match { field: Field::UdpLength, op: Op::Gt, value: Value::U16(QUESTION) };
     let connects = || [from_bridge(), Statement::TcpFlags { mask: SYN | ACK, value: SYN }];
     let within_bounds = |side: &Side| {
         let noted = Statement::Renew { set: side.askers, key: side.source, timeout_ms: ASKER_REMEMBERED };
         rule("", [&connects()[..], &[noted, accept()]].concat())
     };
-    let mut rules =
-        vec![rule("", vec![Statement::NoTrack]), closed("longer than any question", vec![too_long])];
+    let not = |value| Statement::Match { field: Field::Ip4Fragment, op: Op::Ne, value: Value::U16(value) };
+    let mut rules = vec![
+        rule("", vec![Statement::NoTrack]),
+        closed("a part of what is longer than any question", vec![not(0), not(DONT_FRAGMENT)]),
+        closed(
+            "a part of what is longer than any question",
+            vec![Statement::is(Field::Ip6Next, Value::U8(FRAGMENT))],
+        ),
+        closed("longer than any question", vec![too_long]),
+    ];
     rules.extend(each(within_bounds));
     rules.push(closed("more connections than one pod may make", connects().to_vec()));
     rules
