@@ -19,8 +19,8 @@ use weft_proto::{convert::address_to_wire, v1};
 const WAIT: Duration = Duration::from_secs(2);
 /// What a probe sends by UDP.
 const GREETING: &[u8] = b"weft trace";
-/// Longest wait for an answer that nobody should give: a lost SYN is sent again once within it.
-const SILENCE: Duration = Duration::from_millis(1200);
+/// Longest wait for an answer that nobody should give: nothing else is on the way but what the probe sent.
+const SILENCE: Duration = Duration::from_millis(600);
 /// Backends that are asked themselves when a connection is refused.
 const ASKED: usize = 4;
 

@@ -29,4 +29,5 @@ mod policy_grid;
 mod recipes;
 mod services;
 mod shop;
+mod trace;
 mod vm;
