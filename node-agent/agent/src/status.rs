@@ -49,6 +49,7 @@ pub(crate) fn status(node: &Node) -> v1::NodeStatus {
         peers: peers(node, &view, &facts),
         findings: findings(node, &view, &facts),
         names: node.names.state(),
+        drops: Some(node.drops.state(node)),
     }
 }
 
@@ -93,6 +94,8 @@ fn path_mtu(facts: &Facts, view: &View, peer: &weft_model::NodeName) -> u32 {
 /// takes up to [`REACH`].
 pub(crate) fn account(engine: &Engine, check: bool) -> v1::NodeStatus {
     let node = engine.node();
+    // Whoever asks wants to know what is dropped now.
+    node.drops.count(node);
     let mut account = status(node);
     if !check {
         return account;
