@@ -16,7 +16,7 @@ use weft_model::NodeName;
 use weft_proto::v1::{self, watch_response};
 
 use crate::{
-    limits::{ASK_MOST, ASKS, CALL},
+    limits::{ASK_MOST, ASKS, CALL, STREAM_LOOK},
     sync::Fanout,
 };
 
@@ -56,17 +56,11 @@ impl Asks {
         ask.id = id;
         ask.timeout_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let frame = v1::WatchResponse { frame: Some(watch_response::Frame::Ask(ask)) };
-        let outcome = if fanout.send_to(node, &frame) {
-            match tokio::time::timeout(time, answer).await {
-                Ok(Ok(answer)) => Some(Ok(answer)),
-                Ok(Err(_)) | Err(_) => {
-                    Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
-                        .object("node", "", node)
-                        .try_this("see how the node is", format!("weft node show {node}"))))
-                }
-            }
-        } else {
-            None
+        let outcome = match tokio::time::timeout(time, heard(fanout, node, &frame, answer)).await {
+            Ok(outcome) => outcome.map(Ok),
+            Err(_) => Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
+                .object("node", "", node)
+                .try_this("see how the node is", format!("weft node show {node}")))),
         };
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         outcome
@@ -86,6 +80,27 @@ impl Asks {
             drop(sender.send(answer));
         }
         Ok(())
+    }
+}
+
+/// Sends a question and waits for its answer. A stream that ends, or that a younger one replaces, may have taken the question with it
+/// (the agent died, or its network did): the younger one is given it again. `None` when no stream is left here.
+async fn heard(
+    fanout: &Fanout,
+    node: &NodeName,
+    frame: &v1::WatchResponse,
+    mut answer: oneshot::Receiver<v1::AnswerRequest>,
+) -> Option<v1::AnswerRequest> {
+    let mut asked = fanout.send_to(node, frame)?;
+    loop {
+        tokio::select! {
+            said = &mut answer => return said.ok(),
+            () = tokio::time::sleep(STREAM_LOOK) => {
+                if fanout.stream_of(node)? != asked {
+                    asked = fanout.send_to(node, frame)?;
+                }
+            }
+        }
     }
 }
 
@@ -143,6 +158,24 @@ mod tests {
             last.is_some_and(|answer| answer.is_err_and(|e| e.code == "W1004")),
             "asked, not refused as busy"
         );
+    }
+
+    #[tokio::test]
+    async fn a_question_goes_on_to_the_stream_that_comes_after_and_ends_with_the_last_one() {
+        let fanout = Arc::new(Fanout::new(Revision(1)));
+        let (dead, _) = fanout.follow(&node("n1"), None);
+        let task = tokio::spawn({
+            let fanout = Arc::clone(&fanout);
+            async move {
+                let ask = v1::Ask { timeout_ms: 30_000, ..v1::Ask::default() };
+                Asks::default().ask(&fanout, &node("n1"), ask).await
+            }
+        });
+        dead.next().await.unwrap();
+        let (alive, _) = fanout.follow(&node("n1"), None);
+        alive.next().await.unwrap();
+        [dead, alive].iter().for_each(|follower| fanout.unfollow(follower));
+        assert!(task.await.unwrap().is_none(), "other replicas may know the node");
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ pub(crate) const FOLLOWERS_PER_NODE: usize = 2;
 pub(crate) const WAIT_MOST: Duration = Duration::from_mins(10);
 /// Longest time an agent has for an Ask.
 pub(crate) const ASK_MOST: Duration = Duration::from_mins(1);
+/// How often it is looked whether the stream that carried a question to a node is still there.
+pub(crate) const STREAM_LOOK: Duration = Duration::from_millis(100);
 /// Asks in flight; one more is refused as busy.
 pub(crate) const ASKS: usize = 1_024;
 /// Time of a call that names no deadline.

@@ -51,7 +51,8 @@ pub use kind::{
 };
 pub use label::{LabelError, MAX_LABELS, check_label, check_port_name};
 pub use name::{
-    AttachmentId, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName, ServiceName,
+    AttachmentId, DomainName, Name, NameError, NamespaceName, NodeName, ObjectName, PodName, ReplicaName,
+    ServiceName,
 };
 pub use policy::{
     DEFAULT_POLICY_LABEL, DefaultPolicy, Direction, FieldProblem, Identity, IdentityId, LabelOperator,

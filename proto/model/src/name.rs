@@ -14,12 +14,17 @@ pub struct NameError {
 
 /// A DNS label (RFC 1123): 1 to 63 of `a-z 0-9 -`, not beginning or ending with `-`.
 fn label(text: &str) -> Result<(), NameError> {
-    let bad = |why| Err(NameError { text: text.to_owned(), why });
+    if text.len() > 63 {
+        return Err(NameError { text: text.to_owned(), why: "it has more than 63 characters" });
+    }
+    part_of(text, text)
+}
+
+/// One or more of `a-z 0-9 -`, not beginning or ending with `-`, as a part of a name.
+fn part_of(text: &str, name: &str) -> Result<(), NameError> {
+    let bad = |why| Err(NameError { text: name.to_owned(), why });
     if text.is_empty() {
         return bad("it is empty");
-    }
-    if text.len() > 63 {
-        return bad("it has more than 63 characters");
     }
     if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return bad("only lower-case letters, digits and '-' are allowed");
@@ -30,13 +35,19 @@ fn label(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// A DNS subdomain (RFC 1123, as Kubernetes' object names): labels joined by dots, at most 253 characters.
+/// A DNS subdomain (RFC 1123): labels joined by dots, at most 253 characters.
 fn subdomain(text: &str) -> Result<(), NameError> {
+    object(text)?;
+    text.split('.')
+        .try_for_each(|part| label(part).map_err(|e| NameError { text: text.to_owned(), why: e.why }))
+}
+
+/// What Kubernetes calls a DNS subdomain: each part as in [`subdomain`], but only the whole has a limit.
+fn object(text: &str) -> Result<(), NameError> {
     if text.len() > 253 {
         return Err(NameError { text: text.to_owned(), why: "it has more than 253 characters" });
     }
-    text.split('.')
-        .try_for_each(|part| label(part).map_err(|e| NameError { text: text.to_owned(), why: e.why }))
+    text.split('.').try_for_each(|part| part_of(part, text))
 }
 
 macro_rules! names {
@@ -80,10 +91,12 @@ names! {
     NodeName by subdomain;
     /// Name of a control-plane replica.
     ReplicaName by subdomain;
+    /// A domain, whose labels DNS can carry.
+    DomainName by subdomain;
     /// Name of a namespace.
     NamespaceName by label;
-    /// Name of an object within its namespace.
-    Name by subdomain;
+    /// Name of an object within its namespace: as Kubernetes' objects, so a part may be longer than a DNS label.
+    Name by object;
 }
 
 /// Namespace and name of an object; prints as `namespace/name`.
@@ -154,6 +167,15 @@ mod tests {
             assert_eq!(NodeName::new(text).is_ok(), good, "{text:?}");
         }
         assert!(NamespaceName::new("a.b").is_err(), "a namespace is one label");
+        for (text, good) in [
+            (&*"x".repeat(64), true),
+            (&"x".repeat(253), true),
+            (&"x".repeat(254), false),
+            (&format!("{}.-a", "x".repeat(64)), false),
+            ("", false),
+        ] {
+            assert_eq!(Name::new(text).is_ok(), good, "{text:?}, as Kubernetes");
+        }
         assert_eq!("web".parse::<PodName>().unwrap().to_string(), "default/web");
         assert_eq!("shop/web".parse::<PodName>().unwrap().to_string(), "shop/web");
     }

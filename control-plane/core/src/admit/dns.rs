@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use weft_model::{DnsConfig, DnsPolicy, DnsSettings, Fabric, Name, PodDns, StubDomain, is_link_local, is_own_resolver};
+use weft_model::{
+    DnsConfig, DnsPolicy, DnsSettings, DomainName, Fabric, PodDns, StubDomain, is_link_local, is_own_resolver,
+};
 
 use super::Problems;
 use crate::{Error, limits};
@@ -35,7 +37,7 @@ fn check_stub<'a>(
     problems: &mut Problems,
 ) {
     let at = format!("{field}.domain");
-    if Name::new(stub.domain.as_str()).is_err() {
+    if DomainName::new(stub.domain.as_str()).is_err() {
         problems.subdomain(&at, &stub.domain);
     } else if is_within(&stub.domain, &fabric.domain) {
         let why =
@@ -151,5 +153,5 @@ pub(super) fn check_pod(dns: &PodDns, problems: &mut Problems) {
 /// A search domain: a domain whose labels may have underscores, with or without a dot at the end, or the root.
 fn is_search(text: &str) -> bool {
     let domain = text.strip_suffix('.').unwrap_or(text);
-    text == "." || Name::new(domain.replace('_', "a")).is_ok()
+    text == "." || DomainName::new(domain.replace('_', "a")).is_ok()
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weft_model::{AddressRange, Fabric, Families, Family, Member, Name, NodeName, NodeState, Purpose};
+use weft_model::{AddressRange, DomainName, Fabric, Families, Family, Member, NodeName, NodeState, Purpose};
 
 use super::{dns, load_balancer, outside, reserved};
 use crate::{Error, RangeAt, State, error::ranges_field, limits, pool};
@@ -17,7 +17,7 @@ pub(crate) fn check_fabric(fabric: &Fabric) -> Result<(), Error> {
         let seconds = fabric.node_grace;
         return bad("spec.nodeGraceSeconds", format!("{seconds} isn't 5 to 600 seconds"));
     }
-    if let Err(error) = Name::new(fabric.domain.as_str()) {
+    if let Err(error) = DomainName::new(fabric.domain.as_str()) {
         return bad("spec.domain", error.to_string());
     }
     let too_large =

@@ -72,9 +72,9 @@ impl Problems {
         }
     }
 
-    /// A DNS subdomain (RFC 1123).
+    /// A DNS subdomain (RFC 1123), whose labels DNS can carry.
     pub(crate) fn subdomain(&mut self, field: impl Into<String>, text: &str) {
-        if weft_model::Name::new(text).is_err() {
+        if weft_model::DomainName::new(text).is_err() {
             self.invalid(field, text, SUBDOMAIN);
         }
     }

@@ -51,6 +51,10 @@ struct Queue {
     cut: Option<Cut>,
 }
 
+/// Which of the streams that began here one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamId(u64);
+
 /// The receiving end of one follower.
 #[derive(Debug)]
 pub(crate) struct Follower {
@@ -290,12 +294,17 @@ impl Fanout {
         });
     }
 
-    /// Puts a frame for one node alone into the queue of its youngest stream; false when it has none here.
-    pub(crate) fn send_to(&self, node: &NodeName, message: &v1::WatchResponse) -> bool {
+    /// Puts a frame for one node alone into the queue of its youngest stream, and says which that is; `None` when it has none here.
+    pub(crate) fn send_to(&self, node: &NodeName, message: &v1::WatchResponse) -> Option<StreamId> {
         let inner = lock(&self.inner);
-        let Some(follower) = inner.followers.values().rev().find(|f| f.node == *node) else { return false };
+        let follower = youngest(&inner, node)?;
         follower.push(Frame { revision: Revision(0), bytes: encode(message) });
-        true
+        Some(StreamId(follower.id))
+    }
+
+    /// The youngest stream of a node here.
+    pub(crate) fn stream_of(&self, node: &NodeName) -> Option<StreamId> {
+        youngest(&lock(&self.inner), node).map(|follower| StreamId(follower.id))
     }
 
     /// Whether a node has a stream here.
@@ -309,6 +318,10 @@ impl Fanout {
         let inner = lock(&self.inner);
         Counts { followers: inner.followers.len(), encoded: inner.encoded, cut: inner.cut }
     }
+}
+
+fn youngest<'a>(inner: &'a Inner, node: &NodeName) -> Option<&'a Arc<Follower>> {
+    inner.followers.values().rev().find(|follower| follower.node == *node)
 }
 
 fn encode(message: &v1::WatchResponse) -> Bytes {
