@@ -18,6 +18,7 @@ mod log;
 mod member;
 mod message;
 mod pending;
+mod preview;
 mod read;
 mod replica;
 mod restore;

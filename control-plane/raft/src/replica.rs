@@ -151,20 +151,6 @@ impl Replica {
         &self.state
     }
 
-    /// What a command would do if it were the next entry; the state stays as it is.
-    pub fn dry_run(&mut self, command: &weft_model::Command) -> weft_core::Outcome {
-        weft_core::dry_run(&mut self.state, command)
-    }
-
-    /// The same, and a look at the state as it would be then, with what changed.
-    pub fn preview<T>(
-        &mut self,
-        command: &weft_model::Command,
-        look: impl FnOnce(&State, &[weft_core::Change]) -> T,
-    ) -> (weft_core::Outcome, Option<T>) {
-        weft_core::preview(&mut self.state, command, look)
-    }
-
     fn take(&mut self, input: Input, effects: &mut Effects) {
         match input {
             Input::Start => {

@@ -30,7 +30,22 @@ pub(super) fn concerns(action: &Action) -> bool {
     match action {
         Action::Write { objects } => objects.iter().any(|object| kind(object.key().kind())),
         Action::Delete { keys } => keys.iter().any(|key| kind(key.kind())),
-        _ => false,
+        // Not what people write.
+        Action::Found { .. }
+        | Action::CreateToken { .. }
+        | Action::RevokeToken { .. }
+        | Action::JoinNode { .. }
+        | Action::JoinReplica { .. }
+        | Action::JoinPerson { .. }
+        | Action::PublishNode { .. }
+        | Action::LeaseBlock { .. }
+        | Action::ReturnBlock { .. }
+        | Action::PublishPods(_)
+        | Action::RemoveNode { .. }
+        | Action::ChangeMember { .. }
+        | Action::RemoveMember { .. }
+        | Action::AssignOwners { .. }
+        | Action::NoteSilence { .. } => false,
     }
 }
 
@@ -55,13 +70,12 @@ pub(super) async fn fit(sight: &Sight, objects: &[Object]) -> Result<(), Error> 
     let mut spaces = BTreeSet::new();
     let mut alone = Vec::new();
     for object in objects {
-        match object {
-            Object::NetworkPolicy(policy) => {
-                spaces.insert(policy.name.namespace.clone());
-                alone.extend(Oversized::alone(&policy.name, &policy.spec));
-            }
-            Object::PodSpec(spec) => drop(spaces.insert(spec.name.namespace.clone())),
-            _ => {}
+        if let Object::NetworkPolicy(policy) = object {
+            spaces.insert(policy.name.namespace.clone());
+            alone.extend(Oversized::alone(&policy.name, &policy.spec));
+        }
+        if let Object::PodSpec(spec) = object {
+            spaces.insert(spec.name.namespace.clone());
         }
     }
     if let Some(first) = alone.first() {
@@ -224,10 +238,8 @@ fn touched(state: &State, changes: &[Change]) -> Vec<Touched> {
         Change::Put(record) => record.key(),
         Change::Delete(key) => key.clone(),
     };
-    let keys = changes.iter().map(key).filter_map(|key| match key {
-        RecordKey::Object(key) => Some(key),
-        _ => None,
-    });
+    let object = |key| if let RecordKey::Object(key) = key { Some(key) } else { None };
+    let keys = changes.iter().map(key).filter_map(object);
     keys.filter_map(|key| match key {
         Key::Fabric => settings(state),
         Key::Namespace(name) => Some(Touched::Namespace(labels(state, &name), name)),
@@ -259,10 +271,8 @@ fn settings(state: &State) -> Option<Touched> {
 }
 
 fn labels(state: &State, name: &NamespaceName) -> Option<Labels> {
-    match state.item(&ItemKey::Namespace(name.clone())) {
-        Some(Item::Namespace(item)) => Some(item.labels),
-        _ => None,
-    }
+    let Some(Item::Namespace(item)) = state.item(&ItemKey::Namespace(name.clone())) else { return None };
+    Some(item.labels)
 }
 
 fn pod(state: &State, name: &PodName) -> Option<WorldPod> {

@@ -124,7 +124,14 @@ fn rest(value: &Value, rows: usize, verb: &str) -> String {
     }
     let total = usize::try_from(live["connections"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
     let verb = if total == 1 && verb == "are" { "is" } else { verb };
-    let number = if total == 0 { "no live connection".to_owned() } else { count(total, "live connection") };
+    // Nodes that weren't asked may have more.
+    let whole = list(live, "/unasked").is_empty();
+    let number = match (total, whole) {
+        (0, true) => "no live connection".to_owned(),
+        (0, false) => "no live connection that is known".to_owned(),
+        (_, true) => count(total, "live connection"),
+        (_, false) => format!("at least {}", count(total, "live connection")),
+    };
     let asked = count(list(live, "/asked").len(), "node");
     text += &format!("{number} {verb} cut ({asked} asked)\n");
     let cuts = list(live, "/cuts");
@@ -226,10 +233,10 @@ mod tests {
             format!(
                 "closes  namespace dev (3 pods), outside -> shop/db-0: all but 5432/tcp\n\
                  opens   namespace dev (3 pods), outside -> shop/db-0: 80/tcp (IPv6 alone)\n\
-                 \u{20}       and 1 more\n8 live connections would be cut (1 node asked)\n{rows}"
+                 \u{20}       and 1 more\nat least 8 live connections would be cut (1 node asked)\n{rows}"
             )
         );
-        assert_eq!(after(&change()), format!("8 live connections are cut (1 node asked)\n{rows}"));
+        assert_eq!(after(&change()), format!("at least 8 live connections are cut (1 node asked)\n{rows}"));
         let one = v1::LiveCuts { total: 1, ..v1::LiveCuts::default() };
         let one = v1::PolicyChange { live: Some(one), ..v1::PolicyChange::default() };
         assert!(after(&one).starts_with("1 live connection is cut"), "{}", after(&one));
