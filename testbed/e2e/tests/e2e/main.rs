@@ -25,6 +25,7 @@ mod names_walk;
 mod nodes;
 mod policy;
 mod policy_changes;
+mod policy_drops;
 mod policy_grid;
 mod recipes;
 mod services;

@@ -23,6 +23,7 @@ mod ruleset;
 mod secure;
 mod serve;
 mod sink;
+mod spray;
 mod stream;
 mod tables;
 mod talk;
@@ -198,6 +199,15 @@ pub enum Probe {
         #[arg(long)]
         seconds: u64,
     },
+    /// Sends many datagrams as fast as they go.
+    Spray {
+        /// To whom.
+        #[command(flatten)]
+        target: Target,
+        /// How many.
+        #[arg(long)]
+        count: u32,
+    },
     /// What this machine's tables have dropped so far, by reason and by pod.
     Drops,
     /// ICMP redirects received here.
@@ -267,6 +277,7 @@ pub fn run(probe: &Probe) -> Result {
         Probe::Grid(options) => grid::run(options),
         Probe::Race(options) => grid::race::run(options),
         Probe::Ruleset { elements, seconds } => ruleset::run(*elements, Duration::from_secs(*seconds)),
+        Probe::Spray { target, count } => spray::run(target, *count),
         Probe::Drops => drops::run(),
         Probe::Redirects => redirects(),
         Probe::Attach { program, count } => attach::run(program, *count),
