@@ -19,8 +19,11 @@ use crate::{Fabric, Result};
 const ROUNDS: usize = 9;
 /// Deadline of a round: the other layout needs long to load.
 const ROUND: Duration = Duration::from_secs(180);
-/// Each run: its name in the rows, the probe's name of whose tables, how many policies.
-const RUNS: [(&str, &str, &str); 7] = [
+/// Each run: its name in the rows, the probe's name of whose tables, how many policies. Those beside the guard, as on a node, say what
+/// policies cost it; the others compare layouts.
+const RUNS: [(&str, &str, &str); 9] = [
+    ("weft-and-guard", "guarded", "0"),
+    ("weft-and-guard", "guarded", "1000"),
     ("no-tables", "nothing", "0"),
     ("weft", "weft", "0"),
     ("weft", "weft", "1"),
@@ -51,10 +54,10 @@ const CHANGE_KEYS: [(&str, &str); 3] =
     [("change_us", "change"), ("change_agent_us", "change_agent"), ("change_kernel_us", "change_kernel")];
 /// Ratios, each of two runs in the same round: metric, key, run above, run below.
 const RATIOS: [(&str, &str, [&str; 2], [&str; 2]); 6] = [
-    ("cpu_per_gb_1000_to_none", "cpu_per_gb_s", ["weft", "1000"], ["weft", "0"]),
-    ("cpu_per_connection_1000_to_none", "cpu_per_connection_us", ["weft", "1000"], ["weft", "0"]),
+    ("cpu_per_gb_1000_to_none", "cpu_per_gb_s", ["guarded", "1000"], ["guarded", "0"]),
+    ("cpu_per_connection_1000_to_none", "cpu_per_connection_us", ["guarded", "1000"], ["guarded", "0"]),
     ("connect_p50_10000_to_1", "connect_p50_us", ["weft", "10000"], ["weft", "1"]),
-    ("connect_p50_1000_to_none", "connect_p50_us", ["weft", "1000"], ["weft", "0"]),
+    ("connect_p50_1000_to_none", "connect_p50_us", ["guarded", "1000"], ["guarded", "0"]),
     ("cpu_per_gb_none_to_no_tables", "cpu_per_gb_s", ["weft", "0"], ["nothing", "0"]),
     ("cpu_per_connection_none_to_no_tables", "cpu_per_connection_us", ["weft", "0"], ["nothing", "0"]),
 ];
@@ -98,8 +101,11 @@ fn tables(fabric: &Fabric) -> Result<Vec<Row>> {
         let mut seen: Vec<Value> = vec![Value::Null; RUNS.len()];
         for at in order {
             let (_, system, policies) = RUNS[at];
-            seen[at] =
-                fabric.long_probe(outside.clone(), &["policies", system, "--policies", policies], ROUND)?;
+            let arguments: &[&str] = match system {
+                "guarded" => &["policies", "weft", "--policies", policies, "--guard"],
+                _ => &["policies", system, "--policies", policies],
+            };
+            seen[at] = fabric.long_probe(outside.clone(), arguments, ROUND)?;
         }
         for ((name, _, policies), seen) in RUNS.iter().zip(&seen) {
             for (key, metric, unit) in KEYS {
@@ -118,10 +124,16 @@ fn tables(fabric: &Fabric) -> Result<Vec<Row>> {
             number(run(["weft", "1000"])?, "resident_mib")? - number(run(["weft", "0"])?, "resident_mib")?;
         note(&mut rows, "weft", "resident_1000_over_none".to_owned(), "MiB", more);
         for (name, system) in [("weft", "weft"), ("chain-per-policy", "chains")] {
-            let arguments = ["policies", system, "--policies", "1000", "--one-namespace"];
-            let seen = fabric.long_probe(outside.clone(), &arguments, ROUND)?;
-            for (key, metric) in CHANGE_KEYS {
-                note(&mut rows, name, format!("{metric}_1000_pods"), "ms", number(&seen, key)? / 1e3);
+            for (peers, more) in
+                [("of_one_application", &[][..]), ("of_their_namespace", &["--all-peers"][..])]
+            {
+                let arguments =
+                    [&["policies", system, "--policies", "1000", "--one-namespace"], more].concat();
+                let seen = fabric.long_probe(outside.clone(), &arguments, ROUND)?;
+                for (key, metric) in CHANGE_KEYS {
+                    let metric = format!("{metric}_1000_pods_{peers}");
+                    note(&mut rows, name, metric, "ms", number(&seen, key)? / 1e3);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::cluster::{App, Cluster, PODS, PORTS, address};
+use super::cluster::{App, Cluster, PODS, PORTS, Peers, address};
 use super::{Spent, Tables, nft};
 use crate::Result;
 
@@ -131,14 +131,18 @@ impl Tables for Chains {
         Ok(Spent { agent, kernel: began.elapsed() })
     }
 
-    fn change(&mut self, port: u16) -> Result<Spent> {
+    fn change(&mut self, port: u16, peers: Peers) -> Result<Spent> {
         let began = Instant::now();
         let mut text = String::new();
         if self.is_wide {
             writeln!(text, "flush chain ip chains wide")?;
         } else {
             let own: Vec<u32> = self.cluster.local().filter(|pod| self.cluster.app_of(*pod).0 == 0).collect();
-            let other: Vec<u32> = (0..PODS).filter(|pod| self.cluster.app_of(*pod).0 == 0).collect();
+            let is_peer = |app: App| match peers {
+                Peers::One => app == (0, 0),
+                Peers::All => app.0 == 0,
+            };
+            let other: Vec<u32> = (0..PODS).filter(|pod| is_peer(self.cluster.app_of(*pod))).collect();
             for (name, members) in [("own_wide", &own), ("other_wide", &other)] {
                 writeln!(text, "add set ip chains {name} {{ type ipv4_addr; }}")?;
                 writeln!(text, "add element ip chains {name} {{ {} }}", listed(members))?;

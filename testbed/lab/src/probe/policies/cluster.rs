@@ -149,9 +149,22 @@ impl Cluster {
     }
 }
 
-/// A policy about all pods of the first namespace: each other they may ask at this port.
-pub(super) fn wide(port: u16) -> Result<Item> {
-    let peers = vec![PolicyPeer::Pods { namespaces: None, pods: None }];
+/// Whom the policy about all pods of the first namespace lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peers {
+    /// One application.
+    One,
+    /// All of the namespace: each of its applications may ask each.
+    All,
+}
+
+/// A policy about all pods of the first namespace: they may be asked at this port.
+pub(super) fn wide(port: u16, peers: Peers) -> Result<Item> {
+    let pods = match peers {
+        Peers::One => Some(selector((0, 0))),
+        Peers::All => None,
+    };
+    let peers = vec![PolicyPeer::Pods { namespaces: None, pods }];
     let spec = PolicySpec {
         isolates_ingress: true,
         ingress: vec![PolicyRule { peers, ports: vec![tcp(port)] }],
@@ -193,7 +206,8 @@ pub(super) fn address(pod: u32) -> IpAddr {
 
 /// A pod as its node knows it.
 pub(super) fn local_pod(pod: u32) -> Result<LocalPod> {
-    let uid = PodUid((u128::from(pod) + 1).to_be_bytes());
+    // Names of devices and their addresses are made of any part of it.
+    let uid = PodUid((u128::from(pod + 1) * 0x0000_0001_0000_0001_0000_0001_0000_0001).to_be_bytes());
     Ok(LocalPod {
         uid,
         name: pod_name(pod)?,
@@ -205,7 +219,8 @@ pub(super) fn local_pod(pod: u32) -> Result<LocalPod> {
     })
 }
 
-fn fabric() -> Result<FabricItem> {
+/// Settings of the fabric.
+pub(super) fn fabric() -> Result<FabricItem> {
     let range = |text: &str| text.parse().map(|range| vec![range]);
     Ok(FabricItem {
         cluster: ClusterId([1; 16]),

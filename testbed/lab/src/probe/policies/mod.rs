@@ -20,7 +20,7 @@ pub(super) use compile::run as run_compile;
 use super::connects::{at, times};
 use super::{Target, bulk, network_threads_us, used_us};
 use crate::Result;
-use cluster::{Cluster, PODS, PORTS, SERVER, Spread};
+use cluster::{Cluster, PODS, PORTS, Peers, SERVER, Spread};
 
 /// Pods added one by one, to time one.
 const MORE: u32 = 30;
@@ -60,6 +60,12 @@ pub struct Plan {
     /// The node's pods are those of one namespace, and only changes are measured.
     #[arg(long)]
     one_namespace: bool,
+    /// There the policy lets in all of the namespace, not one application.
+    #[arg(long)]
+    all_peers: bool,
+    /// Beside the node's other rules: port security, marks, closing drops.
+    #[arg(long)]
+    guard: bool,
 }
 
 /// Time of one change.
@@ -77,8 +83,8 @@ trait Tables {
     fn load(&mut self) -> Result<Duration>;
     /// A pod more, on this node or another one.
     fn add(&mut self, pod: u32, is_local: bool) -> Result<Spent>;
-    /// The policy about all pods of the first namespace names this port from now on.
-    fn change(&mut self, port: u16) -> Result<Spent>;
+    /// The policy about all pods of the first namespace names this port from now on; whom it lets in stays the same.
+    fn change(&mut self, port: u16, peers: Peers) -> Result<Spent>;
 }
 
 /// No tables.
@@ -91,14 +97,14 @@ impl Tables for Nothing {
     fn add(&mut self, _: u32, _: bool) -> Result<Spent> {
         Ok(Spent::default())
     }
-    fn change(&mut self, _: u16) -> Result<Spent> {
+    fn change(&mut self, _: u16, _: Peers) -> Result<Spent> {
         Ok(Spent::default())
     }
 }
 
 /// Measures.
 pub(super) fn run(plan: &Plan) -> Result<Value> {
-    let pair = place::Pair::make()?;
+    let pair = place::Pair::make(plan.guard)?;
     let spread = if plan.one_namespace { Spread::OneNamespace } else { Spread::Even };
     let cluster = Cluster { policies: plan.policies, spread };
     let mut tables: Box<dyn Tables> = match plan.system {
@@ -114,8 +120,9 @@ pub(super) fn run(plan: &Plan) -> Result<Value> {
         "ok": true, "load_ms": ms(load), "resident_mib": resident, "grown_mib": resident - before,
     });
     if plan.one_namespace {
+        let peers = if plan.all_peers { Peers::All } else { Peers::One };
         let all: Vec<Spent> =
-            (0..CHANGES).map(|number| tables.change(FIRST_PORT + number)).collect::<Result<_>>()?;
+            (0..CHANGES).map(|number| tables.change(FIRST_PORT + number, peers)).collect::<Result<_>>()?;
         // The first one makes the policy.
         note(&mut seen, "change", &all[1..]);
         return Ok(seen);

@@ -9,7 +9,7 @@ use weft_model::{Item, ItemKey, NodeName};
 use weft_plan::{Facts, Policies, Scope, Sweep};
 use weft_view::{Update, View};
 
-use super::cluster::{Cluster, local_pod, wide};
+use super::cluster::{Cluster, Peers, local_pod, wide};
 use super::{Spent, Tables};
 use crate::Result;
 
@@ -78,7 +78,7 @@ impl Tables for Weft {
         self.follow(item)
     }
 
-    fn change(&mut self, port: u16) -> Result<Spent> {
-        self.follow(wide(port)?)
+    fn change(&mut self, port: u16, peers: Peers) -> Result<Spent> {
+        self.follow(wide(port, peers)?)
     }
 }
