@@ -199,7 +199,7 @@ mod tests {
                 Flow::new(from.parse().unwrap(), "10.0.0.4".parse().unwrap(), transport.parse().unwrap());
             assert_eq!(cutter.cuts(&flow), expected, "{flow}");
         };
-        let some = cutter(&[0, 2], vec![tcp.clone()], false);
+        let some = cutter(&[0, 2], vec![tcp], false);
         check(&some, "10.0.0.1", "85/tcp", true);
         check(&some, "10.0.0.1", "91/tcp", false);
         check(&some, "10.0.0.1", "85/udp", false);
@@ -208,7 +208,7 @@ mod tests {
         check(&some, "10.0.0.9", "80/tcp", false);
         check(&cutter(&[0], Vec::new(), true), "10.0.0.1", "protocol 47", true);
         for (protocol, last) in [(0, 90), (v1::Protocol::Tcp.into(), 65_536)] {
-            let ports = vec![v1::CutPorts { protocol, last, ..tcp.clone() }];
+            let ports = vec![v1::CutPorts { protocol, last, ..tcp }];
             let closing = v1::CutClosing { ports, ..v1::CutClosing::default() };
             assert!(cuts_from_wire(request(closing)).is_err(), "{protocol} {last}");
         }
