@@ -170,12 +170,9 @@ impl FromStr for DropLabel {
         let word = words.next().unwrap_or_default();
         let reason = DropReason::ALL.into_iter().find(|reason| reason.as_str() == word).ok_or(())?;
         let rest: Vec<&str> = words.collect();
-        let direction = match reason {
-            reason if reason.of_policy().is_some() => reason.of_policy(),
-            _ if rest.contains(&"egress") => Some(Direction::Egress),
-            _ if rest.contains(&"ingress") => Some(Direction::Ingress),
-            _ => None,
-        };
+        let named = [Direction::Egress, Direction::Ingress];
+        let named = named.into_iter().find(|direction| rest.contains(&direction.to_string().as_str()));
+        let direction = reason.of_policy().or(named);
         Ok(Self { reason, direction, reply: rest.contains(&"reply") })
     }
 }

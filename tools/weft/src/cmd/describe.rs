@@ -52,7 +52,16 @@ pub(crate) async fn run(args: &Describe, run: &Run) -> Outcome {
             let denied = of_pod(&session, &value, &status.nodes).await;
             Some((denied, format!("Denied    {} by policies\n", words(denied))))
         }
-        _ => None,
+        Kind::Fabric
+        | Kind::Node
+        | Kind::Lease
+        | Kind::Member
+        | Kind::Namespace
+        | Kind::Service
+        | Kind::Slice
+        | Kind::PodSpec
+        | Kind::Pool
+        | Kind::Owner => None,
     };
     let said = denied.as_ref().map_or("", |(_, text)| text);
     let mut text = format!("{}\n{said}Applied   revision {revision}\n", head.trim_end());

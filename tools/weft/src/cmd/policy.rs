@@ -41,7 +41,9 @@ pub(crate) async fn one(session: &Session, word: &str) -> Outcome<(Value, String
     let (namespace, _) = split_name(Kind::NetworkPolicy, word, session.namespace());
     let (object, _) = one_object(session, Kind::NetworkPolicy, word).await?;
     let pods = pods(session, namespace).await?;
-    let Object::NetworkPolicy(policy) = &object else { return Ok((Value::Null, String::new(), BTreeSet::new())) };
+    let Object::NetworkPolicy(policy) = &object else {
+        return Ok((Value::Null, String::new(), BTreeSet::new()));
+    };
     let names = selected(policy, &pods).map(|pod| pod.name.to_string()).collect();
     Ok((value(&object, &pods), screen(policy, &pods), names))
 }
