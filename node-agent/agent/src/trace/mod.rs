@@ -405,3 +405,7 @@ fn met_to_wire(met: Met) -> v1::TraceService {
         policy: met.policy.to_string(),
     }
 }
+
+#[cfg(test)]
+#[path = "again_tests.rs"]
+mod tests;

@@ -229,12 +229,12 @@ proptest! {
         let mut world = World::new();
         for event in &events {
             // What a pod is, and its name, are of one namespace.
-            world.happens(&match event {
-                Event::Pod { index, identity: Some((_, role)) } => {
-                    Event::Pod { index: *index, identity: Some((usize::from(index % 2), *role)) }
-                }
-                other => other.clone(),
-            });
+            let event = if let Event::Pod { index, identity: Some((_, role)) } = event {
+                &Event::Pod { index: *index, identity: Some((usize::from(index % 2), *role)) }
+            } else {
+                event
+            };
+            world.happens(event);
         }
         let (mut held, all) = (HeldPolicies::default(), fresh(&world));
         [Family::V4, Family::V6].into_iter().for_each(|family| held.put(family, all.clone()));

@@ -73,10 +73,8 @@ async fn from(text: &str, session: &Session) -> Outcome<(From, String)> {
 }
 
 async fn ask(session: &Session, node: &str, question: v1::Trace) -> Outcome<v1::TraceResult> {
-    match ask_node(session, node, ask::What::Trace(question), None).await? {
-        answer_request::What::Trace(answer) => Ok(answer),
-        _ => Err(unexpected(node)),
-    }
+    let answer = ask_node(session, node, ask::What::Trace(question), None).await?;
+    if let answer_request::What::Trace(answer) = answer { Ok(answer) } else { Err(unexpected(node)) }
 }
 
 /// What the nodes of destinations say of their end. Who doesn't answer in time is left out: the sender's node knows the policies too.
