@@ -7,7 +7,7 @@ use std::{
 };
 
 use weft_errors::{DEADLINE, Error};
-use weft_model::{ItemKey, PodUid};
+use weft_model::{ItemKey, PodUid, Revision};
 
 /// What is to be looked at again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Wish {
     pub(crate) all: bool,
     /// Desired state of these items.
     pub(crate) items: BTreeSet<ItemKey>,
+    /// Revision of the View whose changes are in `items`, with all before it; 0: none came.
+    pub(crate) upto: Revision,
     /// Desired state of these pods.
     pub(crate) pods: BTreeSet<PodUid>,
     /// The kernel's state: somebody else may have changed it.
@@ -54,8 +56,22 @@ impl Wish {
         self.all |= other.all;
         self.compare |= other.compare;
         self.items.extend(other.items);
+        self.upto = self.upto.max(other.upto);
         self.pods.extend(other.pods);
         self.observe |= other.observe;
+    }
+}
+
+/// Up to where a loop that goes by items has been told what changed. The View it reads may be newer: that is put in place before loops
+/// are told, and a pass for another reason may come in between. What it hasn't been told of it hasn't done.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Revision);
+
+impl Told {
+    /// Where it is with this wish, at a View; `whole`: it looks at everything in it.
+    pub(crate) fn with(&mut self, wish: &Wish, whole: bool, view: Revision) -> Revision {
+        self.0 = self.0.max(if whole { view } else { wish.upto.min(view) });
+        self.0
     }
 }
 
@@ -188,6 +204,19 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_millis(20)
+    }
+
+    #[test]
+    fn a_view_that_is_ahead_of_what_a_loop_was_told_doesnt_count() {
+        let mut told = Told::default();
+        assert_eq!(told.with(&Wish::everything(), true, Revision(3)), Revision(3));
+        // The View of revision 5 is there, and nobody has told of it yet.
+        assert_eq!(told.with(&Wish::observe(), false, Revision(5)), Revision(3));
+        let mut wish = Wish { upto: Revision(4), ..Wish::default() };
+        assert_eq!(told.with(&wish, false, Revision(5)), Revision(4));
+        wish.merge(Wish { upto: Revision(5), ..Wish::observe() });
+        assert_eq!(told.with(&wish, false, Revision(5)), Revision(5));
+        assert_eq!(told.with(&Wish::observe(), false, Revision(5)), Revision(5), "never back");
     }
 
     #[test]

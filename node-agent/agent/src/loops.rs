@@ -1,7 +1,7 @@
 //! The loops of the agent by name, and which of them hears of what.
 
 use tokio::sync::Notify;
-use weft_model::{ItemKey, NodeName};
+use weft_model::{ItemKey, NodeName, Revision};
 use weft_view::Touched;
 
 use crate::inbox::{Inbox, Wish};
@@ -40,9 +40,9 @@ pub(crate) struct Inboxes {
 }
 
 impl Inboxes {
-    /// Items of the View changed. Says whether everything has to be looked at: the fabric, or what the others are told of
+    /// Items of the View changed, up to this revision. Says whether everything has to be looked at: the fabric, or what the others are told of
     /// this node, is another one.
-    pub(crate) fn tell_of_items(&self, this_node: &NodeName, touched: &Touched) -> bool {
+    pub(crate) fn tell_of_items(&self, this_node: &NodeName, upto: Revision, touched: &Touched) -> bool {
         let wide = touched.keys.iter().any(|key| match key {
             ItemKey::Fabric => true,
             ItemKey::Peer(node) => node == this_node,
@@ -57,7 +57,7 @@ impl Inboxes {
             | ItemKey::Identity(_) => false,
         });
         for inbox in self.subjects() {
-            inbox.poke(Wish { all: wide, items: touched.keys.clone(), ..Wish::default() });
+            inbox.poke(Wish { all: wide, items: touched.keys.clone(), upto, ..Wish::default() });
         }
         if any(touched, |key| matches!(key, ItemKey::Peer(_))) {
             self.path_mtu.poke(Wish { items: touched.keys.clone(), ..Wish::default() });
@@ -140,13 +140,18 @@ mod tests {
     fn check(key: ItemKey, wide: bool, heard: [bool; 4]) {
         let inboxes = Inboxes::default();
         let touched = Touched { keys: [key.clone()].into(), became_in_sync: false };
-        assert_eq!(inboxes.tell_of_items(&name("n1"), &touched), wide, "{key:?}");
+        assert_eq!(inboxes.tell_of_items(&name("n1"), Revision(7), &touched), wide, "{key:?}");
         let work = |inbox: &Inbox| match inbox.take(Instant::now()) {
             Work::Wish(wish, _) => Some(wish),
             Work::Nothing | Work::Stop => None,
         };
         let subjects = inboxes.subjects().map(work);
-        assert!(subjects.iter().flatten().all(|wish| wish.all == wide && wish.items.contains(&key)));
+        assert!(
+            subjects
+                .iter()
+                .flatten()
+                .all(|wish| wish.all == wide && wish.items.contains(&key) && wish.upto == Revision(7))
+        );
         let others = [&inboxes.path_mtu, &inboxes.announce, &inboxes.host].map(|inbox| work(inbox).is_some());
         let all = subjects.iter().all(Option::is_some);
         assert_eq!([all, others[0], others[1], others[2]], heard, "{key:?}");

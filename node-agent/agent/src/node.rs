@@ -147,9 +147,10 @@ impl Node {
 
     /// Replaces the View and tells every loop what changed.
     pub(crate) fn adopt(&self, view: View, touched: &Touched) {
+        let upto = view.revision();
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         self.take_leases();
-        let wide = self.inboxes.tell_of_items(&self.name, touched);
+        let wide = self.inboxes.tell_of_items(&self.name, upto, touched);
         self.wakes.tell_of_items(wide, touched);
         if wide {
             self.announce_facts();

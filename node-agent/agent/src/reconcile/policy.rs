@@ -14,7 +14,7 @@ use weft_view::View;
 use crate::{
     backoff::Backoff,
     clock,
-    inbox::{Outcome, Ticket, Wish, Work},
+    inbox::{Outcome, Ticket, Told, Wish, Work},
     limits,
     node::Node,
     states::Subsystem,
@@ -42,6 +42,7 @@ pub(crate) struct PolicyLoop {
     /// Notices make it look again from then on.
     rested_at: Instant,
     retry_at: Option<Instant>,
+    told: Told,
 }
 
 impl PolicyLoop {
@@ -57,6 +58,7 @@ impl PolicyLoop {
             observe_at: now,
             rested_at: now,
             retry_at: None,
+            told: Told::default(),
         }
     }
 
@@ -72,7 +74,8 @@ impl PolicyLoop {
             };
             let view = node.view();
             let result = self.pass(&view, &wish);
-            let outcome = self.settle(view.revision(), result);
+            let revision = self.told.with(&wish, wish.all, view.revision());
+            let outcome = self.settle(revision, result);
             if let Some(ticket) = ticket {
                 node.inboxes.policies.done(ticket, outcome);
             }

@@ -17,7 +17,7 @@ use weft_view::View;
 use crate::{
     backoff::Backoff,
     clock, flows,
-    inbox::{Outcome, Ticket, Wish, Work},
+    inbox::{Outcome, Ticket, Told, Wish, Work},
     limits,
     node::Node,
     states::Subsystem,
@@ -54,6 +54,7 @@ pub(crate) struct ServiceLoop {
     /// Notices make it look again from then on.
     rested_at: Instant,
     retry_at: Option<Instant>,
+    told: Told,
 }
 
 impl ServiceLoop {
@@ -73,6 +74,7 @@ impl ServiceLoop {
             put_off_since: None,
             rested_at: now,
             retry_at: None,
+            told: Told::default(),
         }
     }
 
@@ -89,7 +91,8 @@ impl ServiceLoop {
             };
             let view = node.view();
             let result = self.pass(&view, &wish);
-            let outcome = self.settle(view.revision(), result);
+            let revision = self.told.with(&wish, wish.all, view.revision());
+            let outcome = self.settle(revision, result);
             if let Some(ticket) = ticket {
                 inbox.done(ticket, outcome);
             }

@@ -14,7 +14,7 @@ use weft_view::View;
 use crate::{
     backoff::Backoff,
     clock,
-    inbox::{Inbox, Outcome, Wish, Work},
+    inbox::{Inbox, Outcome, Told, Wish, Work},
     limits,
     node::Node,
     states::Subsystem,
@@ -40,6 +40,7 @@ pub(crate) struct SubjectLoop<S: Subject, E: Executor<S>> {
     /// The whole desired state is computed anew then.
     full_at: Instant,
     retry_at: Option<Instant>,
+    told: Told,
 }
 
 impl<S: Subject, E: Executor<S>> SubjectLoop<S, E>
@@ -60,6 +61,7 @@ where
             observe_at: Instant::now(),
             full_at: Instant::now(),
             retry_at: None,
+            told: Told::default(),
         }
     }
 
@@ -89,7 +91,9 @@ where
     fn pass(&mut self, wish: &Wish) -> Outcome {
         let (view, facts) = (self.node.view(), self.node.facts());
         let now = Instant::now();
-        if wish.all || now >= self.full_at {
+        let whole = wish.all || now >= self.full_at;
+        let revision = self.told.with(wish, whole, view.revision());
+        if whole {
             self.full_at = now + limits::OBSERVE_EVERY;
             let wanted = S::desired(&view, &facts, Scope::All);
             self.remember_pods(&wanted);
@@ -119,7 +123,7 @@ where
             // With an address or a link the kernel takes away routes in silence (net/ipv4/fib_semantics.c, fib_sync_down_addr).
             self.node.inboxes.routes.poke(Wish::observe());
         }
-        self.settle(view.revision(), &failures)
+        self.settle(revision, &failures)
     }
 
     /// Pods come and go beside this loop. They are read after the kernel: whatever of a pod was seen there belongs to one
