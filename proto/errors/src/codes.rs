@@ -191,6 +191,10 @@ codes! {
         "The object was changed in between"
         "Another writer was faster: the change was made from an older revision"
         "repeat the command: it starts from the object as it is now";
+    CHANGED_SINCE = 3107 "ChangedSince" Refused false
+        "The object isn't any more what the text was made from"
+        "Somebody changed it, or made it anew, after it was printed: its resourceVersion or uid is another"
+        "get the object again and make the change in that, or leave resourceVersion and uid out";
     TOO_LARGE = 3201 "TooLarge" Refused false
         "A request or object is larger than allowed"
         "See the limits in docs/reference"

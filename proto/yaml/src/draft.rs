@@ -13,8 +13,20 @@ pub struct Drafted {
     pub place: Place,
     /// Where its fields stand.
     pub fields: FieldPlaces,
+    /// What its writer saw before, if that is said.
+    pub seen: Seen,
     /// What was written.
     pub draft: Draft,
+}
+
+/// The object as its writer saw it (`metadata.resourceVersion` and `metadata.uid`, as Kubernetes' preconditions): one that is another
+/// by now isn't overwritten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its version.
+    pub version: Option<String>,
+    /// Its identity.
+    pub uid: Option<String>,
 }
 
 /// Where the fields of one object stand, for refusals that come later than reading.

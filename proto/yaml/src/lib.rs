@@ -10,7 +10,7 @@ mod read;
 mod time;
 mod tree;
 
-pub use draft::{Drafted, FieldPlaces, Named};
+pub use draft::{Drafted, FieldPlaces, Named, Seen};
 pub use error::{Error, Place};
 pub use parse::{Options, Parsed, PolicyCase, cases, names, parse};
 pub use print::{differences, list_value, object_value, to_yaml};

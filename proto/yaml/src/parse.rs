@@ -288,9 +288,10 @@ fn object(reader: &mut Reader<'_>, given: Given, options: &Options<'_>, parsed: 
         Kind::NetworkPolicy => policy::read(reader, fields, at, namespace).map(Draft::Whole),
         Kind::Pod | Kind::Lease | Kind::Member | Kind::Owner => None,
     };
+    let seen = reader.seen();
     // A problem anywhere in it makes the object unusable, whatever could be read.
     let draft = draft.filter(|_| reader.problems() == before);
-    parsed.objects.extend(draft.map(|draft| Drafted { place, fields: places, draft }));
+    parsed.objects.extend(draft.map(|draft| Drafted { place, fields: places, seen, draft }));
     let ignored = reader.ignored();
     if !ignored.is_empty() {
         let place = reader.place(at);

@@ -6,7 +6,7 @@ use serde_saphyr::{Location, Spanned};
 use weft_model::AddressRange;
 
 use crate::{
-    Error, FieldPlaces, Place,
+    Error, FieldPlaces, Place, Seen,
     tree::{Placed, Tree},
 };
 
@@ -16,6 +16,7 @@ pub(crate) struct Reader<'a> {
     kind: String,
     problems: Vec<Error>,
     ignored: Vec<String>,
+    seen: Seen,
 }
 
 /// A map whose keys are taken one by one; what is left is unknown.
@@ -75,7 +76,7 @@ fn note(path: String, value: &Placed, all: &mut BTreeMap<String, (u64, u64)>) {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, kind: "the document".to_owned(), problems: Vec::new(), ignored: Vec::new() }
+        Self { file, kind: "the document".to_owned(), problems: Vec::new(), ignored: Vec::new(), seen: Seen::default() }
     }
 
     /// Names the kind for messages.
@@ -286,6 +287,16 @@ impl<'a> Reader<'a> {
         if !self.ignored.contains(&path) {
             self.ignored.push(path);
         }
+    }
+
+    /// Notes what the writer of this object saw.
+    pub(crate) fn note_seen(&mut self, seen: Seen) {
+        self.seen = seen;
+    }
+
+    /// What was noted since the last call.
+    pub(crate) fn seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 
     /// The paths noted since the last call.

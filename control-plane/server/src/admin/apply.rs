@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use weft_core::Outcome;
-use weft_errors::{ALREADY_EXISTS, CONFLICT, Coded, Error, INTERNAL};
-use weft_model::{Action, Answer, Command, Draft, Key, Object, Sequence, Written};
+use weft_errors::{ALREADY_EXISTS, CHANGED_SINCE, CONFLICT, Coded, Error, INTERNAL};
+use weft_model::{Action, Answer, Command, Draft, Key, Kind, Object, Sequence, Written};
 use weft_proto::{convert::change_to_wire, v1};
-use weft_yaml::Parsed;
+use weft_yaml::{Parsed, Seen};
 
 use super::{
     changes,
@@ -42,12 +42,14 @@ pub(crate) async fn apply(
 async fn once(
     context: &Context,
     wire: &v1::ApplyRequest,
-    Parsed { objects: drafts, warnings }: &Parsed,
+    Parsed { objects: parsed, warnings }: &Parsed,
     deadline: Instant,
 ) -> Result<v1::ApplyResponse, Error> {
     fresh(context, false, deadline).await?;
-    let places: Vec<_> = drafts.iter().map(Spot::of).collect();
-    let drafts: Vec<Draft> = drafts.iter().map(|drafted| drafted.draft.clone()).collect();
+    let places: Vec<_> = parsed.iter().map(Spot::of).collect();
+    let drafts: Vec<Draft> = parsed.iter().map(|drafted| drafted.draft.clone()).collect();
+    let seen: Vec<(Key, Seen)> =
+        parsed.iter().map(|drafted| (drafted.draft.key(), drafted.seen.clone())).collect();
     let silent = policy::silent_namespaces(&drafts);
     let create = wire.create;
     let admitted = context
@@ -56,6 +58,9 @@ async fn once(
             let objects = weft_core::merge(state, drafts).map_err(|e| e.envelope())?;
             let before: Vec<Option<Object>> =
                 objects.iter().map(|object| state.object(&object.key())).collect();
+            for ((key, seen), now) in seen.iter().zip(&before) {
+                still(key, seen, now.as_ref())?;
+            }
             if create && let Some(there) = before.iter().flatten().next() {
                 return Err(taken(&there.key()));
             }
@@ -114,6 +119,31 @@ pub(super) async fn foresee(
 }
 
 /// An object that should have been new.
+/// Whether an object is still what its writer saw. One that isn't there is made anew, as when manifests move to another fabric; what
+/// is printed of a pod is more than what people write of it, so its version says nothing.
+fn still(key: &Key, seen: &Seen, now: Option<&Object>) -> Result<(), Error> {
+    let Some(now) = now.filter(|_| *seen != Seen::default() && key.kind() != Kind::PodSpec) else {
+        return Ok(());
+    };
+    let now = &weft_yaml::object_value(now)["metadata"];
+    for (field, seen) in [("uid", &seen.uid), ("resourceVersion", &seen.version)] {
+        if let (Some(seen), Some(now)) = (seen, now[field].as_str())
+            && seen != now
+        {
+            let (namespace, name) = names_of(key);
+            return Err(Error::new(&CHANGED_SINCE, format!("{key} is another by now"))
+                .object(&key.kind().to_string(), &namespace, name)
+                .field(format!("metadata.{field}"))
+                .because(format!("the text was made from {field} {seen}, the object has {now}"))
+                .try_this(
+                    "make the change in the object as it is now",
+                    format!("weft get {} -o yaml", key.to_string().replacen('/', " ", 1)),
+                ));
+        }
+    }
+    Ok(())
+}
+
 fn taken(key: &Key) -> Error {
     let (namespace, name) = names_of(key);
     Error::new(&ALREADY_EXISTS, format!("{key} exists already"))

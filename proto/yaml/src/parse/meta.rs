@@ -6,15 +6,13 @@ use serde_saphyr::Location;
 use weft_model::{Kind, Name, NamespaceName, ObjectName};
 
 use crate::{
-    Named,
+    Named, Seen,
     read::{Fields, Reader},
     tree::{Placed, Tree},
 };
 
 /// What servers write: accepted and left alone, so that `get -o yaml` of either side feeds back.
 const SERVED: &[&str] = &[
-    "uid",
-    "resourceVersion",
     "generation",
     "creationTimestamp",
     "managedFields",
@@ -51,6 +49,12 @@ pub(super) fn metadata(reader: &mut Reader<'_>, fields: &mut Fields) -> Metadata
         annotations,
         deleted: meta.take_silently("deletionTimestamp"),
     };
+    let mut one = |reader: &mut Reader<'_>, key: &'static str| {
+        let text = meta.take(key).and_then(|value| reader.text(value, &format!("metadata.{key}")));
+        text.filter(|text| !text.is_empty())
+    };
+    let seen = Seen { version: one(reader, "resourceVersion"), uid: one(reader, "uid") };
+    reader.note_seen(seen);
     for served in SERVED {
         meta.take_silently(served);
     }

@@ -3,6 +3,7 @@
 use weft_errors::Coded;
 
 use super::*;
+use crate::Seen;
 
 const FABRIC: &str = "\
 apiVersion: weft.io/v1
@@ -29,6 +30,18 @@ fn check(text: &str, code: &str, words: &str) {
         first.starts_with(code) && first.contains(words),
         "{text}\n gave {first}\n wanted {code} {words}"
     );
+}
+
+#[test]
+fn what_the_writer_saw_is_kept_and_nothing_says_nothing() {
+    let seen = |meta: &str| {
+        let text = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: shop{meta}}}}}");
+        read(&text, "f.yaml").unwrap().objects.remove(0).seen
+    };
+    assert_eq!(seen(""), Seen::default());
+    assert_eq!(seen(", resourceVersion: ''"), Seen::default(), "as Kubernetes");
+    let both = Seen { version: Some("12".to_owned()), uid: Some("ab".to_owned()) };
+    assert_eq!(seen(", resourceVersion: '12', uid: ab"), both);
 }
 
 #[test]
