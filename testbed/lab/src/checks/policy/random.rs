@@ -39,13 +39,16 @@ const OF_NAMESPACES: Words =
 /// Names of ports, which pods give to numbers.
 const NAMES: [&str; 2] = ["web", "dns"];
 
+/// A port's name, its number, whether over TCP.
+pub(super) type Named = (String, u16, bool);
+
 /// A world of the grid, as text: what the control plane is told, and what the evaluator reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sketch {
     /// Labels of namespaces.
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Labels, and ports: name, number, whether over TCP.
-    pub(super) pods: BTreeMap<String, (BTreeMap<String, String>, Vec<(String, u16, bool)>)>,
+    /// Labels, and ports.
+    pub(super) pods: BTreeMap<String, (BTreeMap<String, String>, Vec<Named>)>,
     /// Specifications by name.
     pub(super) policies: BTreeMap<String, String>,
 }
