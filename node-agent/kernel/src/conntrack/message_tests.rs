@@ -80,7 +80,8 @@ fn a_connection_lives_from_its_answer_until_both_sides_have_closed() {
     };
     check(None, 0x02, true);
     check(None, 0x08, false);
-    for (state, expected) in [(1, false), (2, true), (3, true), (4, true), (5, true), (6, false), (7, false)] {
+    for (state, expected) in [(1, false), (2, true), (3, true), (4, true), (5, true), (6, false), (7, false)]
+    {
         check(Some(state), 0x0e, expected);
     }
 }
