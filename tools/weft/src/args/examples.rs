@@ -36,7 +36,11 @@ const EXAMPLES: &[(&str, [&str; 3])] = &[
     ),
     (
         "diff",
-        ["weft diff -f policy.yaml", "weft diff -f folder/ -o json", "weft diff -n shop -f shop/policy.yaml --skip-unknown"],
+        [
+            "weft diff -f policy.yaml",
+            "weft diff -f folder/ -o json",
+            "weft diff -n shop -f shop/policy.yaml --skip-unknown",
+        ],
     ),
     (
         "delete",
