@@ -76,7 +76,13 @@ fn note(path: String, value: &Placed, all: &mut BTreeMap<String, (u64, u64)>) {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(file: &'a str) -> Self {
-        Self { file, kind: "the document".to_owned(), problems: Vec::new(), ignored: Vec::new(), seen: Seen::default() }
+        Self {
+            file,
+            kind: "the document".to_owned(),
+            problems: Vec::new(),
+            ignored: Vec::new(),
+            seen: Seen::default(),
+        }
     }
 
     /// Names the kind for messages.

@@ -12,13 +12,8 @@ use crate::{
 };
 
 /// What servers write: accepted and left alone, so that `get -o yaml` of either side feeds back.
-const SERVED: &[&str] = &[
-    "generation",
-    "creationTimestamp",
-    "managedFields",
-    "selfLink",
-    "deletionGracePeriodSeconds",
-];
+const SERVED: &[&str] =
+    &["generation", "creationTimestamp", "managedFields", "selfLink", "deletionGracePeriodSeconds"];
 /// What Kubernetes knows and means nothing here.
 const IGNORED: &[&str] = &["ownerReferences", "finalizers", "generateName"];
 

@@ -1,8 +1,8 @@
 //! Calls to the control plane by a context.
 
+mod drops;
 mod join;
 mod local;
-mod drops;
 mod names;
 mod renew;
 mod wire;
@@ -22,9 +22,9 @@ use weft_rpc::{
     Trust, with_deadline,
 };
 
+pub(crate) use drops::{Denied, drops_text};
 pub(crate) use join::join_person;
 pub(crate) use local::LocalAgent;
-pub(crate) use drops::{Denied, drops_text};
 pub(crate) use names::{Answers, names_text};
 pub(crate) use wire::{
     address, bytes_of, finding_value, hex, node_status_value, object, revision_reached, socket, time,

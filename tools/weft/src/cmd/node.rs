@@ -134,7 +134,10 @@ pub(crate) fn blocks(status: &Value) -> String {
 
 /// What a node says of its peers, which in mode routed are no tunnels, of its subsystems, of its DNS, and of what it dropped.
 pub(crate) fn account(status: &Value, routed: bool) -> String {
-    peers(status, routed) + &subsystems(status) + &names_text(&status["names"]) + &drops_text(&status["drops"])
+    peers(status, routed)
+        + &subsystems(status)
+        + &names_text(&status["names"])
+        + &drops_text(&status["drops"])
 }
 
 /// `10.128.7.0/24 (41 used, 6 in quarantine)`.

@@ -80,7 +80,7 @@ impl Cluster {
     pub(super) fn is_local(&self, pod: u32) -> bool {
         match self.spread {
             Spread::Even => pod < LOCAL,
-            Spread::OneNamespace => pod < PODS && pod % NAMESPACES == 0,
+            Spread::OneNamespace => pod < PODS && pod.is_multiple_of(NAMESPACES),
         }
     }
 
@@ -137,7 +137,7 @@ impl Cluster {
     pub(super) fn spec(&self, app: App) -> PolicySpec {
         let rule = |app: App| PolicyRule {
             peers: vec![PolicyPeer::Pods { namespaces: None, pods: Some(selector(app)) }],
-            ports: PORTS.map(|port| tcp(port)).to_vec(),
+            ports: PORTS.map(tcp).to_vec(),
         };
         PolicySpec {
             pods: selector(app),
