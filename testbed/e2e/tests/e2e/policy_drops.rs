@@ -8,7 +8,7 @@ use serde_json::Value;
 use weft_e2e::in_family;
 use weft_lab::fabric::{Pod, on};
 use weft_lab::topology::Family;
-use weft_lab::wait::until;
+use weft_lab::wait::{pass, until};
 use weft_lab::{Fabric, Result};
 use weft_model::Direction;
 
@@ -25,7 +25,7 @@ fn watched(fabric: &Fabric, time: &str, pod: &Pod, act: impl Fn() -> Result + Sy
     let said = std::thread::scope(|scope| {
         let acting = scope.spawn(|| {
             // Whoever watches is asked for, and heard, within this.
-            std::thread::sleep(Duration::from_millis(700));
+            pass(Duration::from_millis(700));
             act()
         });
         let said = fabric.weft(&watch);
