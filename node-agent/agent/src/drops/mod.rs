@@ -6,11 +6,7 @@
 mod explain;
 mod tally;
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 use weft_errors::{Coded, Error};
@@ -27,7 +23,7 @@ pub(crate) fn run(node: &Node, stop: &CancellationToken) -> Result<(), Error> {
     let (mut listening, mut explainer) = (Listening::default(), Explainer::default());
     let mut count_at = Instant::now();
     while !stop.is_cancelled() {
-        let packets = listening.wait();
+        let packets = listening.wait(stop);
         let is_watched = node.watchers.watch_drops(Instant::now());
         if !packets.is_empty() {
             let (view, facts) = (node.view(), node.facts());
@@ -74,12 +70,12 @@ struct Listening {
 
 impl Listening {
     /// The next packets; none when none came for a moment.
-    fn wait(&mut self) -> Vec<weft_kernel::LoggedPacket> {
+    fn wait(&mut self, stop: &CancellationToken) -> Vec<weft_kernel::LoggedPacket> {
         let log = match &mut self.log {
             Some(log) => log,
             None => match PacketLog::open(LOG_GROUP) {
                 Ok(log) => self.log.insert(log),
-                Err(error) => return self.failed(&error),
+                Err(error) => return self.failed(&error, stop),
             },
         };
         match log.wait(limits::DROPS_WAIT) {
@@ -89,16 +85,22 @@ impl Listening {
             }
             Err(error) => {
                 self.log = None;
-                self.failed(&error)
+                self.failed(&error, stop)
             }
         }
     }
 
-    fn failed(&mut self, error: &weft_kernel::Error) -> Vec<weft_kernel::LoggedPacket> {
+    fn failed(
+        &mut self,
+        error: &weft_kernel::Error,
+        stop: &CancellationToken,
+    ) -> Vec<weft_kernel::LoggedPacket> {
         if !std::mem::replace(&mut self.is_said, true) {
             tracing::warn!(error = %error.envelope(), "dropped packets are counted, but can't be told one by one");
         }
-        std::thread::sleep(limits::DROPS_WAIT.max(Duration::from_millis(1)));
+        let stopped = || stop.is_cancelled().then_some(());
+        // It is tried again after that.
+        let _ = weft_process::wait::until_blocking(limits::DROPS_WAIT, "stop", stopped);
         Vec::new()
     }
 }

@@ -60,7 +60,7 @@ pub fn tampered(grid: &mut Grid<'_>) -> Result<String> {
     back(grid)?;
     let (seen, gaps) = (seen?, gaps?);
     // While the way is closed who may may be told so, too.
-    ensure!(seen["delivered"] == serde_json::json!([]), "{seen}");
+    ensure!(seen["delivered"] == serde_json::json!([]) && seen["late"] == 0, "{seen}");
     ensure!(seen["unseen"] == serde_json::json!([]), "what was sent to them wasn't seen: {seen}");
     let longest = gaps.iter().copied().max().unwrap_or(0);
     ensure!(longest <= CLOSED, "who may was kept out for {gaps:?} ms");

@@ -63,6 +63,9 @@ const REST: Duration = Duration::from_millis(3);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the pod that is kept out tries.
 const KEPT_OUT: Duration = Duration::from_millis(30);
+/// What was sent while it was kept out has come or gone within this, on a busy machine too: what is still on its way through the tunnel
+/// when it is let in again rightly comes.
+const UNDER_WAY: Duration = Duration::from_millis(300);
 /// How often new pods are looked for.
 const LOOK: Duration = Duration::from_millis(1);
 /// What is still on its way when all stop.
@@ -300,6 +303,7 @@ impl Stage<'_> {
                 pass(Duration::from_micros(500));
             }
             self.kept_out.lock().unwrap_or_else(PoisonError::into_inner).push((from, now_us()));
+            pass(UNDER_WAY);
             self.changes.fetch_add(2, Ordering::Relaxed);
         }
         Ok(())
