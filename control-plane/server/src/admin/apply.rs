@@ -58,8 +58,8 @@ async fn once(
             let objects = weft_core::merge(state, drafts).map_err(|e| e.envelope())?;
             let before: Vec<Option<Object>> =
                 objects.iter().map(|object| state.object(&object.key())).collect();
-            for ((key, seen), now) in seen.iter().zip(&before) {
-                still(key, seen, now.as_ref())?;
+            for (key, seen) in &seen {
+                still(key, seen, state.object(key).as_ref())?;
             }
             if create && let Some(there) = before.iter().flatten().next() {
                 return Err(taken(&there.key()));

@@ -135,7 +135,7 @@ async fn what_can_not_be_is_refused_with_its_place_and_changes_nothing() {
     let admin = world.admin(&[1]);
     let alone = SHOP.split("---").next().unwrap();
     let error = apply(&admin, 1, alone, |_| {}).await.unwrap_err();
-    assert_eq!((error.code.as_str(), error.field.contains("shop.yaml:1:1")), ("W3101", true), "{error}");
+    assert_eq!((error.code.as_str(), error.field.contains("shop.yaml:3:34")), ("W3101", true), "{error}");
     let deployment = format!("{SHOP}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\n");
     let error = apply(&admin, 2, &deployment, |_| {}).await.unwrap_err();
     assert_eq!(error.code, "W3003", "{error}");
@@ -148,7 +148,7 @@ async fn what_can_not_be_is_refused_with_its_place_and_changes_nothing() {
         .replace("name: web", "name: web2")
         .replace("targetPort: http}", &format!("nodePort: {}}}", node_port(&admin).await));
     let error = apply(&admin, 5, &taken, |_| {}).await.unwrap_err();
-    assert!(error.field.starts_with("spec.ports[0].nodePort (shop.yaml:1:1"), "{error}");
+    assert!(error.field.starts_with("spec.ports[0].nodePort (shop.yaml:7:44)"), "{error}");
 }
 
 async fn node_port(channel: &Channel) -> u16 {
