@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::oneshot;
 use weft_errors::{BUSY, DEADLINE, Error, NODE_UNREACHABLE, NOT_FOUND};
 use weft_model::NodeName;
-use weft_proto::v1::{self, watch_response};
+use weft_proto::v1::{self, ask::What, watch_response};
 
 use crate::{
     limits::{ASK_MOST, ASKS, CALL, STREAM_LOOK},
@@ -53,10 +53,12 @@ impl Asks {
             }
             waiting.insert(id, (node.clone(), sender));
         }
+        // Asked twice, these would do or take something twice.
+        let again = !matches!(ask.what, Some(What::PodAdd(_) | What::PodRemove(_) | What::Flows(_)));
         ask.id = id;
         ask.timeout_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let frame = v1::WatchResponse { frame: Some(watch_response::Frame::Ask(ask)) };
-        let outcome = match tokio::time::timeout(time, heard(fanout, node, &frame, answer)).await {
+        let outcome = match tokio::time::timeout(time, heard(fanout, node, &frame, answer, again)).await {
             Ok(outcome) => outcome.map(Ok),
             Err(_) => Some(Err(Error::new(&DEADLINE, format!("node {node} didn't answer within {time:?}"))
                 .object("node", "", node)
@@ -84,14 +86,18 @@ impl Asks {
 }
 
 /// Sends a question and waits for its answer. A stream that ends, or that a younger one replaces, may have taken the question with it
-/// (the agent died, or its network did): the younger one is given it again. `None` when no stream is left here.
+/// (the agent died, or its network did): the younger one is given it again, if `again`. `None` when no stream is left here.
 async fn heard(
     fanout: &Fanout,
     node: &NodeName,
     frame: &v1::WatchResponse,
     mut answer: oneshot::Receiver<v1::AnswerRequest>,
+    again: bool,
 ) -> Option<v1::AnswerRequest> {
     let mut asked = fanout.send_to(node, frame)?;
+    if !again {
+        return answer.await.ok();
+    }
     loop {
         tokio::select! {
             said = &mut answer => return said.ok(),

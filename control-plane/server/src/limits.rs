@@ -64,6 +64,8 @@ pub(crate) const POLICY_GROUPS: usize = 1024;
 pub(crate) const POLICY_SHIFTS: usize = 64;
 /// Addresses and ranges beyond which nodes aren't asked for connections that a change ends.
 pub(crate) const CUT_ADDRESSES: usize = 60_000;
+/// Octets of that question: it goes over the stream that a node follows, whose frames have a limit.
+pub(crate) const CUT_BYTES: usize = 2 << 20;
 /// Nodes that are asked for them at once.
 pub(crate) const CUT_ASKS: usize = 64;
 /// How long they may take.

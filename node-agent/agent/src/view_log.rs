@@ -74,6 +74,8 @@ struct Writing {
     /// `None`: something is missing in it, so nothing may follow.
     file: Option<File>,
     turn: usize,
+    /// The View of the last turn isn't on disk yet.
+    unsaved: bool,
 }
 
 impl ViewLog {
@@ -82,7 +84,7 @@ impl ViewLog {
         let files = paths.view_logs();
         let file = start(&files[0], revision);
         clear(&files[1]);
-        Self { files, writing: Mutex::new(Writing { file, turn: 0 }) }
+        Self { files, writing: Mutex::new(Writing { file, turn: 0, unsaved: false }) }
     }
 
     /// Writes records down, then does what makes their changes known: nobody sees one without the other.
@@ -101,18 +103,26 @@ impl ViewLog {
     }
 
     /// From now on the other file is written. Returns the View as it is at this moment; once it is on disk, what was written
-    /// before isn't needed any more ([`Self::forget_before`]).
+    /// before isn't needed any more ([`Self::forget_before`]). While the View of the last turn couldn't be written, both files
+    /// are needed, and the same one goes on.
     pub(crate) fn turn(&self, view: impl FnOnce() -> Arc<View>) -> Arc<View> {
         let mut writing = self.lock();
         let view = view();
-        writing.turn = 1 - writing.turn;
-        writing.file = start(&self.files[writing.turn], view.revision());
+        if !std::mem::replace(&mut writing.unsaved, true) {
+            writing.turn = 1 - writing.turn;
+            writing.file = start(&self.files[writing.turn], view.revision());
+        } else if writing.file.is_none() {
+            // Something is missing in it: what follows stands on this View.
+            writing.file = start(&self.files[writing.turn], view.revision());
+        }
         view
     }
 
     /// The View is on disk as it was at the last [`Self::turn`].
     pub(crate) fn forget_before(&self) {
-        clear(&self.files[1 - self.lock().turn]);
+        let mut writing = self.lock();
+        writing.unsaved = false;
+        clear(&self.files[1 - writing.turn]);
     }
 
     fn lock(&self) -> MutexGuard<'_, Writing> {

@@ -123,6 +123,26 @@ proptest! {
 }
 
 #[test]
+fn writings_that_fail_one_after_the_other_lose_nothing() {
+    let (_place, paths) = place();
+    let mut agent = Agent::start(paths.clone());
+    for revision in 1..=6 {
+        agent.hear(&[delta(revision)]);
+        agent.save_begins();
+        agent.saving = None;
+    }
+    let known = agent.known();
+    agent = Agent::start(paths.clone());
+    assert_eq!(agent.known(), known);
+    agent.hear(&[delta(7)]);
+    agent.save_begins();
+    agent.save_ends();
+    agent.hear(&[delta(8)]);
+    let known = agent.known();
+    assert_eq!(Agent::start(paths).known(), known);
+}
+
+#[test]
 fn after_a_snapshot_nothing_is_added_to_what_was_before_it() {
     let (_place, paths) = place();
     let mut agent = Agent::start(paths.clone());

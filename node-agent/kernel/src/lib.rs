@@ -52,7 +52,7 @@ pub use monitor::{Look, Monitor};
 pub use namespace::{Namespace, create_namespace, remove_namespace};
 pub use netlink::Netlink;
 pub use nft::{NftError, NftMonitor, NftSocket, Notice};
-pub use packet_log::{Logged, LoggedPacket, PacketLog};
+pub use packet_log::{LoggedPacket, PacketLog};
 pub use purge::purge;
 pub use route::RouteExecutor;
 pub use setting::{read_setting, write_setting};

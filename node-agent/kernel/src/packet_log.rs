@@ -59,15 +59,6 @@ pub struct LoggedPacket {
     pub payload: Vec<u8>,
 }
 
-/// What came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Logged {
-    /// Copies, in order.
-    pub packets: Vec<LoggedPacket>,
-    /// More came than could be kept until they were read; nobody knows how many.
-    pub overrun: bool,
-}
-
 /// A socket that hears a group of the log.
 #[derive(Debug)]
 pub struct PacketLog {
@@ -100,19 +91,20 @@ impl PacketLog {
         }
     }
 
-    /// Waits for copies, at most `limit`; empty when none came.
-    pub fn wait(&mut self, limit: Duration) -> Result<Logged, Error> {
+    /// Waits for copies, at most `limit`; empty when none came. Of more than fit into the socket's buffer some are missing: rules'
+    /// counters know of them.
+    pub fn wait(&mut self, limit: Duration) -> Result<Vec<LoggedPacket>, Error> {
         let failed = Error::of(Area::Connection);
         self.raw.set_wait(limit).map_err(&failed)?;
-        let (mut logged, mut flags) = (Logged::default(), 0);
+        let (mut logged, mut flags) = (Vec::new(), 0);
         for _ in 0..BURST {
             match self.raw.read(flags) {
                 Ok(Some(datagram)) => {
                     let messages = Messages::new(datagram).filter(|message| message.kind == PACKET);
-                    logged.packets.extend(messages.map(|message| read(message.payload())));
+                    logged.extend(messages.map(|message| read(message.payload())));
                 }
                 Ok(None) => break,
-                Err(error) if error.is_overrun() => logged.overrun = true,
+                Err(error) if error.is_overrun() => {}
                 Err(error) => return Err(failed(error)),
             }
             // Whatever else has come already is taken along, but not waited for.

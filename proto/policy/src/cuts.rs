@@ -61,12 +61,6 @@ impl Cuts {
     pub fn size(&self) -> usize {
         self.ends.iter().map(|ends| ends.addresses.len() + ends.ranges.len()).sum()
     }
-
-    /// Whether something closes for sources that are no pods.
-    pub fn from_outside(&self) -> bool {
-        let ranges = |end: &u32| self.ends.get(*end as usize).is_some_and(|ends| !ends.ranges.is_empty());
-        self.closings.iter().any(|closing| closing.from.iter().any(ranges))
-    }
 }
 
 impl Difference {

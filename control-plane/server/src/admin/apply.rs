@@ -69,7 +69,7 @@ async fn once(
         })
         .await?;
     let (action, before, now) = admitted.map_err(|error| placed(error, &places))?;
-    let (foreseen, sight) = foresee(context, &action, wire.dry_run).await?;
+    let (foreseen, sight) = foresee(context, &action, wire.dry_run, wire.tell_changes).await?;
     if let (Some(sight), Action::Write { objects }) = (&sight, &action) {
         policy::fit(sight, objects).await.map_err(|error| placed(error, &places))?;
     }
@@ -104,8 +104,10 @@ pub(super) async fn foresee(
     context: &Context,
     action: &Action,
     dry_run: bool,
+    tell: bool,
 ) -> Result<(Option<Outcome>, Option<Sight>), Error> {
-    let concerns = policy::concerns(action);
+    // Who writes pods all day and wants to be told nothing doesn't have all pods looked at each time.
+    let concerns = policy::concerns(action) && (dry_run || tell || policy::writes_policies(action));
     if !concerns && !dry_run {
         return Ok((None, None));
     }
@@ -118,7 +120,6 @@ pub(super) async fn foresee(
     Ok((Some(context.handle.dry_run(command).await?), None))
 }
 
-/// An object that should have been new.
 /// Whether an object is still what its writer saw. One that isn't there is made anew, as when manifests move to another fabric; what
 /// is printed of a pod is more than what people write of it, so its version says nothing.
 fn still(key: &Key, seen: &Seen, now: Option<&Object>) -> Result<(), Error> {
@@ -144,6 +145,7 @@ fn still(key: &Key, seen: &Seen, now: Option<&Object>) -> Result<(), Error> {
     Ok(())
 }
 
+/// An object that should have been new.
 fn taken(key: &Key) -> Error {
     let (namespace, name) = names_of(key);
     Error::new(&ALREADY_EXISTS, format!("{key} exists already"))

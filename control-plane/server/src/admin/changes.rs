@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use prost::Message;
 use weft_errors::{Error, INTERNAL};
 use weft_model::{Family, NodeEgress, NodeName};
 use weft_policy::{Closing, Cuts, Difference, Ends, PROTOCOLS, PortSet, Transport, World};
@@ -19,7 +20,8 @@ use super::{node::answer_of, policy::Sight};
 use crate::{
     context::Context,
     limits::{
-        CUT_ADDRESSES, CUT_ASKS, CUT_WAIT, CUTS_TOLD, POLICY_GROUPS, POLICY_SHIFTS, POLICY_WARNING_PODS,
+        CUT_ADDRESSES, CUT_ASKS, CUT_BYTES, CUT_WAIT, CUTS_TOLD, POLICY_GROUPS, POLICY_SHIFTS,
+        POLICY_WARNING_PODS,
     },
 };
 
@@ -50,7 +52,12 @@ pub(super) async fn tell(context: &Context, sight: Sight, deadline: Instant) -> 
     } else if !cuts.is_empty() {
         let node_open = worlds.1.settings().node_egress == NodeEgress::Allow;
         let request = to_wire(&cuts, node_open);
-        change.live = Some(live(context, request, nodes, &worlds.0, deadline).await);
+        change.live = Some(if request.encoded_len() > CUT_BYTES {
+            let untold = "more kinds of flows close than nodes are asked about".to_owned();
+            v1::LiveCuts { untold, ..v1::LiveCuts::default() }
+        } else {
+            live(context, request, nodes, &worlds.0, deadline).await
+        });
     }
     Some(change)
 }

@@ -32,7 +32,7 @@ pub(crate) async fn delete(
     let Some(action) = action else {
         return Ok(v1::DeleteResponse { revision, removed, policy_change: None });
     };
-    let (foreseen, sight) = foresee(context, &action, dry_run).await?;
+    let (foreseen, sight) = foresee(context, &action, dry_run, tell_changes).await?;
     let revision = match foreseen.filter(|_| dry_run) {
         Some(outcome) => {
             outcome.answer.map_err(|e| e.envelope())?;

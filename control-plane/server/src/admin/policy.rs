@@ -1,5 +1,6 @@
 //! What policies are held against when something is written or deleted: everything they depend on, as it is and as it would be;
-//! and what people are told of those they wrote. Nothing here is refused.
+//! and what people are told of those they wrote. Refused is only what no node could hold (`fit`; of two applies at once each is held
+//! against the state without the other, and nodes close what is too large together).
 //!
 //! The replica's thread only copies what the questions depend on; answers are made elsewhere.
 
@@ -47,6 +48,11 @@ pub(super) fn concerns(action: &Action) -> bool {
         | Action::AssignOwners { .. }
         | Action::NoteSilence { .. } => false,
     }
+}
+
+/// Whether policies are among what an action writes.
+pub(super) fn writes_policies(action: &Action) -> bool {
+    matches!(action, Action::Write { objects } if objects.iter().any(|object| object.key().kind() == Kind::NetworkPolicy))
 }
 
 /// What a command would do now, and the world before and after it; the state stays as it is.

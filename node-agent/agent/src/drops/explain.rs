@@ -18,7 +18,7 @@ use super::tally::Key;
 #[derive(Debug, Default)]
 pub(super) struct Explainer {
     revision: Revision,
-    known: BTreeMap<(Direction, Flow), Known>,
+    known: BTreeMap<(DropReason, Direction, Flow), Known>,
 }
 
 /// What is to be said of a flow.
@@ -92,7 +92,7 @@ impl Explainer {
         let flow = flow(label, head);
         let direction = label.direction.unwrap_or(Direction::Egress);
         let new = || ask(label, direction, &flow, view, facts);
-        self.known.entry((direction, flow)).or_insert_with(new).clone()
+        self.known.entry((label.reason, direction, flow)).or_insert_with(new).clone()
     }
 }
 

@@ -81,7 +81,7 @@ impl Listening {
         match log.wait(limits::DROPS_WAIT) {
             Ok(logged) => {
                 self.is_said = false;
-                logged.packets
+                logged
             }
             Err(error) => {
                 self.log = None;

@@ -1,6 +1,7 @@
-//! The ways of a pod's packets, for `weft trace`: told by the plan that made the kernel's maps, and tried on request.
+//! The ways of packets of a pod, or of the node itself, for `weft trace`: told by the plan that made the kernel's maps and by what the
+//! kernel holds of policies, and tried on request.
 //!
-//! In: a question about a pod of this node. Out: what its packets meet, where they may go, what a real one met. Not here:
+//! In: a question about a sender of this node. Out: what its packets meet, where they may go, what a real one met. Not here:
 //! the decision (weft-plan, `forecast` and `way`), and words for a terminal (`weft`).
 
 mod attempt;

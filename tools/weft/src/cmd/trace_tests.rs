@@ -101,7 +101,7 @@ DENIED at step 5 at revision 8124
         ),
         "{text}"
     );
-    let other = "            ALLOWED  networkpolicy shop/db-in rule 1  (by the policies; its node wasn't asked)  [10.128.9.4:5432]\n";
+    let other = "            ALLOWED  networkpolicy shop/db-in rule 1  (by the policies; its node didn't answer)  [10.128.9.4:5432]\n";
     assert!(
         text.contains(other) && text.contains("PARTLY ALLOWED: 1 of 2 backends at revision 8124\n"),
         "{text}"

@@ -104,7 +104,7 @@ fn end_line(end: &Value) -> String {
     match (kernel.is_empty(), node.is_empty()) {
         (false, _) => format!("{word:7}  the tables of {node}: {kernel}; its policies: {reason}"),
         (true, false) => format!("{word:7}  {reason}  ({node})"),
-        (true, true) => format!("{word:7}  {reason}  (by the policies; its node wasn't asked)"),
+        (true, true) => format!("{word:7}  {reason}  (by the policies; its node didn't answer)"),
     }
 }
 
