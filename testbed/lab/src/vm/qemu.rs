@@ -9,8 +9,9 @@ use super::module::Modules;
 use super::order::{LAB, PORT, ROOT};
 
 const QEMU: &str = "qemu-system-x86_64";
-/// Memory of a virtual node, in MiB: its first root, an unoptimised agent and pods.
-const MEMORY: u32 = 512;
+/// Memory of a virtual node, in MiB: its first root, which holds an unoptimised program of some 150 MiB and may fill half of what is left
+/// beside the archive it comes from, an unoptimised agent and pods.
+const MEMORY: u32 = 1024;
 
 /// What a virtual machine consists of.
 #[derive(Clone, Debug)]
