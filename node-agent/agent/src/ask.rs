@@ -127,11 +127,13 @@ pub(crate) fn flows(node: &Node, request: &v1::Flows, deadline: Instant) -> Resu
     let left = deadline.saturating_duration_since(Instant::now());
     let wait = Duration::from_millis(request.wait_ms.into()).min(left / 2);
     let what = Watched { pod, names: request.names, drops: request.drops };
+    let is_watched = node.watchers.watch_drops(Instant::now());
     node.watchers.fetch(request.watcher, what, wait, || {
         if request.names {
             node.inboxes.dns.poke(Wish::default());
         }
-        if request.drops {
+        // Others who watch already are owed the numbers of what was left out.
+        if request.drops && !is_watched {
             node.drops.begin(node);
         }
     })

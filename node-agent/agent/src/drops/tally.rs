@@ -155,6 +155,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_begins_to_watch_takes_nothing_from_who_watches_already() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = crate::fixture::node(&directory);
+        let ask = |watcher| {
+            let request = v1::Flows { watcher, drops: true, ..v1::Flows::default() };
+            crate::ask::flows(&node, &request, std::time::Instant::now()).unwrap()
+        };
+        ask(1);
+        let counts = DropCounts { reasons: [(DropReason::Spoofed, 100)].into(), pods: BTreeMap::new() };
+        node.drops.lock().tally.take(&counts, &BTreeMap::new());
+        ask(2);
+        (0..2).for_each(|_| node.drops.tell_left_out(&node, true));
+        assert_eq!(ask(1).left_out.first().map(|one| one.packets), Some(100));
+    }
+
+    #[test]
     fn what_was_counted_and_not_told_is_told_as_a_number_once() {
         let directory = tempfile::tempdir().unwrap();
         let node = crate::fixture::node(&directory);

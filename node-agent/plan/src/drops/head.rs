@@ -94,10 +94,10 @@ fn ipv6(packet: &[u8]) -> Option<PacketHead> {
         // Hop-by-hop, routing, destination options (RFC 8200); fragment; authentication (RFC 4302).
         let length = match (next, rest) {
             (0 | 43 | 60, [_, length, ..]) => (usize::from(*length) + 1) * 8,
-            (44, [_, _, high, low, ..]) => {
+            (44, [after, _, high, low, ..]) => {
                 if u16::from_be_bytes([*high, *low]) >> 3 != 0 {
-                    rest = &[];
-                    next = packet.get(40).copied().unwrap_or(next);
+                    // Ports stand in the first fragment alone.
+                    (next, rest) = (*after, &[]);
                     break;
                 }
                 8
@@ -180,6 +180,8 @@ mod tests {
         check(IPV6, &v6(60, &options), "fd00::1 fd00::2 tcp 40000>80 SYN");
         check(IPV6, &v6(44, &[17, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]), "fd00::1 fd00::2 udp 1>2");
         check(IPV6, &v6(44, &[17, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 2]), "fd00::1 fd00::2 udp");
+        let behind = [&[44, 0, 0, 0, 0, 0, 0, 0][..], &[17, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 2]].concat();
+        check(IPV6, &v6(60, &behind), "fd00::1 fd00::2 udp");
         check(IPV6, &v6(58, &[135]), "fd00::1 fd00::2 icmpv6 type 135");
         let arp = [&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1][..], &[10, 0, 0, 9], &[0; 6], &[10, 0, 0, 1]];
         check(ARP, &arp.concat(), "10.0.0.9 10.0.0.1 arp");

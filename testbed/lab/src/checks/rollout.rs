@@ -73,6 +73,7 @@ pub fn explained(scene: &Scene<'_>) -> Result<String> {
     }
     let why = fabric.weft(&["policy", "why", FROM, WAY])?;
     let line = why.stdout.lines().find(|line| line.starts_with("ingress")).unwrap_or_default();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     ensure!(why.status == 1 && line.contains("shop/db"), "{why:?}");
     fabric.erase(policies)?;
     Ok(format!("trace and its packets agree both ways; {line}"))

@@ -4,6 +4,7 @@
 
 mod answers;
 mod attach;
+mod bench_node;
 mod bulk;
 mod clients;
 mod connects;

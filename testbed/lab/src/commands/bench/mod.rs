@@ -185,6 +185,18 @@ fn document(name: &str, rows: &[Row]) -> Value {
     json!({"name": name, "machine": machine(), "rows": lines.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>()})
 }
 
+/// All parts of a measurement, one after the other.
+fn measure_parts(parts: &[Entry], fabric: &Fabric, ready: Duration) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (.., part) in parts {
+        let more = part(fabric, ready)?;
+        // It takes minutes: what is known is told, whatever comes of the rest.
+        more.iter().for_each(|row| progress(&row.line()));
+        rows.extend(more);
+    }
+    Ok(rows)
+}
+
 /// Ours to each other system's, round by round; rounds in which both have nothing (no question lost) say nothing.
 fn ratios(rows: &[Row]) -> Vec<Row> {
     let own = rows.iter().filter(|row| row.system == "weft");

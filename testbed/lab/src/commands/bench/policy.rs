@@ -8,9 +8,8 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use super::live::Kernels;
-use super::{Entry, Row};
+use super::{Entry, Row, measure_parts};
 use crate::checks::eventually;
-use crate::commands::progress;
 use crate::fabric::{Pod, on};
 use crate::probe::now_us;
 use crate::{Fabric, Result};
@@ -79,14 +78,7 @@ pub(super) const PARTS: [Entry; 3] = [
 
 /// Measures everything.
 pub(super) fn measure(fabric: &Fabric, ready: Duration) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (.., part) in PARTS {
-        let more = part(fabric, ready)?;
-        // It takes minutes: what is known is told, whatever comes of the rest.
-        more.iter().for_each(|row| progress(&row.line()));
-        rows.extend(more);
-    }
-    Ok(rows)
+    measure_parts(&PARTS, fabric, ready)
 }
 
 /// On a machine that is no node, in a namespace of the probe's own. Runs take turns in each round, and every other round backwards.

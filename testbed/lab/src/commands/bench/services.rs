@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use super::{Entry, Row, live};
+use super::{Entry, Row, live, measure_parts};
 use crate::checks::{BULK, TCP};
-use crate::commands::progress;
 use crate::fabric::{Pod, on};
 use crate::probe::network_threads_us;
 use crate::{Fabric, Result};
@@ -49,14 +48,7 @@ pub(super) const PARTS: [Entry; 3] = [
 
 /// Measures everything.
 pub(super) fn measure(fabric: &Fabric, ready: Duration) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (.., part) in PARTS {
-        let more = part(fabric, ready)?;
-        // It takes minutes: what is known is told, whatever comes of the rest.
-        more.iter().for_each(|row| progress(&row.line()));
-        rows.extend(more);
-    }
-    Ok(rows)
+    measure_parts(&PARTS, fabric, ready)
 }
 
 /// On a machine that is no node: its kernel has no tables of ours but those of the probe. Sizes take turns in each round.

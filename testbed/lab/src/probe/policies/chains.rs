@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use super::super::bench_node::nft;
 use super::cluster::{App, Cluster, PODS, PORTS, Peers, address};
-use super::{Spent, Tables, nft};
+use super::{Spent, Tables};
 use crate::Result;
 
 /// The tables.

@@ -4,14 +4,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use weft_model::{
-    AttachmentId, ClusterId, Dual, FabricItem, FabricRanges, Families, Identity, IdentityId, IdentityItem,
-    Item, LabelSelector, Labels, NamespaceItem, NamespaceName, NodeName, Overlay, PeerItem, PodItem, PodName,
-    PodUid, PolicyItem, PolicyPeer, PolicyPort, PolicyRule, PolicySpec, PortMatch, Protocol, Revision,
+    AttachmentId, Identity, IdentityId, IdentityItem, Item, LabelSelector, Labels, NamespaceItem,
+    NamespaceName, NodeName, PodItem, PodName, PodUid, PolicyItem, PolicyPeer, PolicyPort, PolicyRule,
+    PolicySpec, PortMatch, Protocol, Revision,
 };
 use weft_plan::{Facts, LocalPod, pod_link_name, pod_mac};
 use weft_policy::whole_identity;
 use weft_view::View;
 
+use super::super::bench_node::{fabric, peer};
 use crate::Result;
 
 /// Pods of the cluster; numbers from here on are free for more.
@@ -216,43 +217,5 @@ pub(super) fn local_pod(pod: u32) -> Result<LocalPod> {
         mac: pod_mac(uid),
         addresses: vec![address(pod)],
         mtu: 1440,
-    })
-}
-
-/// Settings of the fabric.
-pub(super) fn fabric() -> Result<FabricItem> {
-    let range = |text: &str| text.parse().map(|range| vec![range]);
-    Ok(FabricItem {
-        cluster: ClusterId([1; 16]),
-        families: Families::V4,
-        ranges: FabricRanges {
-            pods: range("10.128.0.0/14")?,
-            services: range("10.112.0.0/15")?,
-            nodes: range("10.111.0.0/20")?,
-            load_balancers: Vec::new(),
-        },
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        dns: weft_model::DnsSettings::default(),
-        masquerade_exceptions: Vec::new(),
-        node_port_addresses: Vec::new(),
-        node_port_range: (30000, 32767),
-        policy: weft_model::PolicySettings::default(),
-        replicas: Vec::new(),
-    })
-}
-
-fn peer(node: NodeName) -> Result<PeerItem> {
-    use anyhow::Context;
-    Ok(PeerItem {
-        node,
-        wireguard_key: None,
-        endpoint: None,
-        mesh: Dual::new(Some("10.111.0.1".parse()?), None).context("a mesh address")?,
-        underlay: Vec::new(),
-        uplink_mac: None,
-        allowed: Vec::new(),
-        zone: String::new(),
-        silent: false,
     })
 }

@@ -13,8 +13,8 @@ use weft_model::ownership::{BRIDGE, MARK_ROUTABLE};
 use weft_model::resolver_addresses;
 use weft_plan::{GuardInput, Ruleset, Setting};
 
-use super::cluster::{CLIENT, PORTS, SERVER, address, fabric, local_pod};
-use super::nft;
+use super::super::bench_node::{fabric, nft};
+use super::cluster::{CLIENT, PORTS, SERVER, address, local_pod};
 use crate::Result;
 use crate::probe::bulk;
 

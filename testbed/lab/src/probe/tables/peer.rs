@@ -2,11 +2,8 @@
 //! per service port, which picks a chain per endpoint, which translates. Loaded by the `nft` program, as kube-proxy does.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, ensure};
-
+use super::super::bench_node::nft;
 use super::{Endpoints, PORT, Tables, address};
 use crate::Result;
 
@@ -83,17 +80,4 @@ impl Tables for KubeProxy<'_> {
     fn clear(&mut self) -> Result {
         nft("add table ip kube-proxy\ndelete table ip kube-proxy\n")
     }
-}
-
-fn nft(text: &str) -> Result {
-    let mut child = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("start nft")?;
-    child.stdin.take().context("no input")?.write_all(text.as_bytes())?;
-    let output = child.wait_with_output()?;
-    ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }

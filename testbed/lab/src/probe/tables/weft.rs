@@ -3,13 +3,13 @@
 use anyhow::Context;
 use weft_kernel::NftSocket;
 use weft_model::{
-    ClusterId, Conditions, Dual, EndpointItem, FabricItem, FabricRanges, Families, Item, ItemKey, Name,
-    NamespaceName, NodeName, ObjectName, ObjectUid, Overlay, PeerItem, Protocol, Revision, ServiceItem,
-    ServicePortItem, ServiceType, TrafficPolicy,
+    Conditions, EndpointItem, Item, ItemKey, Name, NamespaceName, NodeName, ObjectName, ObjectUid, Protocol,
+    Revision, ServiceItem, ServicePortItem, ServiceType, TrafficPolicy,
 };
 use weft_plan::{Facts, Scope, Services, Sweep, remove_service_tables};
 use weft_view::{Update, View};
 
+use super::super::bench_node::{fabric, peer};
 use super::{Endpoints, PORT, Tables, address};
 use crate::Result;
 
@@ -99,40 +99,4 @@ impl Tables for Weft<'_> {
         self.socket.commit(&remove_service_tables()).context("remove the tables")?;
         Ok(())
     }
-}
-
-fn fabric() -> Result<FabricItem> {
-    let range = |text: &str| text.parse().map(|range| vec![range]);
-    Ok(FabricItem {
-        cluster: ClusterId([1; 16]),
-        families: Families::V4,
-        ranges: FabricRanges {
-            pods: range("10.128.0.0/14")?,
-            services: range("10.112.0.0/15")?,
-            nodes: range("10.111.0.0/20")?,
-            load_balancers: Vec::new(),
-        },
-        overlay: Overlay::Wireguard,
-        domain: "cluster.local".to_owned(),
-        dns: weft_model::DnsSettings::default(),
-        masquerade_exceptions: Vec::new(),
-        node_port_addresses: Vec::new(),
-        node_port_range: (30000, 32767),
-        policy: weft_model::PolicySettings::default(),
-        replicas: Vec::new(),
-    })
-}
-
-fn peer(node: NodeName) -> Result<PeerItem> {
-    Ok(PeerItem {
-        node,
-        wireguard_key: None,
-        endpoint: None,
-        mesh: Dual::new(Some("10.111.0.1".parse()?), None).context("a mesh address")?,
-        underlay: Vec::new(),
-        uplink_mac: None,
-        allowed: Vec::new(),
-        zone: String::new(),
-        silent: false,
-    })
 }
